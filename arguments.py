@@ -1,0 +1,464 @@
+"""Every flag of the commands, documented once and owned by one dataclass.
+
+A command names the groups it reads and gets them back filled::
+
+    run_args, model_args = parse_arguments("train_mrc.py", [RunArguments, ModelArguments], argv)
+
+A flag that the command would ignore is refused with the reason, an unknown one names the nearest, and
+``--config FILE`` (YAML or JSON) gives values that flags on the command line override.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from transformers import HfArgumentParser
+
+from runtime.errors import UserError
+
+
+def _flag(default: Any, help: str, aliases: Sequence[str] = ()) -> Any:
+    """A dataclass field with its one line of help and the older names that users may type."""
+    return field(default=default, metadata={"help": help, "aliases": [f"--{alias}" for alias in aliases]})
+
+
+@dataclass
+class RunArguments:
+    """The run: where it writes, how it is named and followed, seed and device."""
+
+    _argument_group_name = "the run"
+
+    output_dir: str = _flag("./saved", "Folder for everything the run writes.")
+    overwrite_output_dir: bool = _flag(False, "Start anew in an output_dir that already holds a run.")
+    run_name: str | None = _flag(None, "Name of the run in logs and wandb (default: the name of output_dir).")
+    description: str | None = _flag(None, "Free text kept with the run's arguments and shown in wandb.")
+    logging_dir: str | None = _flag(None, "Folder for metrics.jsonl and wandb files (default: output_dir).")
+    logging_steps: int = _flag(10, "Optimizer steps between two lines of metrics.jsonl.")
+    report_to: Literal["auto", "none", "wandb"] = _flag(
+        "auto", "Tracker beside metrics.jsonl; auto is wandb when --wandb_project or --wandb_entity is given."
+    )
+    wandb_project: str | None = _flag(None, "wandb project; online when logged in, else offline, never asks.")
+    wandb_entity: str | None = _flag(None, "wandb team or user that owns the project.")
+    seed: int = _flag(42, "Seed of initialisation, dropout and data order.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _flag(
+        "auto", "Arithmetic of the model; auto is bf16 where the device computes it natively, else fp32."
+    )
+    per_device_eval_batch_size: int = _flag(32, "Features per forward pass when nothing is trained.")
+
+
+@dataclass
+class ModelArguments:
+    """The reader: checkpoint, head, dropout, and what of it stays frozen."""
+
+    _argument_group_name = "the reader"
+
+    model: str = _flag("klue/bert-base", "Encoder or reader checkpoint: a folder or a hub name.")
+    config_name: str | None = _flag(None, "Configuration to use instead of the model's own (folder or hub name).")
+    tokenizer: str | None = _flag(None, "Tokenizer to use instead of the model's own (folder or hub name).")
+    head: str | None = _flag(
+        None, "Reader head; default: the head of the checkpoint, else linear.", aliases=["custom_model"]
+    )
+    head_dropout_ratio: float = _flag(0.0, "Dropout before the head, 0 to 1; 0 as in the usual linear reader.")
+    backbone_dropout: float | None = _flag(
+        None, "Hidden and attention dropout of the backbone, 0 to 1 (default: the checkpoint's own)."
+    )
+    freeze_pretrained_weight: Literal["none", "all", "first", "last"] = _flag(
+        "none", "Freeze the backbone: never, all epochs, or the first or last --freeze_pretrained_weight_epoch epochs."
+    )
+    freeze_pretrained_weight_epoch: float = _flag(1.0, "Epochs (fractions allowed) that first and last freeze.")
+    freeze_embedding_layer_weight: bool = _flag(
+        False, "Freeze the word embeddings for the whole run; large vocabularies train much faster."
+    )
+
+
+@dataclass
+class DatasetArguments:
+    """The data: where examples come from, how features are cut, how answers are read off."""
+
+    _argument_group_name = "the data"
+
+    dataset_path: str = _flag(
+        "../data", "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name."
+    )
+    max_seq_len: int = _flag(384, "Longest feature in tokens: question, context window and special tokens.")
+    stride_len: int = _flag(128, "Tokens that two neighbouring windows of a context share.")
+    use_max_padding: bool = _flag(False, "Pad every feature to max_seq_len instead of its batch's longest.")
+    max_ans_len: int = _flag(30, "Longest answer in tokens.")
+    n_best_size: int = _flag(20, "Candidates kept per question in nbest_predictions.json.")
+    version_2_with_negative: bool = _flag(False, "Questions may have no answer: an empty prediction is allowed.")
+    null_score_diff_threshold: float = _flag(
+        0.0, "Predict no answer when its score exceeds the best answer's by more than this (logits)."
+    )
+    concat_eval: bool = _flag(False, "Train on train and validation together, for a final fit.")
+    test_eval_dataset_path: str | None = _flag(None, "Data set to evaluate on instead of dataset_path's validation.")
+    max_train_samples: int | None = _flag(None, "Train on only the first so many examples.")
+    max_eval_samples: int | None = _flag(None, "Evaluate or answer only the first so many examples.")
+    skip_bad_rows: bool = _flag(False, "Leave out rows with errors and say how many, instead of stopping.")
+    cache_dir: str = _flag("./outputs/cache", "Folder for features; keyed by data, tokenizer and arguments.")
+    preprocessing_num_workers: int = _flag(1, "Processes that build features; the tokenizer is threaded already.")
+
+
+@dataclass
+class OptimizationArguments:
+    """The optimisation: length, batches, AdamW, schedule, evaluation and checkpoints."""
+
+    _argument_group_name = "the optimisation"
+
+    num_train_epochs: float = _flag(3.0, "Passes over the training features; fractions allowed.")
+    max_steps: int = _flag(-1, "Optimizer steps in all; replaces num_train_epochs when above 0.")
+    per_device_train_batch_size: int = _flag(16, "Features per forward and backward pass.")
+    gradient_accumulation_steps: int = _flag(1, "Batches whose gradients are averaged into one optimizer step.")
+    learning_rate: float = _flag(3e-5, "Peak learning rate of AdamW.")
+    weight_decay: float = _flag(0.01, "Decoupled weight decay; biases and layer norms are exempt.")
+    adam_epsilon: float = _flag(1e-8, "Epsilon of AdamW.")
+    max_grad_norm: float = _flag(1.0, "Gradients are scaled down to this norm; 0 switches clipping off.")
+    label_smoothing_factor: float = _flag(0.0, "Share of the target spread over all positions that can be answers.")
+    lr_scheduler_type: Literal[
+        "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+    ] = _flag("linear", "Shape of the learning rate over the optimizer steps.")
+    warmup_steps: int = _flag(0, "Optimizer steps of linear warm-up.")
+    warmup_ratio: float = _flag(0.0, "Warm-up as a share of all optimizer steps, 0 to 1.")
+    warmup_cycles: int = _flag(1, "Restarts of cosine_with_restarts.")
+    do_eval: bool = _flag(False, "Evaluate while training and keep the best checkpoints.")
+    eval_strategy: Literal["steps", "epoch"] = _flag(
+        "steps", "Evaluate and save state every eval_steps, or after every epoch.", aliases=["evaluation_strategy"]
+    )
+    eval_steps: int = _flag(100, "Optimizer steps between evaluations, and between resumable states.")
+    save_total_limit: int | None = _flag(
+        None, "Checkpoints kept at most; the best by loss and the best by exact match always stay."
+    )
+    resume_from_checkpoint: str | None = _flag(
+        None, "Continue the run in output_dir: 'true' for its newest state, or the folder of one state."
+    )
+
+
+@dataclass
+class RetrieverArguments:
+    """The retriever: which one, over which corpus, with which parameters."""
+
+    _argument_group_name = "the retriever"
+
+    retriever_type: str = _flag(
+        "SparseRetrieval_BM25P",
+        "Name of a retriever, get_retrieved_df for a table written earlier, or none to read the examples' contexts.",
+    )
+    top_k_retrieval: int = _flag(10, "Passages read per question.")
+    context_path: str | None = _flag(
+        None, "Corpus: wikipedia_documents.json or JSON lines (.gz) (default: the one in or beside dataset_path)."
+    )
+    retrieved_df_path: str | None = _flag(None, "Table of retrieved passages (.csv or .parquet) for get_retrieved_df.")
+    index_dir: str = _flag("./outputs/index", "Folder for indexes; each is keyed by corpus and parameters.")
+    analyzer: Literal["kiwi", "wordpiece", "whitespace", "bigram"] = _flag(
+        "kiwi", "How text becomes terms: Kiwi content words, a model's word pieces, words, character bigrams."
+    )
+    analyzer_model: str | None = _flag(None, "Tokenizer of --analyzer wordpiece (default: the reader's).")
+    bm25_backend: Literal["bm25s", "rank_bm25"] = _flag(
+        "bm25s", "Engine of BM25+; both give the same scores, bm25s is two orders of magnitude faster."
+    )
+    bm25_k1: float = _flag(1.5, "BM25+ term frequency saturation, above 0.")
+    bm25_b: float = _flag(0.75, "BM25+ length normalisation, 0 to 1.")
+    bm25_delta: float = _flag(1.0, "BM25+ lower bound of a matching term, 0 or more.")
+    tfidf_features: Literal["word", "char", "word_char"] = _flag(
+        "word_char", "TF-IDF over 1-2-grams of the analyser's terms, 2-3-grams of characters, or both."
+    )
+
+
+@dataclass
+class InferenceArguments:
+    """The answers: which questions, how passages are read, how scores are mixed."""
+
+    _argument_group_name = "the answers"
+
+    do_predict: bool = _flag(False, "Answer the test questions and write predictions.json.")
+    do_eval: bool = _flag(False, "Answer the validation questions and score retrieval and answers.")
+    passage_reading: Literal["separate", "joined"] = _flag(
+        "separate", "Read each passage by itself, or all of a question's passages as one text."
+    )
+    retrieval_weight: float = _flag(
+        0.3, "Share of the retriever in a candidate's score, 0 (reader alone) to 1 (retriever alone)."
+    )
+
+
+@dataclass
+class ScoreArguments:
+    """What is scored against what."""
+
+    _argument_group_name = "the score"
+
+    gold: str = field(metadata={"help": "Gold answers: any layout that --dataset_path takes."})
+    predictions: str = field(metadata={"help": "predictions.json: {id: text}."})
+    metric: Literal["korquad", "squad", "klue"] = _flag("korquad", "Whose definition of normalisation and overlap.")
+    bootstrap_samples: int = _flag(1000, "Resamples behind the 95 %% intervals.")
+    score_seed: int = _flag(42, "Seed of the resampling.")
+
+
+class Ignored(NamedTuple):
+    """A rule: with these values ``flag`` has no effect, so setting it is refused."""
+
+    flag: str
+    when: Callable[[argparse.Namespace], bool]
+    reason: str
+
+
+_IGNORED = [
+    Ignored("num_train_epochs", lambda a: a.max_steps > 0, "--max_steps replaces it"),
+    Ignored("warmup_ratio", lambda a: a.warmup_steps > 0, "--warmup_steps is given"),
+    Ignored(
+        "warmup_cycles",
+        lambda a: a.lr_scheduler_type != "cosine_with_restarts",
+        "only --lr_scheduler_type cosine_with_restarts restarts",
+    ),
+    Ignored(
+        "warmup_steps", lambda a: a.lr_scheduler_type == "constant", "constant has no warm-up: constant_with_warmup has"
+    ),
+    Ignored(
+        "warmup_ratio", lambda a: a.lr_scheduler_type == "constant", "constant has no warm-up: constant_with_warmup has"
+    ),
+    Ignored("eval_steps", lambda a: a.eval_strategy == "epoch", "--eval_strategy epoch evaluates once an epoch"),
+    Ignored("save_total_limit", lambda a: not a.do_eval, "checkpoints are chosen by evaluation: add --do_eval"),
+    Ignored("test_eval_dataset_path", lambda a: not getattr(a, "do_eval", True), "nothing is evaluated: add --do_eval"),
+    Ignored(
+        "max_eval_samples",
+        lambda a: not (a.do_eval or getattr(a, "do_predict", False)),
+        "nothing is evaluated: add --do_eval",
+    ),
+    Ignored(
+        "freeze_pretrained_weight_epoch",
+        lambda a: a.freeze_pretrained_weight not in ("first", "last"),
+        "only --freeze_pretrained_weight first or last counts epochs",
+    ),
+    Ignored("null_score_diff_threshold", lambda a: not a.version_2_with_negative, "add --version_2_with_negative"),
+    Ignored("wandb_project", lambda a: a.report_to == "none", "--report_to none tracks nothing"),
+    Ignored("wandb_entity", lambda a: a.report_to == "none", "--report_to none tracks nothing"),
+    Ignored(
+        "overwrite_output_dir",
+        lambda a: bool(getattr(a, "resume_from_checkpoint", None)),
+        "--resume_from_checkpoint continues the run",
+    ),
+    Ignored(
+        "retrieved_df_path",
+        lambda a: a.retriever_type != "get_retrieved_df",
+        "only --retriever_type get_retrieved_df reads a table",
+    ),
+    *(
+        Ignored(
+            flag,
+            lambda a: a.retriever_type in ("none", "get_retrieved_df"),
+            "nothing is indexed with this --retriever_type",
+        )
+        for flag in ("context_path", "index_dir", "analyzer", "analyzer_model")
+    ),
+    *(
+        Ignored(flag, lambda a: a.retriever_type != "SparseRetrieval_BM25P", "only SparseRetrieval_BM25P reads it")
+        for flag in ("bm25_backend", "bm25_k1", "bm25_b", "bm25_delta")
+    ),
+    Ignored(
+        "tfidf_features", lambda a: a.retriever_type != "SparseRetrieval_TFIDF", "only SparseRetrieval_TFIDF reads it"
+    ),
+    Ignored("analyzer_model", lambda a: a.analyzer != "wordpiece", "only --analyzer wordpiece has a model"),
+    Ignored(
+        "top_k_retrieval", lambda a: a.retriever_type == "none", "--retriever_type none reads one context a question"
+    ),
+    Ignored("retrieval_weight", lambda a: a.retriever_type == "none", "--retriever_type none has no retriever score"),
+    Ignored("retrieval_weight", lambda a: a.passage_reading == "joined", "joined passages share one context"),
+    Ignored("passage_reading", lambda a: a.retriever_type == "none", "there is one passage a question"),
+]
+
+# Flags of the Hugging Face Trainer that have another name here.
+_TRAINER_HINTS = {
+    "fp16": "use --precision fp16",
+    "bf16": "use --precision bf16",
+    "do_train": "this command always trains",
+    "per_gpu_train_batch_size": "use --per_device_train_batch_size",
+    "save_steps": "state is saved at every evaluation: use --eval_steps",
+    "load_best_model_at_end": "the best checkpoint is always kept in best/",
+    "adafactor": "this command optimises with AdamW",
+}
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Show each flag once, not again with dashes for underscores."""
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings:
+            return super()._format_action_invocation(action)
+        spelled = [option for option in action.option_strings if "-" not in option[2:]]
+        value = (
+            "" if action.nargs == 0 else " " + self._format_args(action, self._get_default_metavar_for_optional(action))
+        )
+        return ", ".join(spelled) + value
+
+
+def build_parser(
+    command: str, groups: Sequence[type], unused: Mapping[str, str] | None = None, description: str | None = None
+) -> HfArgumentParser:
+    """Return the parser of a command: its groups' flags and ``--config``; flags in ``unused`` are hidden."""
+    parser = HfArgumentParser(
+        list(groups), prog=command, description=description, formatter_class=_HelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--config", help="YAML or JSON file of flags and values; the command line wins.")
+    for action in parser._actions:
+        if action.dest in (unused or {}):
+            action.help = argparse.SUPPRESS
+    return parser
+
+
+def parse_arguments(
+    command: str,
+    groups: Sequence[type],
+    argv: Sequence[str] | None = None,
+    unused: Mapping[str, str] | None = None,
+    description: str | None = None,
+) -> tuple[Any, ...]:
+    """Parse ``argv`` into one filled dataclass per group.
+
+    ``unused`` maps flags of these groups that this command does not read to the reason. Raises ``SystemExit``
+    (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
+    """
+    import sys
+
+    unused = unused or {}
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = build_parser(command, groups, unused, description)
+    explicit_parser = build_parser(command, groups, unused)
+    for action in explicit_parser._actions:
+        action.default, action.required = argparse.SUPPRESS, False
+
+    first, _ = explicit_parser.parse_known_args(argv)
+    if getattr(first, "config", None):
+        try:
+            argv = _config_to_argv(first.config) + argv
+        except UserError as error:
+            parser.error(str(error))
+
+    namespace, unknown = parser.parse_known_args(argv)
+    explicit = set(vars(explicit_parser.parse_known_args(argv)[0]))
+    complaints = [_complain_unknown(word, parser, command) for word in unknown if word.startswith("-")]
+    if unknown and not complaints:
+        complaints.append(f"do not know what to do with {' '.join(unknown)}: every value needs its flag")
+    complaints += [f"--{name} has no effect in {command}: {unused[name]}" for name in sorted(explicit & set(unused))]
+    complaints += [
+        f"--{rule.flag} would be ignored: {rule.reason}"
+        for rule in _IGNORED
+        if rule.flag in explicit and rule.flag not in unused and rule.when(namespace)
+    ]
+    complaints += _out_of_range(namespace)
+    if complaints:
+        parser.error("\n  ".join(complaints))
+    return tuple(group(**{f.name: getattr(namespace, f.name) for f in dataclasses.fields(group)}) for group in groups)
+
+
+def resolved_arguments(*groups: Any) -> dict[str, Any]:
+    """Return the values of filled groups as one dictionary, for ``arguments.json``."""
+    return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+
+
+def _config_to_argv(path: str) -> list[str]:
+    """Read a YAML or JSON mapping of flags as the words that the command line would hold."""
+    import yaml
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        content = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UserError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"--config {path} must hold a mapping of flags to values")
+    words: list[str] = []
+    for name, value in content.items():
+        if value is None:
+            continue
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{name}", *(str(item) for item in values)]
+    return words
+
+
+def _complain_unknown(word: str, parser: argparse.ArgumentParser, command: str) -> str:
+    """Say what is wrong with an unknown flag: a Trainer flag, another command's, or a misspelling."""
+    name = word.lstrip("-").split("=")[0].replace("-", "_")
+    if name in _TRAINER_HINTS:
+        return f"--{name} is not a flag of {command}: {_TRAINER_HINTS[name]}"
+    if any(name in {f.name for f in dataclasses.fields(group)} for group in GROUPS):
+        return f"--{name} has no effect in {command}; it belongs to another command"
+    from transformers import TrainingArguments
+
+    if name in {f.name for f in dataclasses.fields(TrainingArguments)}:
+        return f"--{name} is a flag of the Hugging Face Trainer, which {command} does not run"
+    options = [option for option in parser._option_string_actions if "-" not in option[2:]]
+    nearest = difflib.get_close_matches(f"--{name}", options, n=1, cutoff=0.5)
+    hint = f"; did you mean {nearest[0]}?" if nearest else f"; see python {command} --help"
+    return f"{word} is not a flag of {command}{hint}"
+
+
+class _Bound(NamedTuple):
+    low: float
+    high: float = float("inf")
+    low_allowed: bool = True
+
+
+_BOUNDS = {
+    "logging_steps": _Bound(1),
+    "per_device_eval_batch_size": _Bound(1),
+    "per_device_train_batch_size": _Bound(1),
+    "gradient_accumulation_steps": _Bound(1),
+    "head_dropout_ratio": _Bound(0, 1),
+    "backbone_dropout": _Bound(0, 1),
+    "freeze_pretrained_weight_epoch": _Bound(0, low_allowed=False),
+    "max_seq_len": _Bound(8),
+    "stride_len": _Bound(0),
+    "max_ans_len": _Bound(1),
+    "n_best_size": _Bound(1),
+    "max_train_samples": _Bound(1),
+    "max_eval_samples": _Bound(1),
+    "preprocessing_num_workers": _Bound(1),
+    "num_train_epochs": _Bound(0, low_allowed=False),
+    "learning_rate": _Bound(0, low_allowed=False),
+    "weight_decay": _Bound(0),
+    "adam_epsilon": _Bound(0, low_allowed=False),
+    "max_grad_norm": _Bound(0),
+    "label_smoothing_factor": _Bound(0, 1),
+    "warmup_steps": _Bound(0),
+    "warmup_ratio": _Bound(0, 1),
+    "warmup_cycles": _Bound(1),
+    "eval_steps": _Bound(1),
+    "save_total_limit": _Bound(1),
+    "top_k_retrieval": _Bound(1),
+    "bm25_k1": _Bound(0, low_allowed=False),
+    "bm25_b": _Bound(0, 1),
+    "bm25_delta": _Bound(0),
+    "retrieval_weight": _Bound(0, 1),
+    "bootstrap_samples": _Bound(1),
+}
+
+
+def _out_of_range(namespace: argparse.Namespace) -> list[str]:
+    complaints = []
+    for name, bound in _BOUNDS.items():
+        value = getattr(namespace, name, None)
+        if value is None:
+            continue
+        if not (bound.low <= value <= bound.high) or (value == bound.low and not bound.low_allowed):
+            low = f"{'at least' if bound.low_allowed else 'above'} {bound.low:g}"
+            high = "" if bound.high == float("inf") else f" and at most {bound.high:g}"
+            complaints.append(f"--{name} {value:g} must be {low}{high}")
+    if hasattr(namespace, "stride_len") and namespace.stride_len >= namespace.max_seq_len:
+        complaints.append(f"--stride_len {namespace.stride_len} must be below --max_seq_len {namespace.max_seq_len}")
+    return complaints
+
+
+GROUPS = (
+    RunArguments,
+    ModelArguments,
+    DatasetArguments,
+    OptimizationArguments,
+    RetrieverArguments,
+    InferenceArguments,
+    ScoreArguments,
+)

@@ -1,0 +1,47 @@
+"""Errors that are the user's to mend: one clear sentence, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+
+class UserError(Exception):
+    """Something the user can mend; its text names the file, row or flag and the way out."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with the data: in which file, at which row, and why."""
+
+    file: str
+    row: str
+    reason: str
+
+    def __str__(self) -> str:
+        return ", ".join(part for part in (self.file, self.row) if part) + f": {self.reason}"
+
+
+class DataError(UserError):
+    """Every problem found in the data, listed at once."""
+
+    def __init__(self, problems: Iterable[Problem], way_out: str = "") -> None:
+        self.problems = list(problems)
+        noun = "problem" if len(self.problems) == 1 else "problems"
+        lines = [f"{len(self.problems)} {noun} in the data:"]
+        lines += [f"  {problem}" for problem in self.problems]
+        if way_out:
+            lines.append(way_out)
+        super().__init__("\n".join(lines))
+
+
+def run_command(main: Callable[[], object]) -> None:
+    """Run a command's ``main``: a :class:`UserError` becomes one message and exit status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
