@@ -27,6 +27,7 @@ class DataError(UserError):
 
     def __init__(self, problems: Iterable[Problem], way_out: str = "") -> None:
         self.problems = list(problems)
+        self.way_out = way_out
         noun = "problem" if len(self.problems) == 1 else "problems"
         lines = [f"{len(self.problems)} {noun} in the data:"]
         lines += [f"  {problem}" for problem in self.problems]

@@ -11,6 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_STAGING = ".staging-"
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what a killed process had begun to write in ``folder`` and below."""
+    for leftover in list(Path(folder).rglob(f".*{_STAGING}*")):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
 
 def _usual_mode(path: Path) -> None:
     """Give ``path`` the mode that a plain ``open`` or ``mkdir`` would (``tempfile`` makes it private)."""
@@ -24,7 +35,7 @@ def staged_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success it becomes ``path``, on failure it vanishes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}{_STAGING}", dir=path.parent)
     os.close(handle)
     staging = Path(name)
     try:
@@ -40,13 +51,13 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; on success it replaces ``path``, on failure it vanishes."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
     try:
         yield staging
         for inside in (staging, *staging.rglob("*")):
             _usual_mode(inside)
         if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
             path.rename(retired / path.name)
             staging.rename(path)
             shutil.rmtree(retired)
@@ -65,3 +76,8 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as readable UTF-8 JSON, Korean not escaped, whole or not at all."""
     write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Return the content of a JSON file of ours."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,0 +1,238 @@
+"""Answer questions: find passages, read them, write predictions.json.
+
+    python inference.py --do_predict --model ./saved/bert/best --dataset_path ../data --output_dir ./outputs/bert
+
+Writes to --output_dir: predictions.json ({id: text}, every question, in the data set's order), nbest_predictions.json,
+retrieved_passages.csv, and with --do_eval metrics.json: retrieval, oracle-passage and end-to-end scores side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from datasets import Dataset
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel
+
+from arguments import (
+    DatasetArguments,
+    InferenceArguments,
+    ModelArguments,
+    RetrieverArguments,
+    RunArguments,
+    parse_arguments,
+    resolved_arguments,
+)
+from models import load_reader, load_tokenizer
+from mrc.answers import Answer, nbest_of, predictions_of
+from mrc.batching import FeatureCollator
+from mrc.metrics import compute_metrics, references_of
+from mrc.passages import gold_passages, joined_passages, separate_passages
+from mrc.reading import read_features
+from processor import QAProcessor
+from retrieval import create_retriever, load_or_build
+from retrieval.corpus import find_corpus, load_corpus
+from retrieval.metrics import hit_at_k
+from retrieval.table import get_retrieved_df, retrieved_df, write_retrieved_df
+from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
+from runtime.errors import UserError, run_command
+from runtime.files import write_json
+from runtime.log import configure_logging, get_logger
+from runtime.record import environment
+from runtime.seeding import set_seed
+from runtime.timing import Stopwatch
+
+logger = get_logger("inference")
+
+_QUESTIONS_AT_ONCE = 256
+_HITS = (1, 5, 10, 20, 50, 100)
+
+_TRAINS_NOTHING = "inference trains nothing"
+_KEPT_WITH_CHECKPOINT = "it is kept with the checkpoint"
+UNUSED = {
+    **dict.fromkeys(("concat_eval", "max_train_samples", "test_eval_dataset_path"), _TRAINS_NOTHING),
+    **dict.fromkeys(
+        ("backbone_dropout", "freeze_pretrained_weight", "freeze_pretrained_weight_epoch"), _TRAINS_NOTHING
+    ),
+    **dict.fromkeys(("freeze_embedding_layer_weight", "logging_dir", "logging_steps"), _TRAINS_NOTHING),
+    **dict.fromkeys(("report_to", "wandb_project", "wandb_entity"), _TRAINS_NOTHING),
+    **dict.fromkeys(("head", "head_dropout_ratio", "config_name"), _KEPT_WITH_CHECKPOINT),
+    "overwrite_output_dir": "every file of an earlier run is replaced whole",
+    "run_name": "results are named by --output_dir",
+    "description": "results are named by --output_dir",
+}
+
+
+class Arguments(NamedTuple):
+    run: RunArguments
+    model: ModelArguments
+    dataset: DatasetArguments
+    retriever: RetrieverArguments
+    inference: InferenceArguments
+
+
+class Reader(NamedTuple):
+    """A trained reader and what it needs to read."""
+
+    model: PreTrainedModel
+    qa_processor: QAProcessor
+    collator: FeatureCollator
+    batch_size: int
+    precision: str
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Parse the command line."""
+    groups = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
+    return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, description="Answer questions."))
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Answer the questions; return the metrics (empty without --do_eval)."""
+    args = parse(argv)
+    if args.inference.do_eval == args.inference.do_predict:
+        raise UserError("say what to answer: --do_predict for the test questions, or --do_eval for the validation ones")
+    configure_logging()
+    set_seed(args.run.seed)
+    keep_freed_memory()
+    device = default_device()
+    precision = resolve_precision(args.run.precision, device)
+    stopwatch = Stopwatch()
+
+    # data and model
+    tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
+    qa_processor = QAProcessor(args.dataset, tokenizer)
+    examples = qa_processor.get_eval_examples() if args.inference.do_eval else qa_processor.get_test_examples()
+    attention = fastest_attention(device, precision, 0.0, training=False)
+    model = load_reader(args.model.model, attention=attention, trained=True).to(device)
+    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
+    reader = Reader(model, qa_processor, collator, args.run.per_device_eval_batch_size, precision)
+    stopwatch.lap("load")
+
+    # retrieve
+    retrieved = find_passages(args, examples)
+    stopwatch.lap("retrieve")
+
+    # read
+    if retrieved is None:
+        answers = read(reader, own_contexts(examples), "reading")
+    else:
+        answers = read_retrieved(reader, retrieved, args.inference)
+    stopwatch.lap("read")
+
+    # score
+    metrics: dict[str, float] = {}
+    if args.inference.do_eval:
+        metrics = score(reader, examples, retrieved, answers)
+        stopwatch.lap("score")
+        print_metrics(metrics)
+
+    # save
+    save(args, examples, retrieved, answers, metrics, environment(device, precision, args.run.seed), stopwatch.laps)
+    return metrics
+
+
+def find_passages(args: Arguments, examples: Dataset) -> pd.DataFrame | None:
+    """Return the passages to read, a long table (see ``retrieval/table.py``); None to read the examples' contexts."""
+    retriever_args = args.retriever
+    if retriever_args.retriever_type == "none":
+        return None
+    if retriever_args.retriever_type == "get_retrieved_df":
+        if retriever_args.retrieved_df_path is None:
+            raise UserError("--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read")
+        return get_retrieved_df(retriever_args.retrieved_df_path, examples, retriever_args.top_k_retrieval)
+    retriever = create_retriever(retriever_args, default_tokenizer=args.model.tokenizer or args.model.model)
+    corpus = load_corpus(
+        retriever_args.context_path or find_corpus(args.dataset.dataset_path), args.dataset.skip_bad_rows
+    )
+    retriever = load_or_build(retriever, corpus, retriever_args.index_dir)
+    results = retriever.search(examples["question"], retriever_args.top_k_retrieval)
+    return retrieved_df(examples, corpus, results)
+
+
+def own_contexts(examples: Dataset) -> Dataset:
+    """Return the examples to read without retrieval; :class:`UserError` if they come without contexts."""
+    without = [example["id"] for example in examples if not example["context"]]
+    if without:
+        raise UserError(
+            f"--retriever_type none reads the contexts of the examples, and {len(without)} have none "
+            f"(the first: {without[0]}): name a retriever"
+        )
+    return gold_passages(examples)
+
+
+def read(reader: Reader, examples: Dataset, what: str, retrieval_weight: float = 0.0) -> dict[str, list[Answer]]:
+    """Return the n best answers per question id, from reading examples (see ``mrc/passages.py``)."""
+    features = reader.qa_processor.make_features(examples, what, cached=False)
+    logits = read_features(reader.model, features, reader.collator, reader.batch_size, reader.precision, what)
+    return reader.qa_processor.find_answers(examples, features, (logits.start, logits.end), retrieval_weight)
+
+
+def read_retrieved(reader: Reader, retrieved: pd.DataFrame, arguments: InferenceArguments) -> dict[str, list[Answer]]:
+    """Read every question's retrieved passages, some hundred questions at a time, so that memory stays bounded."""
+    questions = list(dict.fromkeys(retrieved["id"]))
+    chunks = [questions[start : start + _QUESTIONS_AT_ONCE] for start in range(0, len(questions), _QUESTIONS_AT_ONCE)]
+    answers: dict[str, list[Answer]] = {}
+    for chunk in tqdm(chunks, desc="answering", unit="chunk"):
+        rows = retrieved[retrieved["id"].isin(set(chunk))]
+        if arguments.passage_reading == "joined":
+            answers |= read(reader, joined_passages(rows), "reading")
+        else:
+            answers |= read(reader, separate_passages(rows), "reading", arguments.retrieval_weight)
+    return answers
+
+
+def score(
+    reader: Reader, examples: Dataset, retrieved: pd.DataFrame | None, answers: dict[str, list[Answer]]
+) -> dict[str, float]:
+    """Return end-to-end scores and, with retrieval, hit@k and the scores with the gold passage given (oracle)."""
+    references = references_of(examples)
+    metrics = compute_metrics(predictions_of(answers), references)
+    if retrieved is not None:
+        oracle = predictions_of(read(reader, own_contexts(examples), "reading gold passages"))
+        metrics |= {f"oracle_{name}": value for name, value in compute_metrics(oracle, references).items()}
+        deepest = int(retrieved["rank"].max())
+        metrics |= hit_at_k(retrieved, examples, [k for k in _HITS if k < deepest] + [deepest])
+    return metrics
+
+
+def print_metrics(metrics: dict[str, float]) -> None:
+    """Print retrieval, oracle and end-to-end scores side by side, in percent."""
+    print(f"{'':16}{'exact match':>12}{'F1':>8}")
+    if "oracle_exact_match" in metrics:
+        print(f"{'oracle passage':16}{metrics['oracle_exact_match']:12.2f}{metrics['oracle_f1']:8.2f}")
+    print(f"{'end to end':16}{metrics['exact_match']:12.2f}{metrics['f1']:8.2f}")
+    for definition, name in (("gold passage", "hit@"), ("answer in text", "answer_hit@")):
+        hits = [f"@{key.removeprefix(name)} {value:.2f}" for key, value in metrics.items() if key.startswith(name)]
+        if hits:
+            print(f"{definition:16}{'   '.join(hits)}")
+
+
+def save(
+    args: Arguments,
+    examples: Dataset,
+    retrieved: pd.DataFrame | None,
+    answers: dict[str, list[Answer]],
+    metrics: dict[str, float],
+    record: dict[str, Any],
+    seconds: dict[str, float],
+) -> None:
+    """Write answers, passages, metrics and what the run was to --output_dir."""
+    output_dir = Path(args.run.output_dir)
+    predictions, nbest = predictions_of(answers), nbest_of(answers)
+    write_json(output_dir / "predictions.json", {question: predictions[question] for question in examples["id"]})
+    write_json(output_dir / "nbest_predictions.json", {question: nbest[question] for question in examples["id"]})
+    if retrieved is not None:
+        write_retrieved_df(retrieved, output_dir / "retrieved_passages.csv")
+    if metrics:
+        write_json(output_dir / "metrics.json", metrics | {"seconds": seconds})
+    write_json(output_dir / "arguments.json", resolved_arguments(*args))
+    write_json(output_dir / "environment.json", record | {"seconds": seconds})
+    logger.info("%d answers in %s", len(predictions), output_dir / "predictions.json")
+
+
+if __name__ == "__main__":
+    run_command(main)

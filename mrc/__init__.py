@@ -1,0 +1,1 @@
+"""The text-level steps of reading: loading, features, span decoding, metrics, augmentation."""

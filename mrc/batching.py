@@ -1,0 +1,81 @@
+"""Features to batches: rows of similar length together, padded to the longest of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+# Lengths are rounded up to this: matrix kernels like it, and CPUs then see few distinct shapes.
+LENGTH_MULTIPLE = 32
+_BATCHES_PER_POOL = 50
+
+
+class FeatureCollator:
+    """Pad features to one length and stack them as tensors.
+
+    ``max_length`` pads every batch to that many tokens; without it the longest row, rounded up, decides. Besides
+    the tokenizer's inputs, ``answer_mask`` (0 on padding) and, where features have them, ``start_positions`` and
+    ``end_positions`` come along; the other columns stay behind.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> None:
+        self.padding = {
+            "input_ids": tokenizer.pad_token_id or 0,
+            "attention_mask": 0,
+            "token_type_ids": tokenizer.pad_token_type_id,
+            "answer_mask": 0,
+        }
+        self.model_inputs = [name for name in tokenizer.model_input_names if name in self.padding]
+        self.max_length = max_length
+        self.limit = tokenizer.model_max_length
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        longest = max(len(feature["input_ids"]) for feature in features)
+        length = self.max_length or max(longest, min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.limit))
+        batch = {}
+        for name in (*self.model_inputs, "answer_mask"):
+            filler = self.padding[name]
+            rows = [feature[name] + [filler] * (length - len(feature[name])) for feature in features]
+            batch[name] = torch.tensor(rows, dtype=torch.long)  # (batch, tokens)
+        for name in ("start_positions", "end_positions"):
+            if name in features[0]:
+                batch[name] = torch.tensor([feature[name] for feature in features])  # (batch,)
+        return batch
+
+
+class LengthGroupedBatches:
+    """Batches of row numbers for training: shuffled, yet each of rows of similar length.
+
+    An epoch's order is a function of ``seed`` and the epoch alone, so that a resumed run sees the same batches:
+    rows are shuffled, cut into pools of 50 batches, sorted by length inside each pool, cut into batches, and the
+    batches are shuffled.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = torch.tensor(lengths)  # (rows,)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+        self.drop_last = False  # read by accelerate when it shares batches between processes
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
+        rows = torch.randperm(len(self.lengths), generator=generator)  # (rows,)
+        batches: list[list[int]] = []
+        for pool in rows.split(self.batch_size * _BATCHES_PER_POOL):
+            longest_first = pool[self.lengths[pool].argsort(descending=True, stable=True)]  # (rows of the pool,)
+            batches += [batch.tolist() for batch in longest_first.split(self.batch_size)]
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[index]
+
+
+def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once."""
+    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]

@@ -1,0 +1,204 @@
+"""Examples to features: overlapping windows of the context, with labels and character offsets.
+
+Training, evaluation and prediction share this one builder, so that what is scored while training is what
+``inference.py`` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, Features, List, Value
+from transformers import PreTrainedTokenizerBase
+
+from mrc.nfc import compose
+from runtime.errors import UserError
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+# Part of every cache key: raise it when the features of equal input change.
+_FEATURES_VERSION = 1
+_SMALLEST_WINDOW = 16
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerBase, max_seq_len: int) -> None:
+    """Raise :class:`UserError` if ``tokenizer`` gives no offsets or its model is shorter than ``max_seq_len``."""
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"the tokenizer of {tokenizer.name_or_path} is a slow one and gives no character offsets; "
+            "use a model with a fast tokenizer (tokenizer.json)"
+        )
+    if max_seq_len > tokenizer.model_max_length:
+        raise UserError(
+            f"--max_seq_len {max_seq_len} is more than {tokenizer.name_or_path} can read "
+            f"({tokenizer.model_max_length} tokens)"
+        )
+
+
+def make_features(
+    examples: Mapping[str, Sequence[Any]],
+    indices: Sequence[int],
+    tokenizer: PreTrainedTokenizerBase,
+    max_seq_len: int,
+    stride_len: int,
+) -> dict[str, list[Any]]:
+    """Cut a batch of examples into features, one or more per example.
+
+    A feature holds the model's inputs (``tokenizer.model_input_names``) and
+
+    * ``example_index``: row of its example; ``length``: its tokens;
+    * ``offset_mapping``: per token ``[start, end)`` in the example's original context, ``None`` outside it;
+    * ``answer_mask``: 1 where an answer may start or end, the context and the first (``[CLS]``) token;
+    * ``start_positions``, ``end_positions``: first and last token of the first gold answer; both point at
+      ``[CLS]`` when the window does not hold all of it or there is none.
+
+    The label tokens are the ones that overlap the answer's characters, so they are exact also where a Korean
+    sub-word fuses a particle or the space before it.
+    """
+    contexts = [compose(context) for context in examples["context"]]
+    budget = max_seq_len - tokenizer.num_special_tokens_to_add(pair=True) - stride_len - _SMALLEST_WINDOW
+    if budget < 1:
+        raise UserError(
+            f"--max_seq_len {max_seq_len} leaves no room for a question beside --stride_len {stride_len}: "
+            "raise the one or lower the other"
+        )
+    encoded = tokenizer(
+        [_shorten(compose(question.strip()).text, tokenizer, budget) for question in examples["question"]],
+        [context.text for context in contexts],
+        truncation="only_second",
+        max_length=max_seq_len,
+        stride=stride_len,
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
+    features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
+    own = ("example_index", "length", "offset_mapping", "answer_mask", "start_positions", "end_positions")
+    features |= {name: [] for name in own}
+    for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
+        context = contexts[sample]
+        inside = [sequence == 1 for sequence in encoded.sequence_ids(row)]
+        offsets = [
+            list(context.original_span(*span)) if is_context else None
+            for span, is_context in zip(encoded["offset_mapping"][row], inside, strict=True)
+        ]
+        cls_index = _cls_index(encoded["input_ids"][row], tokenizer)
+        start, end = _label(offsets, examples["answers"][sample], cls_index)
+        features["example_index"].append(indices[sample])
+        features["length"].append(len(offsets))
+        features["offset_mapping"].append(offsets)
+        features["answer_mask"].append([int(is_context or i == cls_index) for i, is_context in enumerate(inside)])
+        features["start_positions"].append(start)
+        features["end_positions"].append(end)
+    return features
+
+
+def build_features(
+    examples: Dataset,
+    tokenizer: PreTrainedTokenizerBase,
+    max_seq_len: int,
+    stride_len: int,
+    cache_dir: str | Path | None = None,
+    num_workers: int = 1,
+    what: str = "features",
+) -> Dataset:
+    """Return the features of all ``examples`` (see :func:`make_features`).
+
+    With ``cache_dir`` they are read back when the same examples, tokenizer and lengths were seen before; the
+    key is made of their contents, never of names.
+    """
+    cache_file = None
+    key = features_key(examples, tokenizer, max_seq_len, stride_len)
+    if cache_dir is not None:
+        Path(cache_dir).mkdir(parents=True, exist_ok=True)
+        cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
+    features = examples.map(
+        make_features,
+        batched=True,
+        with_indices=True,
+        batch_size=200,
+        remove_columns=examples.column_names,
+        fn_kwargs={"tokenizer": tokenizer, "max_seq_len": max_seq_len, "stride_len": stride_len},
+        features=_feature_types(tokenizer),
+        num_proc=num_workers if num_workers > 1 and len(examples) > 1000 else None,
+        cache_file_name=cache_file,
+        keep_in_memory=cache_file is None,
+        load_from_cache_file=cache_file is not None,
+        new_fingerprint=key,
+        desc=what,
+    )
+    logger.info("%s: %d examples, %d features", what, len(examples), len(features))
+    return features
+
+
+def fingerprint(examples: Dataset) -> str:
+    """Return a hash of the contents of ``examples``, equal wherever and however they were loaded."""
+    digest = hashlib.sha256()
+    for batch in examples.with_format(None).iter(batch_size=1000):
+        digest.update(json.dumps(batch, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+def features_key(examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int) -> str:
+    """Return the cache key of features: everything that changes them, by content."""
+    parts = {
+        "version": _FEATURES_VERSION,
+        "examples": fingerprint(examples),
+        "tokenizer": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode("utf-8")).hexdigest(),
+        "inputs": list(tokenizer.model_input_names),
+        "max_seq_len": max_seq_len,
+        "stride_len": stride_len,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()[:32]
+
+
+def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
+    inputs = {name: List(Value("int32")) for name in tokenizer.model_input_names}
+    return Features(
+        inputs
+        | {
+            "example_index": Value("int64"),
+            "length": Value("int64"),
+            "offset_mapping": List(List(Value("int32"))),
+            "answer_mask": List(Value("int8")),
+            "start_positions": Value("int64"),
+            "end_positions": Value("int64"),
+        }
+    )
+
+
+def _shorten(question: str, tokenizer: PreTrainedTokenizerBase, budget: int) -> str:
+    """Cut a question that would leave no room for its context to ``budget`` tokens."""
+    if len(question) <= budget:  # a token is at least one character
+        return question
+    encoded = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = encoded["offset_mapping"]
+    if len(offsets) <= budget:
+        return question
+    logger.warning("a question of %d tokens was cut to its first %d: %s…", len(offsets), budget, question[:40])
+    return question[: offsets[budget - 1][1]]
+
+
+def _cls_index(input_ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
+    return input_ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in input_ids else 0
+
+
+def _label(offsets: list[list[int] | None], answers: Mapping[str, list[Any]], cls_index: int) -> tuple[int, int]:
+    """Return first and last token of the first gold answer, or ``cls_index`` twice if it is not all in the window."""
+    tokens = [index for index, span in enumerate(offsets) if span is not None]
+    if not answers["text"] or not tokens:
+        return cls_index, cls_index
+    answer_start = answers["answer_start"][0]
+    answer_end = answer_start + len(answers["text"][0])
+    starts = np.array([offsets[index][0] for index in tokens])  # (context tokens,)
+    ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
+    if answer_start < starts[0] or answer_end > ends[-1]:
+        return cls_index, cls_index
+    first = int(np.searchsorted(ends, answer_start, side="right"))  # first token that ends after the answer starts
+    last = int(np.searchsorted(starts, answer_end, side="left")) - 1  # last token that starts before it ends
+    return (tokens[first], tokens[last]) if first <= last else (cls_index, cls_index)

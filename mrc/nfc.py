@@ -1,0 +1,50 @@
+"""Composed Hangul (NFC) for the tokenizer, with offsets that stay true to the original text."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import NamedTuple
+
+
+class ComposedText(NamedTuple):
+    """A text in NFC; character ``i`` of it stands for ``[starts[i], ends[i])`` of the original."""
+
+    text: str
+    starts: list[int] | None
+    ends: list[int] | None
+
+    def original_span(self, start: int, end: int) -> tuple[int, int]:
+        """Map ``[start, end)`` of the composed text to the original."""
+        if self.starts is None or start >= end:
+            return start, end
+        return self.starts[start], self.ends[end - 1]
+
+
+def compose(text: str) -> ComposedText:
+    """Return ``text`` in NFC and the way back; without it, decomposed Hangul falls into jamo and ``<unk>``.
+
+    The tokenizers library can compose too, but its offsets then end after the first jamo of a syllable.
+    """
+    if unicodedata.is_normalized("NFC", text):
+        return ComposedText(text, None, None)
+    pieces: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    begin = 0
+    for index in range(1, len(text) + 1):
+        if index < len(text) and _joins(text[begin:index], text[index]):
+            continue
+        composed = unicodedata.normalize("NFC", text[begin:index])
+        pieces.append(composed)
+        starts += [begin] * len(composed)
+        ends += [index] * len(composed)
+        begin = index
+    return ComposedText("".join(pieces), starts, ends)
+
+
+def _joins(cluster: str, character: str) -> bool:
+    """Whether ``character`` composes with, or reorders inside, the ``cluster`` before it."""
+    if unicodedata.combining(character):
+        return True
+    apart = unicodedata.normalize("NFC", cluster) + unicodedata.normalize("NFC", character)
+    return unicodedata.normalize("NFC", cluster + character) != apart

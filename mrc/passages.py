@@ -1,0 +1,75 @@
+"""What a reader reads for a question: examples whose context is one passage, or several joined.
+
+Such an example has, besides ``id``, ``question``, ``context`` and ``answers``, a list ``passages`` that says where
+in the context each passage starts and where it came from: ``{start, document_id, rank, score}``.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from datasets import Dataset, Features, List, Value
+
+_SEPARATOR = "\n\n"
+_ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int64"))}
+_NO_ANSWERS = {"text": [], "answer_start": []}
+_READING_EXAMPLE = Features(
+    {
+        "id": Value("string"),
+        "question": Value("string"),
+        "context": Value("string"),
+        "answers": _ANSWERS,
+        "passages": List(
+            {
+                "start": Value("int64"),
+                "document_id": Value("string"),
+                "rank": Value("int64"),
+                "score": Value("float32"),
+            }
+        ),
+    }
+)
+
+
+def gold_passages(examples: Dataset) -> Dataset:
+    """Return one reading example per example: its own context, with its answers as labels."""
+    return Dataset.from_list(
+        [
+            {
+                **{name: example[name] for name in ("id", "question", "context", "answers")},
+                "passages": [{"start": 0, "document_id": example["document_id"], "rank": 1, "score": 0.0}],
+            }
+            for example in examples
+        ],
+        features=_READING_EXAMPLE,
+    )
+
+
+def separate_passages(retrieved: pd.DataFrame) -> Dataset:
+    """Return one reading example per row of the retrieved passages (see ``retrieval/table.py``)."""
+    return Dataset.from_list([_reading_example([row]) for row in _rows(retrieved)], features=_READING_EXAMPLE)
+
+
+def joined_passages(retrieved: pd.DataFrame) -> Dataset:
+    """Return one reading example per question: all its retrieved passages joined, best first."""
+    return Dataset.from_list(
+        [_reading_example(_rows(passages)) for _, passages in retrieved.groupby("id", sort=False)],
+        features=_READING_EXAMPLE,
+    )
+
+
+def _rows(retrieved: pd.DataFrame) -> list[dict]:
+    return retrieved[["id", "question", "rank", "document_id", "context", "score"]].to_dict("records")
+
+
+def _reading_example(rows: list[dict]) -> dict:
+    passages, start = [], 0
+    for row in rows:
+        passages.append({"start": start, **{name: row[name] for name in ("document_id", "rank", "score")}})
+        start += len(row["context"]) + len(_SEPARATOR)
+    return {
+        "id": rows[0]["id"],
+        "question": rows[0]["question"],
+        "context": _SEPARATOR.join(row["context"] for row in rows),
+        "answers": _NO_ANSWERS,
+        "passages": passages,
+    }

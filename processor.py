@@ -1,0 +1,158 @@
+"""QAProcessor: dataset to examples to features to answers.
+
+    qa_processor = QAProcessor(dataset_args, tokenizer, concat=False)
+    train_features = qa_processor.get_train_features()
+
+Examples are raw text rows (``id, title, question, context, answers, document_id``), features are tokenised rows; one
+example can give several (see ``mrc/features.py``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from datasets import Dataset, concatenate_datasets
+from transformers import EvalPrediction, PreTrainedTokenizerBase
+
+from arguments import DatasetArguments
+from mrc.answers import Answer, AnswerSettings, find_answers, predictions_of
+from mrc.features import build_features, check_tokenizer
+from mrc.loading import load_examples
+from mrc.metrics import references_of
+from mrc.passages import gold_passages
+from runtime.errors import DataError, UserError
+
+
+class QAProcessor:
+    """Gives a reader its examples and features, and turns its logits into answers.
+
+    With ``concat`` the training examples are train and validation together; evaluation then needs
+    ``dataset_args.test_eval_dataset_path``. Nothing is read before it is asked for. Raises
+    :class:`~runtime.errors.DataError` listing every bad row of what was asked for.
+    """
+
+    def __init__(
+        self, dataset_args: DatasetArguments, tokenizer: PreTrainedTokenizerBase, concat: bool = False
+    ) -> None:
+        check_tokenizer(tokenizer, dataset_args.max_seq_len)
+        self.dataset_args = dataset_args
+        self.tokenizer = tokenizer
+        self.concat = concat
+        self._column_names: dict[str, str] = {}
+        self._splits: dict[str, Dataset] = {}
+        self._features: dict[str, Dataset] = {}
+
+    def set_column_names(self, **column_names: str) -> None:
+        """Read data whose columns have other names, e.g. ``set_column_names(question="query", id="guid")``."""
+        self._column_names = column_names
+        self._splits.clear()
+        self._features.clear()
+
+    def get_train_examples(self) -> Dataset:
+        """Return the training examples."""
+        splits = self.load("train", "validation") if self.concat else self.load("train")
+        return _first(concatenate_datasets(splits), self.dataset_args.max_train_samples)
+
+    def get_eval_examples(self) -> Dataset:
+        """Return the evaluation examples: those of ``test_eval_dataset_path`` if it is given, else validation."""
+        (examples,) = self.load(self.eval_name())
+        return _first(examples, self.dataset_args.max_eval_samples)
+
+    def eval_name(self) -> str:
+        """Return the name of the data set to evaluate on; :class:`UserError` if it would be trained on."""
+        if self.dataset_args.test_eval_dataset_path is not None:
+            return "evaluation"
+        if self.concat:
+            raise UserError(
+                "--concat_eval trains on the validation examples: name others with --test_eval_dataset_path, "
+                "or evaluate nothing"
+            )
+        return "validation"
+
+    def get_test_examples(self) -> Dataset:
+        """Return the test examples; their contexts and answers may be empty."""
+        (examples,) = self.load("test")
+        return _first(examples, self.dataset_args.max_eval_samples)
+
+    def get_train_features(self) -> Dataset:
+        """Return the features of the training examples."""
+        return self._get_features("train", self.get_train_examples())
+
+    def get_eval_features(self) -> Dataset:
+        """Return the features of the evaluation examples, labels included."""
+        return self._get_features("evaluation", self.get_eval_examples())
+
+    def get_test_features(self) -> Dataset:
+        """Return the features of the test examples, over their own contexts."""
+        return self._get_features("test", self.get_test_examples())
+
+    def make_features(self, examples: Dataset, what: str = "features", cached: bool = True) -> Dataset:
+        """Return the features of any ``examples``, such as retrieved passages."""
+        arguments = self.dataset_args
+        return build_features(
+            examples,
+            self.tokenizer,
+            arguments.max_seq_len,
+            arguments.stride_len,
+            cache_dir=arguments.cache_dir if cached else None,
+            num_workers=arguments.preprocessing_num_workers,
+            what=what,
+        )
+
+    def find_answers(
+        self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], retrieval_weight: float = 0.0
+    ) -> dict[str, list[Answer]]:
+        """Return the n best answers per question id; ``predictions`` are start and end logits (features, tokens)."""
+        arguments = self.dataset_args
+        settings = AnswerSettings(
+            max_ans_len=arguments.max_ans_len,
+            n_best_size=arguments.n_best_size,
+            retrieval_weight=retrieval_weight,
+            version_2_with_negative=arguments.version_2_with_negative,
+            null_score_diff_threshold=arguments.null_score_diff_threshold,
+        )
+        if "passages" not in examples.column_names:
+            examples = gold_passages(examples)
+        return find_answers(examples, features, predictions[0], predictions[1], settings)
+
+    def post_processing_function(
+        self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], stage: str = "eval"
+    ) -> EvalPrediction:
+        """Return the answers to ``examples`` as ``EvalPrediction({id: text}, {id: gold texts})``.
+
+        ``predictions`` are the start and end logits (features, tokens) of ``features``. ``stage`` is there for the
+        Trainer's sake and changes nothing: evaluation and prediction answer alike.
+        """
+        answers = self.find_answers(examples, features, predictions)
+        return EvalPrediction(predictions=predictions_of(answers), label_ids=references_of(examples))
+
+    def load(self, *names: str) -> list[Dataset]:
+        """Return data sets by name: train, validation, test, or evaluation (``test_eval_dataset_path``).
+
+        Those not read yet are read together, so that all their errors come at once.
+        """
+        arguments = self.dataset_args
+        sources = {name: (arguments.dataset_path, name) for name in names}
+        if "evaluation" in sources:
+            sources["evaluation"] = (arguments.test_eval_dataset_path, "validation")
+        missing = {name: source for name, source in sources.items() if name not in self._splits}
+        problems, way_out = [], ""
+        for path in dict.fromkeys(path for path, _ in missing.values()):
+            wanted = {name: split for name, (source, split) in missing.items() if source == path}
+            try:
+                loaded = load_examples(path, list(wanted.values()), arguments.skip_bad_rows)
+                self._splits |= {name: loaded[split] for name, split in wanted.items()}
+            except DataError as error:
+                problems += error.problems
+                way_out = error.way_out
+        if problems:
+            raise DataError(problems, way_out)
+        return [self._splits[name] for name in names]
+
+    def _get_features(self, what: str, examples: Dataset) -> Dataset:
+        if what not in self._features:
+            self._features[what] = self.make_features(examples, what=f"{what} features")
+        return self._features[what]
+
+
+def _first(examples: Dataset, count: int | None) -> Dataset:
+    return examples if count is None or count >= len(examples) else examples.select(range(count))

@@ -1,0 +1,152 @@
+"""What every retriever shares: the protocol, the choice of the k best, and indexes that describe themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from arguments import RetrieverArguments
+from retrieval.corpus import Corpus
+from runtime.errors import UserError
+from runtime.files import read_json, staged_folder, write_json
+
+MANIFEST_NAME = "manifest.json"
+FORMAT_VERSION = 1  # of saved indexes: raise it when older ones must not be read any more
+_BLOCK_SCORES = 2**22  # scores held at once while searching: 16 MiB of float32
+
+
+class SearchResults(NamedTuple):
+    """The k best passages of n questions, best first."""
+
+    ids: np.ndarray  # (n, k) int64, row numbers in the corpus
+    scores: np.ndarray  # (n, k) float32
+
+
+class Retriever(Protocol):
+    """Finds passages; ``name`` is what users type, ``libraries`` the packages whose versions a manifest keeps."""
+
+    name: str
+    libraries: Sequence[str]
+
+    @classmethod
+    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> Retriever:
+        """Return the retriever that the flags describe."""
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything beside the corpus that changes the results, as JSON can hold it."""
+
+    def build(self, corpus: Corpus) -> None:
+        """Index ``corpus``."""
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        """Return the ``min(k, len(corpus))`` best passages of every question."""
+
+    def save(self, folder: str | Path) -> None:
+        """Write the index as ``folder``, whole or not at all."""
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        """Read the index of ``corpus``; raise :class:`UserError` when ``folder`` holds another one."""
+
+
+def top_k(scores: np.ndarray, k: int) -> SearchResults:
+    """Return the ``min(k, N)`` highest of ``scores`` (n, N): score descending, ties by lower row number.
+
+    The same as the first k of a stable full sort, at the price of a partition.
+    """
+    size = scores.shape[1]
+    k = min(k, size)
+    ids = np.empty((len(scores), k), dtype=np.int64)
+    for row, row_scores in enumerate(scores):
+        kth_highest = np.partition(row_scores, size - k)[size - k]
+        candidates = np.flatnonzero(row_scores >= kth_highest)  # (m,), k <= m: every tie at the cut, rows ascending
+        best = np.argsort(-row_scores[candidates], kind="stable")[:k]  # (k,)
+        ids[row] = candidates[best]
+    return SearchResults(ids, np.take_along_axis(scores, ids, axis=1).astype(np.float32))
+
+
+def search_in_blocks(
+    score: Callable[[Sequence[Any]], np.ndarray], questions: Sequence[Any], corpus_size: int, k: int
+) -> SearchResults:
+    """Return the best of ``score(block of questions) -> (block, N)``, never holding more than one block's scores.
+
+    Scores are rounded to float32 before they are ranked, so that passages whose scores are mathematically equal
+    stay in the order of the corpus whatever the engine's rounding.
+    """
+    block_size = max(1, _BLOCK_SCORES // corpus_size)
+    blocks = [top_k(np.empty((0, corpus_size), np.float32), k)]  # so that no questions give (0, k)
+    with tqdm(total=len(questions), desc="Search", unit="question", delay=1) as progress:
+        for start in range(0, len(questions), block_size):
+            block = questions[start : start + block_size]
+            blocks.append(top_k(score(block).astype(np.float32), k))
+            progress.update(len(block))
+    return SearchResults(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))  # (n, k) each
+
+
+def identity(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
+    """Return what an index stands for; two with equal identities give equal results."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "retriever": retriever.name,
+        "parameters": retriever.parameters(),
+        "corpus_size": len(corpus),
+        "corpus_hash": corpus.hash,
+    }
+    return json.loads(json.dumps(content))  # as it will be read back: tuples become lists
+
+
+@contextmanager
+def new_index_folder(folder: str | Path, retriever: Retriever, corpus: Corpus) -> Iterator[Path]:
+    """Yield a folder to write the index into; with its manifest it becomes ``folder``, or vanishes on failure."""
+    with staged_folder(folder) as staging:
+        yield staging
+        versions = {library: version(library) for library in retriever.libraries}
+        content = {**identity(retriever, corpus), "code_version": _code_version(), "library_versions": versions}
+        write_json(staging / MANIFEST_NAME, content)
+
+
+def check_manifest(folder: str | Path, retriever: Retriever, corpus: Corpus) -> None:
+    """Raise :class:`UserError` unless ``folder`` is a complete index of this retriever over this corpus."""
+    try:
+        found = dict(read_json(Path(folder) / MANIFEST_NAME))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{folder} is not a complete index ({error}): delete the folder to build it anew") from None
+    expected = identity(retriever, corpus)
+    if differences := list(_differences({key: found.get(key) for key in expected}, expected)):
+        raise UserError(
+            f"the index {folder} was built for something else: {'; '.join(differences)}. "
+            "Use the corpus and flags it was built with, or another --index_dir."
+        )
+
+
+def _differences(found: Any, expected: Any, name: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for key in {**expected, **found}:
+            yield from _differences(found.get(key), expected.get(key), f"{name} {key}".strip())
+    elif found != expected:
+        yield f"{name} is {found!r} there and {expected!r} here"
+
+
+def import_optional(module: str, package: str) -> ModuleType:
+    """Import ``module``; raise :class:`UserError` naming the pip command when its package is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{package} is needed here and cannot be imported ({error}): pip install {package}") from None
+
+
+def _code_version() -> str:
+    """Return the first 12 hexadecimal digits of the SHA-256 of this folder's source files."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,130 @@
+"""BM25+: sparse retrieval by weighted term overlap (Lv & Zhai 2011, Lower-Bounding Term Frequency Normalization)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from arguments import RetrieverArguments
+from retrieval.analyzers import Analyzer, create_analyzer
+from retrieval.base import SearchResults, check_manifest, import_optional, new_index_folder, search_in_blocks
+from retrieval.corpus import Corpus
+from runtime.files import read_json, write_json
+
+
+class SparseRetrieval_BM25P:
+    """BM25+ over the terms of an analyser.
+
+    score(question, passage) = sum over the question's terms t, repetitions included, of
+    ln((N + 1) / df_t) * (delta + (k1 + 1) * tf / (k1 * (1 - b + b * length / mean length) + tf)),
+    where terms that no passage holds add nothing.
+    """
+
+    name = "SparseRetrieval_BM25P"
+
+    def __init__(
+        self, analyzer: Analyzer, k1: float = 1.5, b: float = 0.75, delta: float = 1.0, backend: str = "bm25s"
+    ) -> None:
+        self.analyzer = analyzer
+        self.k1, self.b, self.delta = k1, b, delta
+        self.backend = backend
+        self.libraries = [backend]
+
+    @classmethod
+    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> SparseRetrieval_BM25P:
+        analyzer = create_analyzer(arguments.analyzer, arguments.analyzer_model or default_tokenizer)
+        return cls(analyzer, arguments.bm25_k1, arguments.bm25_b, arguments.bm25_delta, arguments.bm25_backend)
+
+    def parameters(self) -> dict[str, Any]:
+        analyzer = self.analyzer.description
+        return {"analyzer": analyzer, "backend": self.backend, "k1": self.k1, "b": self.b, "delta": self.delta}
+
+    def build(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self.engine = self._new_engine()
+        self.engine.build(self.analyzer.analyze(corpus.search_texts()))
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        def score(block: Sequence[list[str]]) -> np.ndarray:
+            return np.stack([self.engine.scores(terms) for terms in block])  # (block, N)
+
+        return search_in_blocks(score, self.analyzer.analyze(questions), len(self.corpus), k)
+
+    def save(self, folder: str | Path) -> None:
+        with new_index_folder(folder, self, self.corpus) as staging:
+            self.engine.save(staging)
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        check_manifest(folder, self, corpus)
+        self.corpus = corpus
+        self.engine = self._new_engine()
+        self.engine.load(Path(folder))
+
+    def _new_engine(self) -> _Engine:
+        return ENGINES[self.backend](self.k1, self.b, self.delta)
+
+
+class _Engine(Protocol):
+    """Scores all N passages for the terms of one question."""
+
+    def build(self, passages: list[list[str]]) -> None: ...
+
+    def scores(self, question: list[str]) -> np.ndarray:
+        """Return (N,) float64."""
+
+    def save(self, folder: Path) -> None: ...
+
+    def load(self, folder: Path) -> None: ...
+
+
+class _BM25S:
+    """Every term's scores computed once, then added up by sparse columns; float64, as rank_bm25 computes."""
+
+    def __init__(self, k1: float, b: float, delta: float) -> None:
+        self.library = import_optional("bm25s", "bm25s")
+        self.engine = self.library.BM25(k1=k1, b=b, delta=delta, method="bm25+", dtype="float64")
+
+    def build(self, passages: list[list[str]]) -> None:
+        vocabulary: dict[str, int] = {}
+        ids = [[vocabulary.setdefault(term, len(vocabulary)) for term in terms] for terms in passages]
+        self.engine.index((ids, vocabulary), create_empty_token=False)
+
+    def scores(self, question: list[str]) -> np.ndarray:
+        ids = self.engine.get_tokens_ids(question)
+        return self.engine.get_scores_from_ids(ids) if ids else np.zeros(self.engine.scores["num_docs"])
+
+    def save(self, folder: Path) -> None:
+        self.engine.save(folder, show_progress=False)
+
+    def load(self, folder: Path) -> None:
+        self.engine = self.library.BM25.load(folder, show_progress=False)
+
+
+class _RankBM25:
+    """The reference: scores computed anew from the passages' terms for every question."""
+
+    def __init__(self, k1: float, b: float, delta: float) -> None:
+        self.library = import_optional("rank_bm25", "rank_bm25")
+        self.parameters = {"k1": k1, "b": b, "delta": delta}
+
+    def build(self, passages: list[list[str]]) -> None:
+        self.passages = passages
+        self.engine = self.library.BM25Plus(tqdm(passages, "BM25+", unit="passage", delay=1), **self.parameters)
+        # A passage without terms divides 0 by 0 when b is 1; no frequency of it depends on its length.
+        self.engine.doc_len = [max(length, 1) for length in self.engine.doc_len]
+
+    def scores(self, question: list[str]) -> np.ndarray:
+        return self.engine.get_scores([term for term in question if term in self.engine.idf])
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / "terms.json", self.passages)
+
+    def load(self, folder: Path) -> None:
+        self.build(read_json(folder / "terms.json"))
+
+
+ENGINES = {"bm25s": _BM25S, "rank_bm25": _RankBM25}

@@ -1,0 +1,136 @@
+"""Retrieved passages as a long table: one row per question id and rank, in a file that any retriever can fill.
+
+Columns: ``id, question, rank`` (from 1)``, document_id, title, context, score`` and, where the examples have them,
+``answers`` as JSON text.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+
+from retrieval.base import SearchResults
+from retrieval.corpus import Corpus
+from runtime.errors import DataError, Problem, UserError
+from runtime.files import staged_file
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+COLUMNS = ["id", "question", "rank", "document_id", "title", "context", "score"]
+
+
+def retrieved_df(examples: Dataset, corpus: Corpus, results: SearchResults) -> pd.DataFrame:
+    """Return the long table of ``results`` (n, k) for n ``examples`` (``id, question[, answers]``): n * k rows."""
+    n, k = results.ids.shape
+    rows = results.ids.ravel()  # (n, k) -> (n * k,)
+    of_question = np.repeat(np.arange(n), k)  # (n,) -> (n * k,)
+    df = pd.DataFrame(
+        {
+            "id": _take(examples["id"], of_question),
+            "question": _take(examples["question"], of_question),
+            "rank": np.tile(np.arange(1, k + 1), n),  # (k,) -> (n * k,)
+            "document_id": _take(corpus.document_ids, rows),
+            "title": _take(corpus.titles, rows),
+            "context": _take(corpus.texts, rows),
+            "score": results.scores.ravel(),  # (n, k) -> (n * k,)
+        }
+    )
+    if "answers" in examples.column_names:
+        df["answers"] = _take([json.dumps(answers, ensure_ascii=False) for answers in examples["answers"]], of_question)
+    return df
+
+
+def write_retrieved_df(df: pd.DataFrame, path: str | Path) -> None:
+    """Write the table as ``.csv`` (UTF-8) or ``.parquet``, whole or not at all."""
+    suffix = _check_suffix(path)
+    with staged_file(path) as staging:
+        if suffix == ".parquet":
+            df.to_parquet(staging, index=False)
+        else:  # with every text in quotes, so that a lone carriage return does not end its row
+            df.to_csv(staging, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.DataFrame:
+    """Return the first ``top_k`` ranks of every example from a table written earlier, in the order of ``examples``.
+
+    Also reads the old CSV of one row per question (``question, id, context_id, context``), whose joined context
+    becomes rank 1. Raises :class:`DataError` listing everything that is wrong with the table at once.
+    """
+    df = _read(Path(path))
+    if "context_id" in df.columns and "rank" not in df.columns:
+        logger.info("%s: the old form, one row of joined passages per question; each is read as rank 1", path)
+        df = df.rename(columns={"context_id": "document_id"}).assign(rank=1, title="", score=0.0)
+    missing = [name for name in COLUMNS if name not in df.columns]
+    if missing:
+        reason = f"no column {', '.join(missing)}; found {', '.join(map(str, df.columns))}"
+        raise DataError([Problem(str(path), "", reason)], f"A table of passages has the columns {', '.join(COLUMNS)}.")
+
+    df["rank"], df["score"] = (pd.to_numeric(df[name], errors="coerce") for name in ("rank", "score"))
+    position = {example_id: row for row, example_id in enumerate(examples["id"])}
+    if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position)]:
+        raise DataError(problems, "Write the table anew for this data set, with python retrieve.py.")
+
+    df = df[df["id"].isin(position) & (df["rank"] <= top_k)].astype({"rank": "int64", "score": "float32"})
+    df = df.assign(position=df["id"].map(position)).sort_values(["position", "rank"], ignore_index=True)
+    _warn_of_strangers(path, df, list(examples["question"]), top_k)
+    return df[[*COLUMNS, *(["answers"] if "answers" in df.columns else [])]]
+
+
+def _take(values: Sequence[str], rows: np.ndarray) -> list[str]:
+    values = list(values)  # a column of a dataset is read from disk at every access
+    return [values[row] for row in rows]
+
+
+def _check_suffix(path: str | Path) -> str:
+    suffix = Path(path).suffix
+    if suffix not in (".csv", ".parquet"):
+        raise UserError(f"a table of retrieved passages must end in .csv or .parquet, not {path}")
+    return suffix
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Return the table as it stands, every text a string and none taken for a missing value."""
+    suffix = _check_suffix(path)
+    try:
+        if suffix == ".parquet":
+            df = pd.read_parquet(path)
+        else:
+            df = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    except ValueError as error:  # not UTF-8, not CSV, not parquet
+        reason = f"not a table: {error}"
+    else:
+        texts = [name for name in df.columns if name not in ("rank", "score")]
+        return df.fillna(dict.fromkeys(texts, "")).astype(dict.fromkeys(texts, str))
+    raise DataError([Problem(str(path), "", reason)])
+
+
+def _find_problems(df: pd.DataFrame, position: dict[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield (row, reason); a rank or score that is no number stands as NaN in ``df``."""
+    for row in np.flatnonzero(~((df["rank"] >= 1) & (df["rank"] % 1 == 0))):
+        yield f"row {row + 1}", "rank is not a whole number from 1"
+    for row in np.flatnonzero(~np.isfinite(df["score"])):
+        yield f"row {row + 1}", "score is not a number"
+    counts = df.groupby(["id", "rank"]).size()
+    for (example_id, rank), count in counts[counts > 1].items():
+        yield f"id {example_id}, rank {rank:g}", f"{count} rows"
+    for example_id in sorted(set(position) - set(df["id"][df["rank"] == 1]), key=position.get):
+        yield f"id {example_id}", "a question of the data set that has no row of rank 1"
+
+
+def _warn_of_strangers(path: str | Path, df: pd.DataFrame, questions: list[str], top_k: int) -> None:
+    """Warn of a table that was made for other questions, or with fewer passages than are asked for."""
+    first = df.drop_duplicates("position")
+    differing = int((first["question"] != [questions[row] for row in first["position"]]).sum())
+    if differing:
+        logger.warning("%s: %d of its questions read otherwise in the data set; is it for other data?", path, differing)
+    if df["rank"].max() < top_k:
+        logger.warning("%s: holds at most %d passages a question, fewer than %d", path, df["rank"].max(), top_k)

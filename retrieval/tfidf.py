@@ -1,0 +1,96 @@
+"""TF-IDF: sparse retrieval by the cosine of weighted terms and characters, on scikit-learn's vectorizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from arguments import RetrieverArguments
+from retrieval.analyzers import Analyzer, create_analyzer, normalize
+from retrieval.base import SearchResults, check_manifest, new_index_folder, search_in_blocks
+from retrieval.corpus import Corpus
+from runtime.files import read_json, write_json
+
+FEATURES = {"word": ["word"], "char": ["char"], "word_char": ["word", "char"]}
+
+
+class SparseRetrieval_TFIDF:
+    """Mean of the cosines over 1-2-grams of an analyser's terms and over 2-3-grams of characters, or one of the two."""
+
+    name = "SparseRetrieval_TFIDF"
+    libraries = ("scikit-learn",)
+
+    def __init__(self, analyzer: Analyzer, features: str = "word_char") -> None:
+        self.analyzer = analyzer
+        self.features = features
+        self.kinds = FEATURES[features]
+
+    @classmethod
+    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> SparseRetrieval_TFIDF:
+        analyzer = create_analyzer(arguments.analyzer, arguments.analyzer_model or default_tokenizer)
+        return cls(analyzer, arguments.tfidf_features)
+
+    def parameters(self) -> dict[str, Any]:
+        return {"analyzer": self.analyzer.description if "word" in self.kinds else None, "features": self.features}
+
+    def build(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self.vectorizers, self.weights = {}, {}
+        for kind in self.kinds:
+            documents = tqdm(self._documents(kind, corpus.search_texts()), f"TF-IDF {kind}", unit="passage", delay=1)
+            self.vectorizers[kind] = _new_vectorizer(kind)
+            self.weights[kind] = self.vectorizers[kind].fit_transform(documents).T.tocsr()  # (N, V) -> (V, N)
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        documents = {kind: self._documents(kind, questions) for kind in self.kinds}
+
+        def score(block: Sequence[int]) -> np.ndarray:
+            cosines = [
+                self.vectorizers[kind].transform([documents[kind][row] for row in block]) @ self.weights[kind]
+                for kind in self.kinds
+            ]  # each (block, V) @ (V, N) -> (block, N), sparse
+            return (sum(cosines) / len(cosines)).toarray()
+
+        return search_in_blocks(score, range(len(questions)), len(self.corpus), k)
+
+    def save(self, folder: str | Path) -> None:
+        from scipy.sparse import save_npz
+
+        with new_index_folder(folder, self, self.corpus) as staging:
+            for kind in self.kinds:
+                write_json(staging / f"{kind}_vocabulary.json", self.vectorizers[kind].get_feature_names_out().tolist())
+                np.save(staging / f"{kind}_idf.npy", self.vectorizers[kind].idf_, allow_pickle=False)
+                save_npz(staging / f"{kind}_weights.npz", self.weights[kind], compressed=False)
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        from scipy.sparse import load_npz
+
+        check_manifest(folder, self, corpus)
+        folder, self.corpus = Path(folder), corpus
+        self.vectorizers, self.weights = {}, {}
+        for kind in self.kinds:
+            terms = read_json(folder / f"{kind}_vocabulary.json")
+            self.vectorizers[kind] = _new_vectorizer(kind, vocabulary=terms)
+            self.vectorizers[kind].idf_ = np.load(folder / f"{kind}_idf.npy", allow_pickle=False)
+            self.weights[kind] = load_npz(folder / f"{kind}_weights.npz")
+
+    def _documents(self, kind: str, texts: Sequence[str]) -> list[Any]:
+        return self.analyzer.analyze(texts) if kind == "word" else [normalize(text) for text in texts]
+
+
+def _new_vectorizer(kind: str, vocabulary: list[str] | None = None) -> Any:
+    """Return scikit-learn's (ln(tf) + 1) * (ln((1 + N) / (1 + df)) + 1), with every vector scaled to length 1."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    def unchanged(terms: list[str]) -> list[str]:
+        return terms
+
+    if kind == "word":
+        options = {"ngram_range": (1, 2), "tokenizer": unchanged, "preprocessor": unchanged, "token_pattern": None}
+    else:
+        options = {"ngram_range": (2, 3), "analyzer": "char_wb", "lowercase": False}
+    return TfidfVectorizer(vocabulary=vocabulary, sublinear_tf=True, dtype=np.float32, **options)

@@ -1,0 +1,197 @@
+"""Resumable training state, and the rule that keeps the best checkpoints.
+
+State is saved as safetensors and JSON, so that loading somebody's run cannot run code.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from runtime.errors import UserError
+from runtime.files import read_json, staged_folder, write_json
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+_STATES = "resume"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: optimizer steps taken, the epoch, and the batches of it already used."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+
+@dataclass
+class BestCheckpoints:
+    """The save rule: keep a checkpoint when eval loss fell, or when it did not fall but exact match rose.
+
+    Both bests are tracked, each over all evaluations; ``kept`` lists the steps of the checkpoints on disk, oldest
+    first.
+    """
+
+    loss: float = float("inf")
+    loss_step: int | None = None
+    exact_match: float = -1.0
+    exact_match_step: int | None = None
+    kept: list[int] = field(default_factory=list)
+
+    def update(self, step: int, loss: float, exact_match: float) -> bool:
+        """Take in an evaluation; return whether its checkpoint is to be saved."""
+        loss_fell, exact_match_rose = loss < self.loss, exact_match > self.exact_match
+        if loss_fell:
+            self.loss, self.loss_step = loss, step
+        if exact_match_rose:
+            self.exact_match, self.exact_match_step = exact_match, step
+        if loss_fell or exact_match_rose:
+            self.kept.append(step)
+        return loss_fell or exact_match_rose
+
+    def surplus(self, limit: int | None) -> list[int]:
+        """Return, and forget, the oldest steps above ``limit``; the two bests are never among them."""
+        if limit is None:
+            return []
+        removable = [step for step in self.kept if step not in (self.loss_step, self.exact_match_step)]
+        surplus = removable[: max(0, len(self.kept) - limit)]
+        self.kept = [step for step in self.kept if step not in surplus]
+        return surplus
+
+
+def save_state(
+    output_dir: str | Path,
+    progress: Progress,
+    best: BestCheckpoints,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    scaler: Any = None,
+) -> None:
+    """Write ``<output_dir>/resume/step-N``, whole or not at all, then remove older states.
+
+    There is no moment without a complete state once the first one was written.
+    """
+    states = Path(output_dir) / _STATES
+    folder = states / f"step-{progress.step:08d}"
+    with staged_folder(folder) as staging:
+        # clones: safetensors refuses tensors that share memory
+        save_file(
+            {name: value.detach().clone() for name, value in model.state_dict().items()}, staging / "model.safetensors"
+        )
+        tensors, groups = _flatten_optimizer(optimizer)
+        save_file(tensors, staging / "optimizer.safetensors")
+        rng_tensors, rng_values = _rng_state()
+        save_file(rng_tensors, staging / "rng.safetensors")
+        write_json(
+            staging / "state.json",
+            {
+                "progress": asdict(progress),
+                "best": asdict(best),
+                "optimizer": groups,
+                "scheduler": {k: v for k, v in scheduler.state_dict().items() if k != "lr_lambdas"},
+                "scaler": scaler.state_dict() if scaler is not None else None,
+                "rng": rng_values,
+            },
+        )
+    for older in _complete_states(states):
+        if older != folder:
+            shutil.rmtree(older)
+
+
+def find_state(output_dir: str | Path, resume_from: str | None) -> Path | None:
+    """Return the folder of the state to resume from; None to start from scratch.
+
+    ``resume_from`` is ``true`` for the newest state in ``output_dir`` (none yet: start from scratch, said so),
+    or the folder of a state or of a run. Raises :class:`UserError` for a folder that holds none.
+    """
+    if resume_from is None or resume_from.lower() in ("false", "no"):
+        return None
+    if resume_from.lower() in ("true", "yes", "auto"):
+        states = _complete_states(Path(output_dir) / _STATES)
+        if not states:
+            logger.info("nothing to resume in %s: the run starts from scratch", output_dir)
+        return states[-1] if states else None
+    folder = Path(resume_from)
+    if (folder / "state.json").is_file():
+        return folder
+    states = _complete_states(folder / _STATES)
+    if not states:
+        raise UserError(
+            f"--resume_from_checkpoint {resume_from} holds no training state; states are in <output_dir>/{_STATES}/, "
+            "or pass true for the newest one in --output_dir"
+        )
+    return states[-1]
+
+
+def load_state(
+    folder: str | Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, scaler: Any = None
+) -> tuple[Progress, BestCheckpoints]:
+    """Restore model, optimizer, scheduler, loss scaler and random number generators; return where the run stood."""
+    folder = Path(folder)
+    state = read_json(folder / "state.json")
+    try:
+        model.load_state_dict(load_file(folder / "model.safetensors"))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the state in {folder} is of another model than --model: {reason}") from None
+    _restore_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+    scheduler.load_state_dict(state["scheduler"] | {"lr_lambdas": [None] * len(optimizer.param_groups)})
+    if scaler is not None and state["scaler"]:
+        scaler.load_state_dict(state["scaler"])
+    _restore_rng(load_file(folder / "rng.safetensors"), state["rng"])
+    return Progress(**state["progress"]), BestCheckpoints(**state["best"])
+
+
+def _complete_states(folder: Path) -> list[Path]:
+    """Return the state folders, oldest first; a name is only ever given to a complete one."""
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def _flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:
+    state = optimizer.state_dict()
+    tensors = {
+        f"{index}.{name}": value.detach().clone()
+        for index, values in state["state"].items()
+        for name, value in values.items()
+    }
+    return tensors, state["param_groups"]
+
+
+def _restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], groups: list[dict[str, Any]]
+) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _rng_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    tensors = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["cuda"] = torch.cuda.get_rng_state()
+    name, keys, *rest = np.random.get_state()
+    tensors["numpy"] = torch.from_numpy(keys.astype(np.int64))
+    version, words, gauss = random.getstate()
+    return tensors, {"numpy": [name, *rest], "python": [version, list(words), gauss]}
+
+
+def _restore_rng(tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+    torch.set_rng_state(tensors["torch"])
+    if "cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["cuda"])
+    name, *rest = values["numpy"]
+    np.random.set_state((name, tensors["numpy"].numpy().astype(np.uint32), *rest))
+    version, words, gauss = values["python"]
+    random.setstate((version, tuple(words), gauss))

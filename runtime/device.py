@@ -1,0 +1,65 @@
+"""Device, precision and the fastest attention for them."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+
+from runtime.errors import UserError
+
+
+def default_device() -> torch.device:
+    """Return the CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def resolve_precision(precision: str, device: torch.device) -> str:
+    """Return fp32, bf16 or fp16 for ``--precision`` on ``device``.
+
+    ``auto`` is bf16 where it is computed natively: CUDA from compute capability 8.0, CPUs with AMX or AVX512-BF16.
+    Raises :class:`UserError` for fp16 on a CPU, which has no loss scaling there.
+    """
+    if precision == "fp16" and device.type != "cuda":
+        raise UserError("--precision fp16 needs a CUDA device; use --precision auto, bf16 or fp32 here")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the autocast context of a forward pass in ``precision``."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
+
+
+def fastest_attention(device: torch.device, precision: str, attention_dropout: float, training: bool) -> str:
+    """Return the attention implementation that is fastest for what is at hand.
+
+    Training on a CPU: eager with attention dropout, which forces the fused kernel onto a slow path, and in bf16;
+    everywhere else the fused kernel (sdpa) wins. Measured by ``benchmarks/attention.py``.
+    """
+    if device.type == "cpu" and training and (attention_dropout > 0 or precision == "bf16"):
+        return "eager"
+    return "sdpa"
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory instead of returning it to the kernel after every training step.
+
+    A step on the CPU frees and takes the same large blocks again; with the defaults a good part of its time goes
+    into page faults. Does nothing where the C library has no ``mallopt``.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    m_trim_threshold, m_mmap_max = -1, -4
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(m_mmap_max, 0)
+        libc.mallopt(m_trim_threshold, 2**31 - 1)
+    except (OSError, AttributeError):
+        return

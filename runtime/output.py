@@ -1,0 +1,50 @@
+"""The folder of a run: may it be written, and what was there before."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import UserError
+from runtime.files import read_json, remove_leftovers
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+_RUN_RECORD = "arguments.json"
+_OF_A_RUN = ("checkpoint-*", "best", "resume", "metrics.json*", "environment.json", _RUN_RECORD)
+
+
+def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool) -> None:
+    """Raise :class:`UserError` if ``output_dir`` holds a run that is neither to be resumed nor overwritten."""
+    folder = Path(output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output_dir {folder} is a file; name a folder")
+    if (folder / _RUN_RECORD).exists() and not (overwrite or resume):
+        raise UserError(
+            f"--output_dir {folder} already holds a run: continue it with --resume_from_checkpoint true, "
+            "replace it with --overwrite_output_dir, or name another folder"
+        )
+
+
+def open_output_dir(output_dir: str | Path, resume: bool) -> None:
+    """Make the folder; without ``resume``, remove the files of an earlier run in it, and nothing else."""
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
+    if not resume:
+        for old in [path for pattern in _OF_A_RUN for path in folder.glob(pattern)]:
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def warn_of_changes(output_dir: str | Path, arguments: dict[str, Any]) -> None:
+    """Warn when a resumed run's ``arguments`` differ from the ones it was started with."""
+    path = Path(output_dir) / _RUN_RECORD
+    if not path.exists():
+        return
+    before = read_json(path)
+    free = {"resume_from_checkpoint", "overwrite_output_dir"}
+    changed = [name for name in arguments if name in before and before[name] != arguments[name] and name not in free]
+    for name in changed:
+        logger.warning("--%s was %s when the run began and is %s now", name, before[name], arguments[name])

@@ -1,0 +1,126 @@
+"""Experiment tracking: metrics.jsonl always, wandb where it is wanted. Never asks, never stops a run."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from arguments import RunArguments
+from runtime.errors import UserError
+from runtime.files import write_text
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+
+class Tracker:
+    """Write one JSON line per call of :meth:`log` to ``<logging_dir>/metrics.jsonl``, and the same to wandb.
+
+    A resumed run passes its ``start_step``: lines of later optimizer steps are dropped, since they come again.
+    With ``active`` False, on secondary processes, nothing is written.
+    """
+
+    def __init__(
+        self, arguments: RunArguments, config: dict[str, Any], start_step: int = 0, active: bool = True
+    ) -> None:
+        self._file = self._wandb_run = None
+        if not active:
+            return
+        folder = Path(arguments.logging_dir or arguments.output_dir)
+        path = folder / "metrics.jsonl"
+        kept = [line for line in read_metrics(path) if line["step"] <= start_step] if start_step else []
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        self._file = path.open("a", encoding="utf-8")
+        if _wants_wandb(arguments):
+            self._wandb_run = _start_wandb(arguments, config, folder)
+
+    def log(self, step: int, values: dict[str, float]) -> None:
+        """Record ``values`` at optimizer step ``step``."""
+        if self._file is not None:
+            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.flush()
+        if self._wandb_run is not None:
+            self._wandb_run.log(values, step=step)
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._wandb_run is not None:
+            self._wandb_run.finish(exit_code=int(kind is not None))
+
+
+class LossWindow:
+    """Mean loss, weighted by examples, and examples per second since the last :meth:`close`."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def add(self, loss: torch.Tensor, examples: int) -> None:
+        """Take in the mean ``loss`` of a batch of ``examples``; it stays on its device until :meth:`close`."""
+        self._total = self._total + loss.detach() * examples
+        self._examples += examples
+
+    def close(self) -> dict[str, float]:
+        """Return ``loss`` and ``examples_per_second``, and begin anew."""
+        values = {
+            "loss": float(self._total) / self._examples,
+            "examples_per_second": self._examples / (time.perf_counter() - self._since),
+        }
+        self._reset()
+        return values
+
+    def _reset(self) -> None:
+        self._total: torch.Tensor | float = 0.0
+        self._examples = 0
+        self._since = time.perf_counter()
+
+
+def read_metrics(path: str | Path) -> list[dict[str, Any]]:
+    """Return the lines of a ``metrics.jsonl``; a last line that was cut off when the run was killed is left out."""
+    lines = []
+    if Path(path).exists():
+        for line in Path(path).read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return lines
+
+
+def _wants_wandb(arguments: RunArguments) -> bool:
+    named = arguments.wandb_project is not None or arguments.wandb_entity is not None
+    return arguments.report_to == "wandb" or (arguments.report_to == "auto" and named)
+
+
+def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) -> Any:
+    """Start a wandb run: online when logged in, else offline. A failure of wandb itself is a warning."""
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("tracking with wandb needs its package: pip install wandb, or --report_to none") from None
+    try:
+        logged_in = bool(wandb.Settings().api_key or wandb.api.api_key)
+        run = wandb.init(
+            project=arguments.wandb_project or "odqa",
+            entity=arguments.wandb_entity,
+            name=arguments.run_name or Path(arguments.output_dir).name,
+            notes=arguments.description,
+            config=config,
+            dir=str(folder),
+            mode="online" if logged_in else "offline",
+        )
+    except Exception as error:
+        logger.warning("wandb did not start, the run goes on without it: %s", error)
+        return None
+    logger.info("wandb is %s", "online" if logged_in else "offline (not logged in); upload later with wandb sync")
+    return run

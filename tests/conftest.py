@@ -1,0 +1,166 @@
+"""Tiny Korean data, tokenizers and models for all tests: no network, no pretrained weights, one thread."""
+
+from __future__ import annotations
+
+import json
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["WANDB_MODE"] = "offline"
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForQuestionAnswering, BertModel, PreTrainedTokenizerFast
+
+torch.set_num_threads(1)
+
+PASSAGES = [
+    ("세종", "세종은 조선의 제4대 왕이다. 그는 1443년에 훈민정음을 만들었다. 장영실은 그의 명으로 자격루를 만들었다."),
+    ("이순신", "이순신은 조선의 장군이다. 그는 1592년에 한산도에서 왜군을 크게 이겼다. 거북선은 그가 만든 배이다."),
+    ("서울", "서울은 대한민국의 수도이다. 한강이 서울의 가운데를 흐른다. 서울의 인구는 약 940만 명이다."),
+    ("부산", "부산은 대한민국의 제2의 도시이다. 해운대는 부산의 바닷가이다. 부산항은 가장 큰 항구이다."),
+    ("수성", "수성은 태양에 가장 가까운 행성이다. 수성의 하루는 지구의 176일과 같다. 대기는 거의 없다."),
+    ("금성", "금성은 태양에서 두 번째로 가까운 행성이다. 금성의 대기는 이산화탄소로 되어 있다."),
+]
+QUESTIONS = [
+    (0, "훈민정음은 언제 만들어졌는가?", "1443년"),
+    (0, "자격루를 만든 사람은 누구인가?", "장영실"),
+    (1, "이순신이 왜군을 이긴 곳은 어디인가?", "한산도"),
+    (1, "이순신이 만든 배의 이름은 무엇인가?", "거북선"),
+    (2, "서울의 가운데를 흐르는 강은 무엇인가?", "한강"),
+    (2, "서울의 인구는 얼마인가?", "약 940만 명"),
+    (3, "부산의 바닷가는 어디인가?", "해운대"),
+    (3, "부산은 몇 번째 도시인가?", "제2의 도시"),
+    (4, "태양에 가장 가까운 행성은 무엇인가?", "수성"),
+    (4, "수성의 하루는 지구의 며칠인가?", "176일"),
+    (5, "금성의 대기는 무엇으로 되어 있는가?", "이산화탄소"),
+    (5, "금성은 태양에서 몇 번째로 가까운가?", "두 번째"),
+]
+
+
+def squad(questions: list[tuple[int, str, str]], prefix: str, with_answers: bool = True) -> dict:
+    """Return ``questions`` as SQuAD-format JSON."""
+    articles = []
+    for number, (passage, question, answer) in enumerate(questions):
+        title, context = PASSAGES[passage]
+        answers = [{"text": answer, "answer_start": context.index(answer)}] if with_answers else []
+        qas = [{"id": f"{prefix}-{number}", "question": question, "answers": answers}]
+        articles.append({"title": title, "paragraphs": [{"context": context if with_answers else "", "qas": qas}]})
+    return {"version": "test", "data": articles}
+
+
+@pytest.fixture(scope="session")
+def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with train.json, validation.json, test.json, test_answers.json and wikipedia_documents.json."""
+    folder = tmp_path_factory.mktemp("data")
+    contents = {
+        "train.json": squad(QUESTIONS, "train"),
+        "validation.json": squad(QUESTIONS[::2], "validation"),
+        "test.json": squad(QUESTIONS[1::2], "test", with_answers=False),
+        "test_answers.json": squad(QUESTIONS[1::2], "test"),
+        "wikipedia_documents.json": {
+            str(number): {"title": title, "text": text, "document_id": number}
+            for number, (title, text) in enumerate(PASSAGES)
+        },
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return str(folder)
+
+
+def _characters() -> list[str]:
+    texts = [text for passage in PASSAGES for text in passage] + [question for _, question, _ in QUESTIONS]
+    return sorted(set("".join(texts)) - {" "})
+
+
+@pytest.fixture(scope="session")
+def bert_tokenizer() -> PreTrainedTokenizerFast:
+    """Word pieces as klue/bert-base has them (``token_type_ids`` included), a piece being one character or a word."""
+    words = ["조선", "대한민국", "태양", "행성", "서울", "수성", "금성"]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    pieces += [piece for character in _characters() for piece in (character, f"##{character}")]
+    backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer(strip_accents=False, lowercase=False)
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=128,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+    )
+
+
+@pytest.fixture(scope="session")
+def roberta_tokenizer() -> PreTrainedTokenizerFast:
+    """Sentence pieces as XLM-R has them: a token may carry the space before it or a fused particle, no token types."""
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁조선의", "▁1443년에", "▁한산도에서", "▁약", "만▁명이다"]
+    pieces += [piece for character in _characters() for piece in (character, f"▁{character}")]
+    vocabulary = [(piece, -1.0 - 0.001 * i - 3.0 * (len(piece) == 1)) for i, piece in enumerate(pieces)]
+    backend = Tokenizer(models.Unigram(vocabulary, unk_id=3))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    backend.decoder = decoders.Metaspace(prepend_scheme="always")
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        cls_token="<s>",
+        sep_token="</s>",
+        model_max_length=128,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def tiny_bert_config(tokenizer: PreTrainedTokenizerFast) -> BertConfig:
+    return BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+@pytest.fixture(scope="session")
+def encoder_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTrainedTokenizerFast) -> str:
+    """A tiny random BERT encoder with its tokenizer, as a Hugging Face folder."""
+    folder = tmp_path_factory.mktemp("encoder")
+    torch.manual_seed(0)
+    BertModel(tiny_bert_config(bert_tokenizer), add_pooling_layer=False).save_pretrained(folder)
+    bert_tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def reader_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTrainedTokenizerFast) -> str:
+    """A tiny random reader with its tokenizer, as Transformers itself would save it."""
+    folder = tmp_path_factory.mktemp("reader")
+    torch.manual_seed(0)
+    BertForQuestionAnswering(tiny_bert_config(bert_tokenizer)).save_pretrained(folder)
+    bert_tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """Accelerate keeps one state per process: give every test its own."""
+    yield
+    from accelerate.state import AcceleratorState, GradientState, PartialState
+
+    for state in (AcceleratorState, GradientState, PartialState):
+        state._reset_state()

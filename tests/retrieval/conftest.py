@@ -1,0 +1,65 @@
+"""Twelve passages and a way to read log lines, for every test of retrieval."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import pytest
+
+from retrieval.corpus import Corpus
+
+PASSAGES = [
+    ("왕", "왕은 나라를 다스리는 사람으로, 조선에서는 스물일곱 명이 차례로 자리에 올랐다."),
+    ("세종대왕", "세종은 훈민정음을 만들어 백성이 글을 쉽게 익히게 하였고 측우기로 비의 양을 쟀다."),
+    ("한강", "한강은 태백에서 시작하여 서울을 지나 서해로 흘러드는 강이다."),
+    ("백두산", "백두산 꼭대기에는 천지라는 호수가 있으며 높이는 2744미터이다."),
+    ("김치", "김치는 배추와 무를 소금에 절여 고춧가루와 마늘로 버무려 삭힌 음식이다."),
+    ("거북선", "거북선은 이순신이 임진왜란 때 바다에서 쓴 배로 등에 쇠못을 꽂았다."),
+    ("달", "달은 지구를 도는 위성으로 밀물과 썰물을 일으킨다."),
+    ("광합성", "식물은 햇빛과 물과 이산화탄소로 양분을 만드는데 이를 광합성이라 한다."),
+    ("제주도", "제주도는 화산이 터져 생긴 섬으로 한라산과 돌하르방이 이름나 있다."),
+    ("판소리", "판소리는 소리꾼과 고수가 북 장단에 맞추어 긴 이야기를 들려주는 음악이다."),
+    ("DNA", "DNA는 이중 나선 모양으로 유전 정보를 담고 있는 분자이다."),
+    ("", "제목이 없는 이 글은 첨성대에서 별을 바라보던 신라 사람들을 다룬다."),
+]
+_WORDS = "왕 강 산 달 배 물 조선 고려 신라 백제 서울 부산 한글 김치 전쟁 임금 바다 하늘 구름 나무 소리 노래 학교 과학".split()  # noqa: SIM905
+
+
+@pytest.fixture
+def corpus() -> Corpus:
+    return Corpus([str(100 + row) for row in range(len(PASSAGES))], *map(list, zip(*PASSAGES, strict=True)))
+
+
+@pytest.fixture
+def random_corpus() -> Corpus:
+    """Fifty passages of 1 to 30 random words, the last five the words of others in another order."""
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices(_WORDS, k=rng.randint(1, 30))) for _ in range(45)]
+    texts += [" ".join(reversed(text.split())) for text in texts[:5]]
+    return Corpus([str(row) for row in range(50)], [""] * 50, texts)
+
+
+@pytest.fixture
+def questions() -> list[str]:
+    """Random words, some repeated and some in no passage; then only unknown words, and nothing at all."""
+    rng = random.Random(1)
+    return [" ".join(rng.choices([*_WORDS, "우주선"], k=rng.randint(1, 8))) for _ in range(30)] + ["로봇 우주선", ""]
+
+
+@pytest.fixture
+def log_lines():
+    """The lines that the retrieval modules log, as ``LEVEL text``."""
+    lines: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(f"{record.levelname} {record.getMessage()}")
+
+    logger, handler = logging.getLogger("transformers.odqa.retrieval"), Keeper()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)

@@ -1,0 +1,61 @@
+"""hit@k by gold passage and by answer, worked out by hand."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pandas as pd
+from datasets import Dataset
+
+from retrieval.metrics import hit_at_k
+
+
+def table(**rows):
+    """One question per keyword: its (document id, context) pairs, best first."""
+    return pd.DataFrame(
+        [
+            {"id": name, "rank": rank, "document_id": document_id, "context": context}
+            for name, passages in rows.items()
+            for rank, (document_id, context) in enumerate(passages, start=1)
+        ]
+    )
+
+
+def examples_of(*rows):
+    answers = [{"text": texts, "answer_start": [0] * len(texts)} for _, _, _, texts in rows]
+    names, contexts, document_ids, _ = zip(*rows, strict=True)
+    return Dataset.from_dict({"id": names, "context": contexts, "document_id": document_ids, "answers": answers})
+
+
+DF = table(
+    by_id=[("7", "다른 글"), ("3", "한강은 서해로 흐른다")],
+    by_text=[("1", "산"), ("2", "한강은  서해로\n흐른다 "), ("4", "한강은 서해로 흐른다")],
+    missed=[("5", "산"), ("", "강"), ("6", "들")],
+)
+
+
+def test_the_gold_passage_by_id_or_by_text():
+    examples = examples_of(
+        ("by_id", "처음 보는 글", "3", []), ("by_text", "한강은 서해로 흐른다", "", []), ("missed", "바다", "", [])
+    )
+    assert hit_at_k(DF, examples, [1, 2, 10]) == {"hit@1": 0.0, "hit@2": 200 / 3, "hit@10": 200 / 3}
+
+
+def test_the_answer_in_the_passage():
+    decomposed = unicodedata.normalize("NFD", "서해로 흐른다")
+    examples = examples_of(
+        ("by_id", "", "", ["남해", "다른"]), ("by_text", "", "", [decomposed]), ("missed", "", "", ["서해"]),
+        ("not in the table", "", "", ["산"]),
+    )  # fmt: skip
+    assert hit_at_k(DF, examples, [1, 2, 3]) == {"answer_hit@1": 25.0, "answer_hit@2": 50.0, "answer_hit@3": 50.0}
+
+
+def test_examples_without_the_fields_do_not_count():
+    examples = examples_of(("by_id", "", "3", [""]), ("by_text", " ", "", ["산"]), ("missed", "", "", []))
+    assert hit_at_k(DF, examples, [2]) == {"hit@2": 100.0, "answer_hit@2": 100.0}
+    assert hit_at_k(DF, Dataset.from_dict({"id": ["by_id"], "question": ["?"]}), [1]) == {}
+
+
+def test_the_rank_column_decides_not_the_order_of_rows():
+    examples = examples_of(("by_id", "", "7", []), ("by_text", "", "4", []))
+    assert hit_at_k(DF.iloc[::-1], examples, [1, 2, 3]) == {"hit@1": 50.0, "hit@2": 50.0, "hit@3": 100.0}

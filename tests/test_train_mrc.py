@@ -1,0 +1,265 @@
+"""train_mrc.py end to end on a tiny model: what it writes, what it learns, and that a killed run goes on unchanged."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import train_mrc
+from models import load_reader
+from runtime.errors import DataError, UserError
+from runtime.tracking import read_metrics
+
+
+@pytest.fixture
+def command(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
+    """12 features in batches of 4: 3 steps an epoch, 4 epochs, dropout on."""
+    flags = {
+        "model": encoder_path,
+        "dataset_path": dataset_path,
+        "output_dir": tmp_path / "run",
+        "cache_dir": tmp_path / "cache",
+        "max_seq_len": 128,
+        "stride_len": 16,
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 4,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "precision": "fp32",
+        "eval_steps": 4,
+    }
+    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def assert_equal_weights(left: Path, right: Path) -> None:
+    left_weights, right_weights = weights(left), weights(right)
+    assert left_weights.keys() == right_weights.keys()
+    for name, value in left_weights.items():
+        assert torch.equal(value, right_weights[name]), name
+
+
+def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
+    metrics = train_mrc.main([*command, "--do_eval", "--run_name", "tiny", "--description", "a test"])
+    run = tmp_path / "run"
+    checkpoints = {path.name for path in run.glob("checkpoint-*")}
+    assert {path.name for path in run.iterdir()} == checkpoints | {
+        "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "best", "resume"
+    }  # fmt: skip
+    assert [path.name for path in (run / "resume").iterdir()] == ["step-00000012"]
+    assert {path.name for path in (run / "best").iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+        "arguments.json", "environment.json", "metrics.json",
+    }  # fmt: skip
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+    assert f"checkpoint-{metrics['step']}" in checkpoints
+    arguments = json.loads((run / "arguments.json").read_text())
+    assert arguments["description"] == "a test" and arguments["learning_rate"] == 1e-3
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["packages"]["torch"] and environment["seed"] == 42
+    assert len(environment["data"]["train"]) == len(environment["data"]["evaluation"]) == 64
+
+
+def test_every_optimizer_step_is_logged_and_the_schedule_follows_them(command: list[str], tmp_path: Path) -> None:
+    train_mrc.main([*command, "--warmup_ratio", "0.25"])
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, 13))
+    rates = [line["learning_rate"] for line in lines]
+    assert rates == pytest.approx(
+        [1e-3 * step / 3 for step in range(3)] + [1e-3 * (12 - step) / 9 for step in range(3, 12)]
+    )
+    assert [line["epoch"] for line in lines] == pytest.approx([step / 3 for step in range(1, 13)])
+
+
+def test_gradient_accumulation_counts_optimizer_steps(command: list[str], tmp_path: Path) -> None:
+    train_mrc.main([*command, "--gradient_accumulation_steps", "2"])
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, 9))  # 3 batches an epoch: 2 steps, the second of one batch
+    assert all(line["learning_rate"] > 0 for line in lines)
+
+
+def test_learns_the_training_examples(command: list[str], tmp_path: Path) -> None:
+    flags = ["--num_train_epochs", "60", "--learning_rate", "3e-3", "--backbone_dropout", "0", "--do_eval"]
+    metrics = train_mrc.main([*command, *flags])
+    losses = [line["loss"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl") if "loss" in line]
+    assert losses[-1] < losses[0] / 10
+    assert metrics["eval_exact_match"] >= 80  # the validation questions are among the training questions
+
+
+def test_same_seed_same_weights_other_seed_other_weights(command: list[str], tmp_path: Path) -> None:
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        short = [*_without(command, "num_train_epochs"), "--max_steps", "3", "--output_dir", str(tmp_path / name)]
+        train_mrc.main([*short, "--seed", seed])
+    assert_equal_weights(tmp_path / "a" / "best", tmp_path / "b" / "best")
+    assert not torch.equal(*(next(iter(weights(tmp_path / name / "best").values())) for name in ("a", "c")))
+
+
+def _without(command: list[str], flag: str) -> list[str]:
+    index = command.index(f"--{flag}")
+    return command[:index] + command[index + 2 :]
+
+
+class Killed(BaseException):
+    """Stands in for a signal that nothing can catch."""
+
+
+@pytest.mark.parametrize("accumulation", ["1", "2"])
+@pytest.mark.parametrize(
+    ("function", "call"),
+    [("train_step", 2), ("train_step", 5), ("train_step", 9), ("evaluate", 2), ("save_run_state", 2), ("save", 1)],
+)
+def test_killed_anywhere_and_resumed_gives_the_same_weights(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int, accumulation: str
+) -> None:
+    command = [*command, "--do_eval", "--gradient_accumulation_steps", accumulation]
+    undisturbed = [*command, "--output_dir", str(tmp_path / "undisturbed")]
+    train_mrc.main(undisturbed)
+
+    calls, original = 0, getattr(train_mrc, function)
+
+    def killed_at_call(*args):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_mrc, function, killed_at_call)
+        with pytest.raises(Killed):
+            train_mrc.main(command)
+    torch.manual_seed(999)  # a new process begins with other random numbers
+    train_mrc.main([*command, "--resume_from_checkpoint", "true"])
+
+    run, reference = tmp_path / "run", tmp_path / "undisturbed"
+    assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
+    assert_equal_weights(run / "best", reference / "best")
+    assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
+    timed = {"examples_per_second"}
+    logged = [
+        [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(folder / "metrics.jsonl")]
+        for folder in (run, reference)
+    ]
+    assert [line["step"] for line in logged[0]] == [line["step"] for line in logged[1]]
+
+
+def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path) -> None:
+    words = [sys.executable, "train_mrc.py", *command, "--num_train_epochs", "40"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    repository = Path(train_mrc.__file__).parent
+    quiet = {"cwd": repository, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run([*words, "--output_dir", str(tmp_path / "undisturbed")], check=True, **quiet)
+    process = subprocess.Popen(words, **quiet)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run" / "resume").glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    subprocess.run([*words, "--resume_from_checkpoint", "true"], check=True, **quiet)
+    assert_equal_weights(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
+
+
+def test_the_best_checkpoints_survive_the_limit(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # step:        2         4         6         8        10        12
+    evaluations = [(1.0, 10), (2.0, 90), (3.0, 20), (4.0, 95), (5.0, 30), (0.9, 40)]
+    results = iter(evaluations)
+
+    def evaluate(run: train_mrc.Run) -> dict[str, float]:
+        loss, exact_match = next(results)
+        return {"eval_loss": loss, "eval_exact_match": float(exact_match)}
+
+    monkeypatch.setattr(train_mrc, "evaluate", evaluate)
+    flags = ["--do_eval", "--eval_steps", "2", "--save_total_limit", "1"]
+    metrics = train_mrc.main([*command, *flags])
+    run = tmp_path / "run"
+    # 2: loss fell; 4 and 8: exact match rose; 12: loss fell. The bests are 12 by loss and 8 by exact match.
+    assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-12"}
+    assert metrics["step"] == 8
+    assert_equal_weights(run / "best", run / "checkpoint-8")
+
+
+@pytest.mark.parametrize(("epochs", "thaw_step"), [("1", 3), ("1.4", 4)])
+def test_first_freezes_the_backbone_until_the_exact_step(
+    command: list[str], tmp_path: Path, encoder_path: str, epochs: str, thaw_step: int
+) -> None:
+    flags = ["--freeze_pretrained_weight", "first", "--freeze_pretrained_weight_epoch", epochs]
+    backbone_before = weights(Path(encoder_path))
+    for steps, changed in ((thaw_step, False), (thaw_step + 1, True)):
+        folder = tmp_path / f"steps-{steps}"
+        short = [*_without(command, "num_train_epochs"), "--max_steps", str(steps), "--output_dir", str(folder)]
+        train_mrc.main([*short, *flags, "--lr_scheduler_type", "constant"])
+        after = weights(folder / "best")
+        for name, value in backbone_before.items():
+            assert torch.equal(after[f"bert.{name}"], value) != changed, name
+
+
+def test_frozen_embeddings_stay_and_the_rest_is_trained(command: list[str], tmp_path: Path, encoder_path: str) -> None:
+    train_mrc.main([*command, "--freeze_embedding_layer_weight", "True"])
+    before, after = weights(Path(encoder_path)), weights(tmp_path / "run" / "best")
+    name = "embeddings.word_embeddings.weight"
+    assert torch.equal(after[f"bert.{name}"], before.pop(name))
+    assert not any(torch.equal(after[f"bert.{name}"], value) for name, value in before.items())
+
+
+def test_concat_eval_trains_on_both_and_evaluates_on_the_named_data(
+    command: list[str], tmp_path: Path, dataset_path: str
+) -> None:
+    with pytest.raises(UserError, match="--test_eval_dataset_path"):
+        train_mrc.main([*command, "--concat_eval", "True", "--do_eval"])
+    elsewhere = ["--test_eval_dataset_path", f"{dataset_path}/test_answers.json"]
+    train_mrc.main([*command, "--concat_eval", "True", "--do_eval", *elsewhere])
+    last = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert last["step"] == 20  # 12 + 6 examples: 5 steps an epoch
+
+
+def test_label_smoothing_changes_the_training_loss_only(command: list[str], tmp_path: Path) -> None:
+    one_step = [*_without(command, "num_train_epochs"), "--max_steps", "1", "--do_eval", "--learning_rate", "1e-12"]
+    lines = []
+    for name, smoothing in (("plain", "0"), ("smooth", "0.3")):
+        folder = tmp_path / name
+        train_mrc.main([*one_step, "--output_dir", str(folder), "--label_smoothing_factor", smoothing])
+        lines.append(read_metrics(folder / "metrics.jsonl"))
+    assert lines[0][0]["loss"] != lines[1][0]["loss"]
+    assert lines[0][1]["eval_loss"] == pytest.approx(lines[1][1]["eval_loss"], abs=1e-5)
+
+
+def test_a_run_is_neither_overwritten_nor_mixed_up_unasked(command: list[str], tmp_path: Path) -> None:
+    train_mrc.main([*command, "--max_train_samples", "4"])
+    with pytest.raises(UserError, match="already holds a run: continue it with --resume_from_checkpoint true"):
+        train_mrc.main(command)
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    train_mrc.main([*command, "--max_train_samples", "8", "--overwrite_output_dir"])
+    assert (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    assert read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 8
+
+
+def test_bad_data_leaves_nothing_behind(command: list[str], tmp_path: Path, dataset_path: str) -> None:
+    broken = json.loads((Path(dataset_path) / "train.json").read_text(encoding="utf-8"))
+    broken["data"][3]["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"] += 1
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(broken, ensure_ascii=False), encoding="utf-8")
+    with pytest.raises(DataError, match=r"train\.json.*data\[3\]"):
+        train_mrc.main([*command, "--dataset_path", str(path)])
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_trained_reader_comes_back_from_its_folder_alone(command: list[str], tmp_path: Path) -> None:
+    train_mrc.main([*command, "--head_dropout_ratio", "0.2"])
+    moved = (tmp_path / "run" / "best").rename(tmp_path / "moved")
+    model = load_reader(str(moved), trained=True)
+    assert model.config.reader_head == {"name": "linear", "dropout": 0.2}
+    assert_equal_weights(moved, next((tmp_path / "run" / "resume").iterdir()))

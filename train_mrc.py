@@ -1,0 +1,338 @@
+"""Train a reader with a plain PyTorch loop.
+
+    python train_mrc.py --model klue/bert-base --dataset_path ../data --output_dir ./saved/bert --do_eval
+
+Writes to --output_dir: checkpoint-N/ whenever eval loss fell or exact match rose, best/ at the end, metrics.jsonl,
+arguments.json, environment.json, and resume/ for --resume_from_checkpoint true. The loop is the same from a CPU to
+several GPUs (accelerate launch train_mrc.py ...).
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from arguments import (
+    DatasetArguments,
+    ModelArguments,
+    OptimizationArguments,
+    RunArguments,
+    parse_arguments,
+    resolved_arguments,
+)
+from models import load_reader, load_tokenizer, save_reader
+from models.reader import attention_dropout, load_config
+from mrc.batching import FeatureCollator, LengthGroupedBatches
+from mrc.features import fingerprint
+from mrc.freezing import FreezeSchedule
+from mrc.loss import span_loss
+from mrc.metrics import compute_metrics
+from mrc.optimization import make_optimizer, make_scheduler
+from mrc.reading import read_features
+from processor import QAProcessor
+from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
+from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
+from runtime.errors import run_command
+from runtime.files import read_json, staged_folder, write_json
+from runtime.log import configure_logging, get_logger
+from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.record import environment
+from runtime.seeding import set_seed
+from runtime.tracking import LossWindow, Tracker
+
+logger = get_logger("train_mrc")
+
+
+class Arguments(NamedTuple):
+    run: RunArguments
+    model: ModelArguments
+    dataset: DatasetArguments
+    optimization: OptimizationArguments
+
+
+@dataclass
+class Run:
+    """Everything that a training run consists of."""
+
+    args: Arguments
+    precision: str
+    accelerator: Accelerator
+    tokenizer: PreTrainedTokenizerBase
+    qa_processor: QAProcessor
+    collator: FeatureCollator
+    batches: LengthGroupedBatches
+    loader: DataLoader
+    model: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    freezing: FreezeSchedule
+    total_steps: int
+    progress: Progress = field(default_factory=Progress)
+    best: BestCheckpoints = field(default_factory=BestCheckpoints)
+    records: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reader(self) -> PreTrainedModel:
+        """The model without what accelerate wraps around it."""
+        return self.accelerator.unwrap_model(self.model)
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Parse the command line."""
+    groups = [RunArguments, ModelArguments, DatasetArguments, OptimizationArguments]
+    return Arguments(*parse_arguments("train_mrc.py", groups, argv, description="Train a reader."))
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Train a reader; return the metrics of its best checkpoint."""
+    args = parse(argv)
+    precision = resolve_precision(args.run.precision, default_device())
+    accelerator = make_accelerator(args, precision)
+    configure_logging(accelerator.is_main_process)
+    output_dir, resume = args.run.output_dir, args.optimization.resume_from_checkpoint
+    check_output_dir(output_dir, args.run.overwrite_output_dir, resume is not None)
+    state_folder = find_state(output_dir, resume)
+    set_seed(args.run.seed)
+    keep_freed_memory()
+
+    # data
+    tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
+    qa_processor = QAProcessor(args.dataset, tokenizer, concat=args.dataset.concat_eval)
+    with accelerator.main_process_first():  # the others read its feature cache
+        qa_processor.load("train", *([qa_processor.eval_name()] if args.optimization.do_eval else []))
+        train_features = qa_processor.get_train_features()
+        if args.optimization.do_eval:
+            qa_processor.get_eval_features()
+    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
+    batch_size = args.optimization.per_device_train_batch_size
+    batches = LengthGroupedBatches(train_features["length"], batch_size, args.run.seed)
+    # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
+    own_generator = torch.Generator().manual_seed(args.run.seed)
+    loader = DataLoader(train_features, batch_sampler=batches, collate_fn=collator, generator=own_generator)
+
+    # model
+    model = make_model(args, precision, accelerator.device)
+
+    # optimisation
+    batches_per_process = math.ceil(len(batches) / accelerator.num_processes)
+    steps_per_epoch = math.ceil(batches_per_process / args.optimization.gradient_accumulation_steps)
+    total_steps = args.optimization.max_steps
+    if total_steps <= 0:
+        total_steps = math.ceil(args.optimization.num_train_epochs * steps_per_epoch)
+    freezing = FreezeSchedule(model, args.model, steps_per_epoch, total_steps)
+    optimizer = make_optimizer(freezing.trained_parameters(), args.optimization)
+    scheduler = make_scheduler(optimizer, args.optimization, total_steps)
+    model, prepared_optimizer, loader = accelerator.prepare(model, optimizer, loader)
+
+    run = Run(
+        args, precision, accelerator, tokenizer, qa_processor, collator, batches, loader, model, prepared_optimizer,
+        scheduler, freezing, total_steps,
+    )  # fmt: skip
+    run.records = make_records(run)
+    if state_folder is not None:
+        warn_of_changes(output_dir, run.records["arguments"])
+        run.progress, run.best = load_state(state_folder, run.reader, optimizer, scheduler, accelerator.scaler)
+    if accelerator.is_main_process:
+        open_output_dir(output_dir, resume=resume is not None)
+        for name, record in run.records.items():
+            write_json(Path(output_dir) / f"{name}.json", record)
+
+    # loop and save
+    train(run)
+    return save(run)
+
+
+def train(run: Run) -> None:
+    """Run the loop from where ``run.progress`` stands to the last optimizer step."""
+    args, accelerator, progress = run.args, run.accelerator, run.progress
+    window = LossWindow()
+    bar = tqdm(
+        total=run.total_steps,
+        initial=progress.step,
+        desc="training",
+        unit="step",
+        disable=not accelerator.is_local_main_process,
+    )
+    tracker = Tracker(args.run, run.records["arguments"], progress.step, accelerator.is_main_process)
+    run.model.train()
+    with bar, tracker:
+        while progress.step < run.total_steps:
+            run.batches.epoch = progress.epoch
+            for batch in accelerator.skip_first_batches(run.loader, progress.batch):
+                run.freezing.apply(progress.step)
+                learning_rate = run.scheduler.get_last_lr()[0]
+                examples = len(batch["input_ids"]) * accelerator.num_processes
+                window.add(train_step(run, batch), examples)
+                progress.batch += 1
+                if not accelerator.sync_gradients:  # gradients are still being accumulated
+                    continue
+                progress.step += 1
+                bar.update()
+                if is_due(args.run.logging_steps, run):
+                    values = window.close() | {
+                        "learning_rate": learning_rate,
+                        "epoch": progress.epoch + progress.batch / len(run.loader),
+                    }
+                    tracker.log(progress.step, values)
+                    bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
+                if is_evaluation_due(run):
+                    if args.optimization.do_eval:
+                        metrics = evaluate(run)
+                        tracker.log(progress.step, metrics)
+                        keep_if_best(run, metrics)
+                    save_run_state(run)
+                if progress.step == run.total_steps:
+                    return
+            progress.epoch, progress.batch = progress.epoch + 1, 0
+
+
+def train_step(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Forward, backward and, once enough gradients are accumulated, one optimizer step; return the loss."""
+    labels = {name: batch.pop(name) for name in ("start_positions", "end_positions", "answer_mask")}
+    options = run.args.optimization
+    with run.accelerator.accumulate(run.model):
+        outputs = run.model(**batch)  # logits: (batch, tokens)
+        loss = span_loss(
+            outputs.start_logits, outputs.end_logits, **labels, label_smoothing=options.label_smoothing_factor
+        )
+        run.accelerator.backward(loss)
+        if run.accelerator.sync_gradients:
+            if options.max_grad_norm > 0:
+                run.accelerator.clip_grad_norm_(run.model.parameters(), options.max_grad_norm)
+            run.optimizer.step()
+            run.scheduler.step()
+            run.optimizer.zero_grad()
+    return loss
+
+
+def is_due(every: int, run: Run) -> bool:
+    return run.progress.step % every == 0 or run.progress.step == run.total_steps
+
+
+def is_evaluation_due(run: Run) -> bool:
+    """Whether this optimizer step is followed by an evaluation (with --do_eval) and a resumable state."""
+    if run.args.optimization.eval_strategy == "epoch":
+        return run.progress.batch == len(run.loader) or run.progress.step == run.total_steps
+    return is_due(run.args.optimization.eval_steps, run)
+
+
+def evaluate(run: Run) -> dict[str, float]:
+    """Return loss, exact match and F1 of the evaluation examples; on secondary processes the loss alone."""
+    features = run.qa_processor.get_eval_features()
+    logits = read_features(
+        run.reader,
+        features,
+        run.collator,
+        run.args.run.per_device_eval_batch_size,
+        run.precision,
+        "evaluating",
+        run.accelerator,
+    )
+    metrics = {"eval_loss": logits.loss}
+    if run.accelerator.is_main_process:
+        examples = run.qa_processor.get_eval_examples()
+        answers = run.qa_processor.post_processing_function(examples, features, (logits.start, logits.end))
+        scores = compute_metrics(answers.predictions, answers.label_ids)
+        metrics |= {f"eval_{name}": value for name, value in scores.items()}
+        logger.info(
+            "step %d: eval loss %.4f, exact match %.2f, F1 %.2f",
+            run.progress.step, logits.loss, scores["exact_match"], scores["f1"],
+        )  # fmt: skip
+    return metrics
+
+
+def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
+    """Save checkpoint-N when eval loss fell, or when it did not fall but exact match rose."""
+    if not run.accelerator.is_main_process:
+        return
+    output_dir, step = Path(run.args.run.output_dir), run.progress.step
+    if run.best.update(step, metrics["eval_loss"], metrics["eval_exact_match"]):
+        records = run.records | {"metrics": {"step": step} | metrics}
+        save_reader(output_dir / f"checkpoint-{step}", run.reader, run.tokenizer, records)
+        for old in run.best.surplus(run.args.optimization.save_total_limit):
+            shutil.rmtree(output_dir / f"checkpoint-{old}", ignore_errors=True)
+
+
+def save_run_state(run: Run) -> None:
+    """Write what --resume_from_checkpoint continues from."""
+    if run.accelerator.is_main_process:
+        save_state(
+            run.args.run.output_dir,
+            replace(run.progress),
+            run.best,
+            run.reader,
+            run.optimizer.optimizer,
+            run.scheduler,
+            run.accelerator.scaler,
+        )
+    run.accelerator.wait_for_everyone()
+
+
+def save(run: Run) -> dict[str, float]:
+    """Write best/ and metrics.json: the checkpoint with the highest exact match; without --do_eval the last weights."""
+    output_dir, metrics = Path(run.args.run.output_dir), {"step": run.progress.step}
+    if run.accelerator.is_main_process:
+        if run.best.exact_match_step is None:
+            save_reader(output_dir / "best", run.reader, run.tokenizer, run.records | {"metrics": metrics})
+        else:
+            source = output_dir / f"checkpoint-{run.best.exact_match_step}"
+            with staged_folder(output_dir / "best") as staging:
+                shutil.copytree(source, staging, dirs_exist_ok=True)
+            metrics = read_json(source / "metrics.json")
+        write_json(output_dir / "metrics.json", metrics)
+        logger.info("best reader: %s", output_dir / "best")
+    run.accelerator.end_training()
+    return metrics
+
+
+def make_accelerator(args: Arguments, precision: str) -> Accelerator:
+    """Return the accelerator: device, processes, precision and gradient accumulation."""
+    thaws = args.model.freeze_pretrained_weight in ("first", "last")
+    return Accelerator(
+        mixed_precision={"fp32": "no"}.get(precision, precision),
+        gradient_accumulation_steps=args.optimization.gradient_accumulation_steps,
+        step_scheduler_with_optimizer=False,
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=thaws)],
+    )
+
+
+def make_model(args: Arguments, precision: str, device: torch.device) -> PreTrainedModel:
+    """Return the reader with the attention that is fastest for how it will be trained."""
+    dropout = args.model.backbone_dropout
+    if dropout is None:
+        dropout = attention_dropout(load_config(args.model.config_name or args.model.model))
+    model = load_reader(
+        args.model.model,
+        args.model.head,
+        head_dropout=args.model.head_dropout_ratio,
+        backbone_dropout=args.model.backbone_dropout,
+        config_name=args.model.config_name,
+        attention=fastest_attention(device, precision, dropout, training=True),
+    )
+    attention = model.config._attn_implementation
+    logger.info("%s in %s on %s with %s attention", type(model).__name__, precision, device.type, attention)
+    return model
+
+
+def make_records(run: Run) -> dict[str, Any]:
+    """Return what the run is: its arguments, versions, device, seed and data."""
+    record = environment(run.accelerator.device, run.precision, run.args.run.seed)
+    record["processes"] = run.accelerator.num_processes
+    record["data"] = {"train": fingerprint(run.qa_processor.get_train_examples())}
+    if run.args.optimization.do_eval:
+        record["data"]["evaluation"] = fingerprint(run.qa_processor.get_eval_examples())
+    return {"arguments": resolved_arguments(*run.args), "environment": record}
+
+
+if __name__ == "__main__":
+    run_command(main)
