@@ -14,10 +14,12 @@ import argparse
 import dataclasses
 import difflib
 import json
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from transformers import HfArgumentParser
 
@@ -138,6 +140,10 @@ class OptimizationArguments:
         None, "Continue the run in output_dir: 'true' for its newest state, or the folder of one state."
     )
 
+    def __post_init__(self) -> None:
+        if (self.resume_from_checkpoint or "").lower() in ("false", "no"):
+            self.resume_from_checkpoint = None
+
 
 @dataclass
 class RetrieverArguments:
@@ -206,6 +212,13 @@ class Ignored(NamedTuple):
     when: Callable[[argparse.Namespace], bool]
     reason: str
 
+    def applies(self, values: argparse.Namespace) -> bool:
+        """Whether the rule holds; never in a command without the flags that ``when`` looks at."""
+        try:
+            return self.when(values)
+        except AttributeError:
+            return False
+
 
 _IGNORED = [
     Ignored("num_train_epochs", lambda a: a.max_steps > 0, "--max_steps replaces it"),
@@ -223,7 +236,7 @@ _IGNORED = [
     ),
     Ignored("eval_steps", lambda a: a.eval_strategy == "epoch", "--eval_strategy epoch evaluates once an epoch"),
     Ignored("save_total_limit", lambda a: not a.do_eval, "checkpoints are chosen by evaluation: add --do_eval"),
-    Ignored("test_eval_dataset_path", lambda a: not getattr(a, "do_eval", True), "nothing is evaluated: add --do_eval"),
+    Ignored("test_eval_dataset_path", lambda a: not a.do_eval, "nothing is evaluated: add --do_eval"),
     Ignored(
         "max_eval_samples",
         lambda a: not (a.do_eval or getattr(a, "do_predict", False)),
@@ -239,7 +252,7 @@ _IGNORED = [
     Ignored("wandb_entity", lambda a: a.report_to == "none", "--report_to none tracks nothing"),
     Ignored(
         "overwrite_output_dir",
-        lambda a: bool(getattr(a, "resume_from_checkpoint", None)),
+        lambda a: a.resume_from_checkpoint is not None,
         "--resume_from_checkpoint continues the run",
     ),
     Ignored(
@@ -271,43 +284,74 @@ _IGNORED = [
     Ignored("passage_reading", lambda a: a.retriever_type == "none", "there is one passage a question"),
 ]
 
-# Flags of the Hugging Face Trainer that have another name here.
-_TRAINER_HINTS = {
-    "fp16": "use --precision fp16",
-    "bf16": "use --precision bf16",
-    "do_train": "this command always trains",
-    "per_gpu_train_batch_size": "use --per_device_train_batch_size",
-    "save_steps": "state is saved at every evaluation: use --eval_steps",
-    "load_best_model_at_end": "the best checkpoint is always kept in best/",
-    "adafactor": "this command optimises with AdamW",
+
+class _TrainerFlag(NamedTuple):
+    """A flag of the Hugging Face Trainer, for commands that have ``instead``."""
+
+    instead: str
+    hint: str
+
+
+_TRAINER_FLAGS = {
+    "fp16": _TrainerFlag("precision", "use --precision fp16"),
+    "bf16": _TrainerFlag("precision", "use --precision bf16"),
+    "do_train": _TrainerFlag("num_train_epochs", "this command always trains"),
+    "per_gpu_train_batch_size": _TrainerFlag("per_device_train_batch_size", "use --per_device_train_batch_size"),
+    "save_steps": _TrainerFlag("eval_steps", "state is saved at every evaluation: use --eval_steps"),
+    "load_best_model_at_end": _TrainerFlag("save_total_limit", "the best checkpoint is always kept in best/"),
+    "adafactor": _TrainerFlag("adam_epsilon", "this command optimises with AdamW"),
 }
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Show each flag once, not again with dashes for underscores."""
+    """Name each flag's spellings once, with one value, and its default where it has one."""
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
-        if not action.option_strings:
+        if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
-        spelled = [option for option in action.option_strings if "-" not in option[2:]]
-        value = (
-            "" if action.nargs == 0 else " " + self._format_args(action, self._get_default_metavar_for_optional(action))
-        )
-        return ", ".join(spelled) + value
+        value = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {value}"
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
+class _Parser(HfArgumentParser):
+    """Says what is wrong, without the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.refuse([message])
+
+    def refuse(self, complaints: Sequence[str]) -> NoReturn:
+        """End the command with status 2 and one line per complaint."""
+        lines = [f"{self.prog}: error: {complaint}" for complaint in complaints]
+        self.exit(2, "\n".join([*lines, f"see python {self.prog} --help", ""]))
 
 
 def build_parser(
     command: str, groups: Sequence[type], unused: Mapping[str, str] | None = None, description: str | None = None
-) -> HfArgumentParser:
+) -> _Parser:
     """Return the parser of a command: its groups' flags and ``--config``; flags in ``unused`` are hidden."""
-    parser = HfArgumentParser(
-        list(groups), prog=command, description=description, formatter_class=_HelpFormatter, allow_abbrev=False
+    parser = _Parser(
+        list(groups),
+        prog=command,
+        usage=f"python {command} [--flag VALUE ...]",
+        description=description,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("--config", help="YAML or JSON file of flags and values; the command line wins.")
+    _add_config_flag(parser)
+    parser._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own takes -1e-5 for a flag
     for action in parser._actions:
+        # Spellings with dashes for underscores are understood, but neither help nor errors need repeat them.
+        action.option_strings = [option for option in action.option_strings if "-" not in option.lstrip("-")]
         if action.dest in (unused or {}):
             action.help = argparse.SUPPRESS
     return parser
+
+
+_NEGATIVE_NUMBER = re.compile(r"-\.?\d")
+_NOT_GIVEN = object()
 
 
 def parse_arguments(
@@ -322,37 +366,35 @@ def parse_arguments(
     ``unused`` maps flags of these groups that this command does not read to the reason. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
-    import sys
-
     unused = unused or {}
-    argv = list(sys.argv[1:] if argv is None else argv)
     parser = build_parser(command, groups, unused, description)
-    explicit_parser = build_parser(command, groups, unused)
-    for action in explicit_parser._actions:
-        action.default, action.required = argparse.SUPPRESS, False
+    argv = list(sys.argv[1:] if argv is None else argv)
+    names = [f.name for group in groups for f in dataclasses.fields(group)]
+    try:
+        words = _config_words(command, argv) + argv
+    except UserError as error:
+        parser.error(str(error))
+    namespace, unknown = parser.parse_known_args(words, argparse.Namespace(**dict.fromkeys(names, _NOT_GIVEN)))
+    given = {name: value for name in names if (value := getattr(namespace, name)) is not _NOT_GIVEN}
+    filled = tuple(
+        group(**{f.name: given[f.name] for f in dataclasses.fields(group) if f.name in given}) for group in groups
+    )
+    values = argparse.Namespace(**resolved_arguments(*filled))
 
-    first, _ = explicit_parser.parse_known_args(argv)
-    if getattr(first, "config", None):
-        try:
-            argv = _config_to_argv(first.config) + argv
-        except UserError as error:
-            parser.error(str(error))
-
-    namespace, unknown = parser.parse_known_args(argv)
-    explicit = set(vars(explicit_parser.parse_known_args(argv)[0]))
-    complaints = [_complain_unknown(word, parser, command) for word in unknown if word.startswith("-")]
+    flags = [word for word in unknown if word.startswith("-") and not _NEGATIVE_NUMBER.match(word)]
+    complaints = [_complain_unknown(word, parser, names) for word in flags]
     if unknown and not complaints:
         complaints.append(f"do not know what to do with {' '.join(unknown)}: every value needs its flag")
-    complaints += [f"--{name} has no effect in {command}: {unused[name]}" for name in sorted(explicit & set(unused))]
+    complaints += [f"--{name} has no effect in {command}: {unused[name]}" for name in given if name in unused]
     complaints += [
         f"--{rule.flag} would be ignored: {rule.reason}"
         for rule in _IGNORED
-        if rule.flag in explicit and rule.flag not in unused and rule.when(namespace)
+        if rule.flag in given and rule.flag not in unused and rule.applies(values)
     ]
-    complaints += _out_of_range(namespace)
+    complaints += _out_of_range(values)
     if complaints:
-        parser.error("\n  ".join(complaints))
-    return tuple(group(**{f.name: getattr(namespace, f.name) for f in dataclasses.fields(group)}) for group in groups)
+        parser.refuse(complaints)
+    return filled
 
 
 def resolved_arguments(*groups: Any) -> dict[str, Any]:
@@ -360,8 +402,17 @@ def resolved_arguments(*groups: Any) -> dict[str, Any]:
     return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
 
 
-def _config_to_argv(path: str) -> list[str]:
-    """Read a YAML or JSON mapping of flags as the words that the command line would hold."""
+def _add_config_flag(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", help="YAML or JSON file of flags and values; the command line wins.")
+
+
+def _config_words(command: str, argv: Sequence[str]) -> list[str]:
+    """Return the words that the command line would hold for the file after ``--config``; none without one."""
+    parser = _Parser((), prog=command, add_help=False, allow_abbrev=False)
+    _add_config_flag(parser)
+    path = parser.parse_known_args(argv)[0].config
+    if path is None:
+        return []
     import yaml
 
     try:
@@ -373,28 +424,30 @@ def _config_to_argv(path: str) -> list[str]:
         raise UserError(f"--config {path} must hold a mapping of flags to values")
     words: list[str] = []
     for name, value in content.items():
-        if value is None:
-            continue
-        values = value if isinstance(value, list) else [value]
-        words += [f"--{name}", *(str(item) for item in values)]
+        if isinstance(value, dict) or name == "config":
+            raise UserError(f"--config {path}: {name} must be a flag with a value; files do not nest")
+        if isinstance(value, list):
+            words += [f"--{name}", *map(str, value)]
+        elif value is not None:
+            words.append(f"--{name}={value}")  # joined, so that a value may begin with a dash
     return words
 
 
-def _complain_unknown(word: str, parser: argparse.ArgumentParser, command: str) -> str:
+def _complain_unknown(word: str, parser: argparse.ArgumentParser, names: Sequence[str]) -> str:
     """Say what is wrong with an unknown flag: a Trainer flag, another command's, or a misspelling."""
-    name = word.lstrip("-").split("=")[0].replace("-", "_")
-    if name in _TRAINER_HINTS:
-        return f"--{name} is not a flag of {command}: {_TRAINER_HINTS[name]}"
+    flag = word.split("=")[0]
+    name, command = flag.lstrip("-").replace("-", "_"), parser.prog
+    if name in _TRAINER_FLAGS and _TRAINER_FLAGS[name].instead in names:
+        return f"{flag} is not a flag of {command}: {_TRAINER_FLAGS[name].hint}"
     if any(name in {f.name for f in dataclasses.fields(group)} for group in GROUPS):
-        return f"--{name} has no effect in {command}; it belongs to another command"
+        return f"{flag} has no effect in {command}; it belongs to another command"
     from transformers import TrainingArguments
 
     if name in {f.name for f in dataclasses.fields(TrainingArguments)}:
-        return f"--{name} is a flag of the Hugging Face Trainer, which {command} does not run"
-    options = [option for option in parser._option_string_actions if "-" not in option[2:]]
-    nearest = difflib.get_close_matches(f"--{name}", options, n=1, cutoff=0.5)
-    hint = f"; did you mean {nearest[0]}?" if nearest else f"; see python {command} --help"
-    return f"{word} is not a flag of {command}{hint}"
+        return f"{flag} is a flag of the Hugging Face Trainer, and {command} does not read it"
+    spellings = [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
+    nearest = difflib.get_close_matches(name, spellings, n=1)
+    return f"{flag} is not a flag of {command}" + (f"; did you mean --{nearest[0]}?" if nearest else "")
 
 
 class _Bound(NamedTuple):
@@ -405,6 +458,7 @@ class _Bound(NamedTuple):
 
 _BOUNDS = {
     "logging_steps": _Bound(1),
+    "seed": _Bound(0, 2**32 - 1),
     "per_device_eval_batch_size": _Bound(1),
     "per_device_train_batch_size": _Bound(1),
     "gradient_accumulation_steps": _Bound(1),
@@ -435,21 +489,22 @@ _BOUNDS = {
     "bm25_delta": _Bound(0),
     "retrieval_weight": _Bound(0, 1),
     "bootstrap_samples": _Bound(1),
+    "score_seed": _Bound(0),
 }
 
 
-def _out_of_range(namespace: argparse.Namespace) -> list[str]:
+def _out_of_range(values: argparse.Namespace) -> list[str]:
     complaints = []
     for name, bound in _BOUNDS.items():
-        value = getattr(namespace, name, None)
+        value = getattr(values, name, None)
         if value is None:
             continue
         if not (bound.low <= value <= bound.high) or (value == bound.low and not bound.low_allowed):
             low = f"{'at least' if bound.low_allowed else 'above'} {bound.low:g}"
-            high = "" if bound.high == float("inf") else f" and at most {bound.high:g}"
-            complaints.append(f"--{name} {value:g} must be {low}{high}")
-    if hasattr(namespace, "stride_len") and namespace.stride_len >= namespace.max_seq_len:
-        complaints.append(f"--stride_len {namespace.stride_len} must be below --max_seq_len {namespace.max_seq_len}")
+            high = "" if bound.high == float("inf") else f" and at most {bound.high:.10g}"
+            complaints.append(f"--{name} {value:.10g} must be {low}{high}")
+    if hasattr(values, "stride_len") and values.stride_len >= values.max_seq_len:
+        complaints.append(f"--stride_len {values.stride_len} must be below --max_seq_len {values.max_seq_len}")
     return complaints
 
 

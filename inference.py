@@ -60,6 +60,7 @@ UNUSED = {
     **dict.fromkeys(("freeze_embedding_layer_weight", "logging_dir", "logging_steps"), _TRAINS_NOTHING),
     **dict.fromkeys(("report_to", "wandb_project", "wandb_entity"), _TRAINS_NOTHING),
     **dict.fromkeys(("head", "head_dropout_ratio", "config_name"), _KEPT_WITH_CHECKPOINT),
+    "cache_dir": "retrieved passages are read once, their features are not kept",
     "overwrite_output_dir": "every file of an earlier run is replaced whole",
     "run_name": "results are named by --output_dir",
     "description": "results are named by --output_dir",

@@ -139,7 +139,7 @@ class QAProcessor:
         for path in dict.fromkeys(path for path, _ in missing.values()):
             wanted = {name: split for name, (source, split) in missing.items() if source == path}
             try:
-                loaded = load_examples(path, list(wanted.values()), arguments.skip_bad_rows)
+                loaded = load_examples(path, list(wanted.values()), arguments.skip_bad_rows, self._column_names)
                 self._splits |= {name: loaded[split] for name, split in wanted.items()}
             except DataError as error:
                 problems += error.problems

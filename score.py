@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     configure_logging()
 
     predictions = read_predictions(score_args.predictions)
-    references = references_of(load_examples(score_args.gold, ["validation"])["validation"])
+    references = read_references(score_args.gold)
     scores = score_examples(predictions, references, score_args.metric)
     warn_of_mismatch(predictions, references)
 
@@ -81,6 +81,14 @@ def read_predictions(path: str) -> dict[str, str]:
     if problems:
         raise DataError(problems, "--predictions takes one text for each id, as in predictions.json.")
     return content
+
+
+def read_references(path: str) -> dict[str, list[str]]:
+    """Read the gold answers, of any layout; every bad row is to be mended, since leaving it out changes the score."""
+    try:
+        return references_of(load_examples(path, ["validation"])["validation"])
+    except DataError as error:
+        raise DataError(error.problems, f"Mend --gold {path}: scores are of all its questions.") from None
 
 
 def warn_of_mismatch(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:

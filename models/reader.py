@@ -21,21 +21,27 @@ logger = get_logger(__name__)
 # What encoder families call their dropouts.
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "hidden_dropout", "embedding_dropout", "mlp_dropout")
+# Where there is no tokenizer, Transformers makes one up from the model's kind, of special tokens alone.
+_SMALLEST_VOCABULARY = 10
 
 
 def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
     try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("tokenizer", name, error)) from None
+    if len(tokenizer) < _SMALLEST_VOCABULARY:
+        raise UserError(f"there is no tokenizer in {name}; name one with --tokenizer")
+    return tokenizer
 
 
 def load_config(name: str) -> PretrainedConfig:
     """Return the configuration in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
     try:
-        return AutoConfig.from_pretrained(name)
-    except (OSError, ValueError) as error:
+        return AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("configuration", name, error)) from None
 
 
@@ -57,7 +63,8 @@ def load_reader(
     ``attention_mask`` (batch, tokens; 1 for tokens, 0 for padding), where the family has them
     ``token_type_ids``, and gives ``start_logits`` and ``end_logits`` (batch, tokens).
 
-    Raises :class:`UserError` for an unknown head, a checkpoint that cannot be loaded, or an untrained head.
+    Raises :class:`UserError` for an unknown head, a checkpoint that cannot be loaded or lacks weights, or an
+    untrained head.
     """
     config = load_config(config_name or name)
     saved_head = getattr(config, "reader_head", None) or {"name": "linear", "dropout": 0.0}
@@ -71,14 +78,17 @@ def load_reader(
                 setattr(config, attribute, backbone_dropout)
     build = get_head(config.reader_head["name"])
     model, missing = _build(build, name, config, attention)
-    untrained = sorted(key for key in missing if not key.startswith(f"{model.base_model_prefix}."))
-    if untrained and trained:
+    backbone = sorted(key for key in missing if key.startswith(f"{model.base_model_prefix}."))
+    if backbone:
+        shown = ", ".join(backbone[:3]) + (", …" if len(backbone) > 3 else "")
+        raise UserError(f"--model {name} lacks {len(backbone)} weights of its {model.config.model_type}: {shown}")
+    if missing and trained:
         raise UserError(
-            f"--model {name} holds an encoder but no trained reader (missing: {', '.join(untrained)}); "
+            f"--model {name} holds an encoder but no trained reader (missing: {', '.join(sorted(missing))}); "
             "train one first with train_mrc.py"
         )
-    if untrained:
-        logger.info("new %s head on %s (%s)", config.reader_head["name"], name, ", ".join(untrained))
+    if missing:
+        logger.info("new %s head on %s (%s)", config.reader_head["name"], name, ", ".join(sorted(missing)))
     return model
 
 
@@ -106,28 +116,32 @@ def _build(
     build: Callable[..., Any], name: str, config: PretrainedConfig, attention: str | None
 ) -> tuple[PreTrainedModel, set[str]]:
     """Call a head's builder; an encoder family without ``attention`` is built with eager attention."""
+    options = {"dtype": torch.float32, "trust_remote_code": False}
     try:
         with _quiet():
             try:
-                return build(name, config, attn_implementation=attention, dtype=torch.float32)
+                return build(name, config, attn_implementation=attention, **options)
             except ValueError:
                 if attention is None:
                     raise
-                return build(name, config, attn_implementation="eager", dtype=torch.float32)
-    except (OSError, ValueError) as error:
+                return build(name, config, attn_implementation="eager", **options)
+    except RuntimeError:
+        raise UserError(f"the weights in {name} have other sizes than its configuration says") from None
+    except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("model", name, error)) from None
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back Transformers' loading report and progress bars; what matters of them we say in one line."""
-    verbosity = transformers_logging.get_verbosity()
+    verbosity, progress_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
-        transformers_logging.enable_progress_bar()
+        if progress_bar:
+            transformers_logging.enable_progress_bar()
         transformers_logging.set_verbosity(verbosity)
 
 

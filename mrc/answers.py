@@ -96,8 +96,9 @@ def _read_example(
         allowed = np.array([span is not None for span in offsets])  # (tokens,)
         segments = None
         if len(passages) > 1:
-            character_starts = [0 if span is None else span[0] for span in offsets]
-            segments = np.searchsorted(passage_starts, character_starts, side="right")  # (tokens,)
+            # A token is where its last character is: its first can be a blank of the separator before the passage.
+            characters = [0 if span is None else span[1] - 1 for span in offsets]
+            segments = np.searchsorted(passage_starts, characters, side="right")  # (tokens,)
         best = best_spans(
             start_logits[:tokens], end_logits[:tokens], allowed, settings.max_ans_len, settings.n_best_size, segments
         )
@@ -156,7 +157,7 @@ def _weigh(candidates: list[Answer], null_score: float, settings: AnswerSettings
     if no_answer is not None:
         ranked.remove(no_answer)
         says_none = null_score - best_span_score > settings.null_score_diff_threshold
-        ranked = ranked[: settings.n_best_size - 1]
+        ranked = ranked[: max(settings.n_best_size - 1, 1)]
         ranked.insert(0 if says_none else len(ranked), no_answer)
     return ranked[: settings.n_best_size]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset, Features, List, Value
+from datasets.fingerprint import generate_random_fingerprint
 from transformers import PreTrainedTokenizerBase
 
 from mrc.nfc import compose
@@ -25,6 +26,8 @@ logger = get_logger(__name__)
 # Part of every cache key: raise it when the features of equal input change.
 _FEATURES_VERSION = 1
 _SMALLEST_WINDOW = 16
+# A fast tokenizer remembers how it was called last; its tokens depend on the call, not on this memory.
+_LEFT_BY_EARLIER_CALLS = {"truncation": None, "padding": None}
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, max_seq_len: int) -> None:
@@ -69,7 +72,7 @@ def make_features(
             "raise the one or lower the other"
         )
     encoded = tokenizer(
-        [_shorten(compose(question.strip()).text, tokenizer, budget) for question in examples["question"]],
+        _shorten([compose(question.strip()).text for question in examples["question"]], tokenizer, budget),
         [context.text for context in contexts],
         truncation="only_second",
         max_length=max_seq_len,
@@ -112,9 +115,9 @@ def build_features(
     With ``cache_dir`` they are read back when the same examples, tokenizer and lengths were seen before; the
     key is made of their contents, never of names.
     """
-    cache_file = None
-    key = features_key(examples, tokenizer, max_seq_len, stride_len)
+    cache_file, key = None, generate_random_fingerprint()
     if cache_dir is not None:
+        key = features_key(examples, tokenizer, max_seq_len, stride_len)
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
     features = examples.map(
@@ -149,7 +152,8 @@ def features_key(examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_
     parts = {
         "version": _FEATURES_VERSION,
         "examples": fingerprint(examples),
-        "tokenizer": hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode("utf-8")).hexdigest(),
+        "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()) | _LEFT_BY_EARLIER_CALLS,
+        "cls_token": tokenizer.cls_token,
         "inputs": list(tokenizer.model_input_names),
         "max_seq_len": max_seq_len,
         "stride_len": stride_len,
@@ -172,16 +176,16 @@ def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
     )
 
 
-def _shorten(question: str, tokenizer: PreTrainedTokenizerBase, budget: int) -> str:
-    """Cut a question that would leave no room for its context to ``budget`` tokens."""
-    if len(question) <= budget:  # a token is at least one character
-        return question
-    encoded = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
-    offsets = encoded["offset_mapping"]
-    if len(offsets) <= budget:
-        return question
-    logger.warning("a question of %d tokens was cut to its first %d: %s…", len(offsets), budget, question[:40])
-    return question[: offsets[budget - 1][1]]
+def _shorten(questions: list[str], tokenizer: PreTrainedTokenizerBase, budget: int) -> list[str]:
+    """Cut questions that would leave no room for their contexts to ``budget`` tokens."""
+    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
+    shortened = []
+    for question, offsets in zip(questions, encoded["offset_mapping"], strict=True):
+        if len(offsets) > budget:
+            logger.warning("a question of %d tokens was cut to its first %d: %s…", len(offsets), budget, question[:40])
+            question = question[: offsets[budget - 1][1]]
+        shortened.append(question)
+    return shortened
 
 
 def _cls_index(input_ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
@@ -193,8 +197,9 @@ def _label(offsets: list[list[int] | None], answers: Mapping[str, list[Any]], cl
     tokens = [index for index, span in enumerate(offsets) if span is not None]
     if not answers["text"] or not tokens:
         return cls_index, cls_index
-    answer_start = answers["answer_start"][0]
-    answer_end = answer_start + len(answers["text"][0])
+    text = answers["text"][0]
+    answer_start = answers["answer_start"][0] + len(text) - len(text.lstrip())  # blanks may have no token
+    answer_end = answer_start + len(text.strip())
     starts = np.array([offsets[index][0] for index in tokens])  # (context tokens,)
     ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
     if answer_start < starts[0] or answer_end > ends[-1]:

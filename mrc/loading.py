@@ -51,16 +51,25 @@ _COLUMNS = {
 
 
 class Source(NamedTuple):
-    """Where one split comes from: its name in messages, and what yields its rows, each with its place."""
+    """Where one split comes from: its name in messages, and what yields its rows, each with its place.
+
+    ``read`` takes the names that the data has for our columns, ``{theirs: ours}``.
+    """
 
     file: str
-    read: Callable[[], Iterator[PlacedRow]]
+    read: Callable[[Mapping[str, str]], Iterator[PlacedRow]]
 
 
-def load_examples(dataset_path: str, splits: Sequence[str], skip_bad_rows: bool = False) -> DatasetDict:
+def load_examples(
+    dataset_path: str,
+    splits: Sequence[str],
+    skip_bad_rows: bool = False,
+    column_names: Mapping[str, str] | None = None,
+) -> DatasetDict:
     """Return the wanted ``splits`` (of train, validation, test) with the columns of :func:`example_features`.
 
     Unanswerable questions have empty answers. A row of test needs only id and question; what else it lacks is empty.
+    ``column_names`` maps our names to the data's where they differ: ``{"question": "query"}``.
     Raises :class:`UserError` when the path or a split is not there, and one :class:`DataError` with every problem of
     every wanted split. ``skip_bad_rows`` leaves bad rows out instead, and logs how many of each file and why.
     """
@@ -69,9 +78,10 @@ def load_examples(dataset_path: str, splits: Sequence[str], skip_bad_rows: bool 
     checked: dict[str, CheckedRows] = {}
     damage: list[Problem] = []
     bad_rows: list[Problem] = []
+    ours = {theirs: name for name, theirs in (column_names or {}).items()}
     for split, source in _find_sources(dataset_path, splits).items():
         try:
-            rows = checked[split] = check_rows(source.file, source.read(), questions_only=split == "test")
+            rows = checked[split] = check_rows(source.file, source.read(ours), questions_only=split == "test")
         except DataError as error:
             damage += error.problems
             continue
@@ -106,8 +116,13 @@ def _find_sources(dataset_path: str, splits: Sequence[str]) -> dict[str, Source]
         return _serve_alone(path, splits, lambda split: _json_source(path))
     if not path.is_dir():
         return _hub_sources(dataset_path, splits)
-    if any(_competition_folder(path, split).is_dir() for split in ("train", "test")):
-        return {split: _saved_sources(_competition_folder(path, split), [split])[split] for split in splits}
+    parts = {path / "train_dataset": ("train", "validation"), path / "test_dataset": ("test",)}
+    if any(folder.is_dir() for folder in parts):
+        sources = {}
+        for folder, held in parts.items():
+            if wanted := [split for split in splits if split in held]:
+                sources |= _saved_sources(folder, wanted)
+        return {split: sources[split] for split in splits}
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return _saved_sources(path, splits)
     if any(path.glob("*.json")):
@@ -141,10 +156,6 @@ def _list(found: Sequence[str]) -> str:
 
 
 # -------------------------------------------------------------------------------------- folders of save_to_disk, hub
-
-
-def _competition_folder(path: Path, split: str) -> Path:
-    return path / ("test_dataset" if split == "test" else "train_dataset")
 
 
 def _saved_sources(path: Path, splits: Sequence[str]) -> dict[str, Source]:
@@ -188,18 +199,20 @@ def _hub_sources(dataset_path: str, splits: Sequence[str]) -> dict[str, Source]:
     return {split: source(split) for split in splits}
 
 
-def _saved_rows(folder: Path, split: str) -> Iterator[PlacedRow]:
+def _saved_rows(folder: Path, split: str, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
     from datasets import load_from_disk
 
     try:
         dataset = load_from_disk(str(folder))
     except Exception as error:  # whatever the reader of damaged files raises
         raise DataError([Problem(str(folder), "", f"cannot be read: {_one_line(error)}")]) from None
-    yield from _dataset_rows(str(folder), split, dataset)
+    yield from _dataset_rows(str(folder), split, dataset, ours)
 
 
-def _dataset_rows(file: str, split: str, dataset: Dataset) -> Iterator[PlacedRow]:
+def _dataset_rows(file: str, split: str, dataset: Dataset, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
     """Yield the rows of a table once its columns have proved to be there and of the right type."""
+    dataset = dataset.remove_columns([name for name in ours.values() if name in dataset.features])
+    dataset = dataset.rename_columns({theirs: name for theirs, name in ours.items() if theirs in dataset.features})
     held = dataset.features
     needed = ("id", "question") if split == "test" else ("id", "question", "context", "answers")
     problems = [
@@ -242,7 +255,7 @@ def _json_of_split(folder: Path, split: str) -> Path:
     return fitting[0]
 
 
-def _json_rows(path: Path) -> Iterator[PlacedRow]:
+def _json_rows(path: Path, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
     content = _read_json(path)
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
@@ -250,22 +263,26 @@ def _json_rows(path: Path) -> Iterator[PlacedRow]:
         raise DataError(
             [Problem(str(path), "", f'is not SQuAD format: expected an object with a list "data", not {found}')]
         )
-    yield from _questions(articles, "data", ("paragraphs", "qas"), {})
+    yield from _questions(articles, "data", ("paragraphs", "qas"), {}, ours)
 
 
-def _questions(items: list[Any], place: str, levels: Sequence[str], outer: dict[str, Any]) -> Iterator[PlacedRow]:
+def _questions(
+    items: list[Any], place: str, levels: Sequence[str], outer: dict[str, Any], ours: Mapping[str, str]
+) -> Iterator[PlacedRow]:
     """Walk articles, their paragraphs and their questions; a question gets title and context from around it."""
     for index, item in enumerate(items):
         here = f"{place}[{index}]"
         if not isinstance(item, dict):
             yield here, Fault("is not an object")
-        elif not levels:
+            continue
+        item = {ours.get(name, name): value for name, value in item.items()}
+        if not levels:
             yield here, outer | item
         elif not isinstance(item.get(levels[0]), list):
             yield here, Fault(f'has no list "{levels[0]}"')
         else:
             inherited = outer | {name: item[name] for name in ("title", "context", "document_id") if name in item}
-            yield from _questions(item[levels[0]], f"{here}.{levels[0]}", levels[1:], inherited)
+            yield from _questions(item[levels[0]], f"{here}.{levels[0]}", levels[1:], inherited, ours)
 
 
 def _read_json(path: Path) -> Any:

@@ -15,9 +15,10 @@ class ComposedText(NamedTuple):
 
     def original_span(self, start: int, end: int) -> tuple[int, int]:
         """Map ``[start, end)`` of the composed text to the original."""
-        if self.starts is None or start >= end:
+        if self.starts is None or self.ends is None:
             return start, end
-        return self.starts[start], self.ends[end - 1]
+        first = self.starts[start] if start < len(self.starts) else self.ends[-1]
+        return first, self.ends[end - 1] if start < end else first
 
 
 def compose(text: str) -> ComposedText:

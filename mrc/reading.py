@@ -43,7 +43,8 @@ def read_features(
     Batches hold features of similar length. With an ``accelerator`` of several processes each reads its share,
     and all return everything.
     """
-    lengths = features["length"]
+    lengths = list(features["length"])
+    inputs = features.remove_columns("offset_mapping")  # ten times faster to fetch
     batches = longest_first_batches(lengths, batch_size)
     if accelerator is not None and accelerator.num_processes > 1:
         batches = batches[accelerator.process_index :: accelerator.num_processes]
@@ -53,7 +54,7 @@ def read_features(
     losses: list[tuple[float, int]] = []
     with _reading_mode(model, precision), autocast(precision, device):
         for rows in tqdm(batches, desc=what, unit="batch", leave=False, disable=quiet):
-            batch = collator([features[row] for row in rows])
+            batch = collator([inputs[row] for row in rows])
             labels = {name: batch.pop(name).to(device) for name in ("start_positions", "end_positions", "answer_mask")}
             outputs = model(**{name: tensor.to(device) for name, tensor in batch.items()})
             loss = span_loss(outputs.start_logits, outputs.end_logits, **labels)

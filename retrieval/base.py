@@ -61,8 +61,10 @@ class Retriever(Protocol):
 def top_k(scores: np.ndarray, k: int) -> SearchResults:
     """Return the ``min(k, N)`` highest of ``scores`` (n, N): score descending, ties by lower row number.
 
-    The same as the first k of a stable full sort, at the price of a partition.
+    The same as the first k of a stable full sort, at the price of a partition. NaN raises ``ValueError``.
     """
+    if (broken := np.isnan(scores).any(axis=1)).any():
+        raise ValueError(f"question {broken.argmax()} has a score that is not a number")
     size = scores.shape[1]
     k = min(k, size)
     ids = np.empty((len(scores), k), dtype=np.int64)

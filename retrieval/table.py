@@ -67,6 +67,7 @@ def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.Data
     if "context_id" in df.columns and "rank" not in df.columns:
         logger.info("%s: the old form, one row of joined passages per question; each is read as rank 1", path)
         df = df.rename(columns={"context_id": "document_id"}).assign(rank=1, title="", score=0.0)
+        df = df.drop(columns="answers", errors="ignore")  # not JSON in that form
     missing = [name for name in COLUMNS if name not in df.columns]
     if missing:
         reason = f"no column {', '.join(missing)}; found {', '.join(map(str, df.columns))}"

@@ -41,8 +41,8 @@ class SparseRetrieval_TFIDF:
         self.corpus = corpus
         self.vectorizers, self.weights = {}, {}
         for kind in self.kinds:
-            documents = tqdm(self._documents(kind, corpus.search_texts()), f"TF-IDF {kind}", unit="passage", delay=1)
             self.vectorizers[kind] = _new_vectorizer(kind)
+            documents = tqdm(self._documents(kind, corpus.search_texts()), f"TF-IDF {kind}", unit="passage", delay=1)
             self.weights[kind] = self.vectorizers[kind].fit_transform(documents).T.tocsr()  # (N, V) -> (V, N)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:

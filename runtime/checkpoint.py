@@ -114,7 +114,7 @@ def find_state(output_dir: str | Path, resume_from: str | None) -> Path | None:
     ``resume_from`` is ``true`` for the newest state in ``output_dir`` (none yet: start from scratch, said so),
     or the folder of a state or of a run. Raises :class:`UserError` for a folder that holds none.
     """
-    if resume_from is None or resume_from.lower() in ("false", "no"):
+    if resume_from is None:
         return None
     if resume_from.lower() in ("true", "yes", "auto"):
         states = _complete_states(Path(output_dir) / _STATES)

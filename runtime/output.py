@@ -13,7 +13,7 @@ from runtime.log import get_logger
 logger = get_logger(__name__)
 
 _RUN_RECORD = "arguments.json"
-_OF_A_RUN = ("checkpoint-*", "best", "resume", "metrics.json*", "environment.json", _RUN_RECORD)
+_OF_A_RUN = (_RUN_RECORD, "checkpoint-*", "best", "resume", "metrics.json*", "environment.json")
 
 
 def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool) -> None:
@@ -21,10 +21,11 @@ def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool) -> N
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--output_dir {folder} is a file; name a folder")
-    if (folder / _RUN_RECORD).exists() and not (overwrite or resume):
+    earlier = _files_of_a_run(folder)
+    if earlier and not (overwrite or resume):
         raise UserError(
             f"--output_dir {folder} already holds a run: continue it with --resume_from_checkpoint true, "
-            "replace it with --overwrite_output_dir, or name another folder"
+            f"replace it with --overwrite_output_dir, or name another folder (found {earlier[0].name})"
         )
 
 
@@ -34,8 +35,12 @@ def open_output_dir(output_dir: str | Path, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     if not resume:
-        for old in [path for pattern in _OF_A_RUN for path in folder.glob(pattern)]:
+        for old in _files_of_a_run(folder):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
+
+
+def _files_of_a_run(folder: Path) -> list[Path]:
+    return [path for pattern in _OF_A_RUN for path in folder.glob(pattern)]
 
 
 def warn_of_changes(output_dir: str | Path, arguments: dict[str, Any]) -> None:

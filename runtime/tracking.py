@@ -35,17 +35,16 @@ class Tracker:
         path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(path) if line["step"] <= start_step] if start_step else []
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
-        self._file = path.open("a", encoding="utf-8")
         if _wants_wandb(arguments):
             self._wandb_run = _start_wandb(arguments, config, folder)
+        self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record ``values`` at optimizer step ``step``."""
         if self._file is not None:
             self._file.write(json.dumps({"step": step, **values}) + "\n")
             self._file.flush()
-        if self._wandb_run is not None:
-            self._wandb_run.log(values, step=step)
+        self._tell_wandb("log", values, step=step)
 
     def __enter__(self) -> Tracker:
         return self
@@ -55,8 +54,16 @@ class Tracker:
     ) -> None:
         if self._file is not None:
             self._file.close()
-        if self._wandb_run is not None:
-            self._wandb_run.finish(exit_code=int(kind is not None))
+        self._tell_wandb("finish", exit_code=int(kind is not None))
+
+    def _tell_wandb(self, method: str, *args: Any, **options: Any) -> None:
+        if self._wandb_run is None:
+            return
+        try:
+            getattr(self._wandb_run, method)(*args, **options)
+        except Exception as error:  # whatever wandb raises
+            logger.warning("wandb failed, the run goes on without it: %s", error)
+            self._wandb_run = None
 
 
 class LossWindow:

@@ -66,4 +66,4 @@ stage scoring "$scored/metrics.json" "$reader" \
   --top_k_retrieval 10
 
 printf '\n== result: 144 questions about passages that the reader has not seen\n'
-python script/quickstart_table.py "$scored/metrics.json" "${timings[@]}"
+run python script/quickstart_table.py "$scored/metrics.json" "${timings[@]}"

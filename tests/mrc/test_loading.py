@@ -79,9 +79,9 @@ def competition(folder="data"):
 
 
 def test_competition_folder_gives_all_three_splits():
-    examples = load_examples(competition(), ["train", "validation", "test"])
+    examples = load_examples(competition(), ["test", "train", "validation"])
 
-    assert list(examples) == ["train", "validation", "test"]
+    assert list(examples) == ["test", "train", "validation"]
     for split in examples.values():
         assert split.features == example_features()
         assert list(split.features) == list(COLUMNS)
@@ -313,6 +313,13 @@ def test_missing_split_of_a_saved_dict():
     with pytest.raises(UserError) as raised:
         load_examples("mine", ["train", "validation"])
     assert str(raised.value) == f"mine has no validation split (found train); {A_DATA_SET_IS}"
+
+
+def test_one_table_is_not_taken_for_train_and_validation_of_the_competition():
+    table("a").save_to_disk("data/train_dataset")
+    with pytest.raises(UserError) as raised:
+        load_examples("data", ["train", "validation"])
+    assert str(raised.value) == f"data/train_dataset has no validation split (found train); {A_DATA_SET_IS}"
 
 
 def test_hub_out_of_reach_is_one_sentence(monkeypatch):
@@ -559,3 +566,21 @@ def test_skip_bad_rows_does_not_pass_over_damage():
     assert error_text("data", ["train", "validation"], skip_bad_rows=True) == (
         "1 problem in the data:\n  data/dev.json: is not UTF-8: byte 0xff at offset 0"
     )
+
+
+def test_columns_with_other_names(tmp_path: Path) -> None:
+    names = {"id": "guid_number", "question": "query", "context": "passage", "answers": "spans"}
+    row = {
+        "guid_number": 7,
+        "query": "수도는?",
+        "passage": "서울은 수도이다.",
+        "spans": {"text": ["서울"], "answer_start": [0]},
+    }
+    datasets.Dataset.from_list([row]).save_to_disk(str(tmp_path / "table"))
+    question = {"guid_number": "7", "query": row["query"], "spans": [{"text": "서울", "answer_start": 0}]}
+    content = {"data": [{"paragraphs": [{"passage": row["passage"], "qas": [question]}]}]}
+    (tmp_path / "squad.json").write_text(json.dumps(content), encoding="utf-8")
+    for path in ("table", "squad.json"):
+        (example,) = load_examples(str(tmp_path / path), ["train"], column_names=names)["train"]
+        assert (example["id"], example["question"], example["context"]) == ("7", "수도는?", "서울은 수도이다.")
+        assert example["answers"] == {"text": ["서울"], "answer_start": [0]}

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from retrieval.analyzers import KiwiAnalyzer, create_analyzer
 from runtime.errors import UserError
 
-SENTENCE = "세종대왕이 1443년 DNA를 보았고, 왕은 아름다웠다!"
+SENTENCE = "이순신이 1592년, 왕은 물 DA!"
 
 
 def save_tokenizer(folder, *pieces):
@@ -29,12 +29,9 @@ def save_tokenizer(folder, *pieces):
 @pytest.mark.parametrize(
     ("name", "terms"),
     [
-        ("kiwi", ["세종대왕", "1443", "년", "dna", "보", "왕", "아름답"]),
-        ("whitespace", ["세종대왕이", "1443년", "dna를", "보았고,", "왕은", "아름다웠다!"]),
-        (
-            "bigram",
-            "세종 종대 대왕 왕이 14 44 43 3년 dn na a를 보았 았고 왕은 아름 름다 다웠 웠다".split(),  # noqa: SIM905
-        ),
+        ("kiwi", ["이순신", "1592", "년", "왕", "물", "da"]),
+        ("whitespace", ["이순신이", "1592년,", "왕은", "물", "da!"]),
+        ("bigram", ["이순", "순신", "신이", "15", "59", "92", "2년", "왕은", "물", "da"]),
     ],
 )
 def test_terms(name, terms):

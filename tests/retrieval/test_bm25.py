@@ -26,7 +26,7 @@ def check_against_rank_bm25(corpus, questions, k, backend, k1=1.5, b=0.75, delta
     expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     results = build(corpus, backend, analyzer, k1=k1, b=b, delta=delta).search(questions, k)
     np.testing.assert_array_equal(results.ids, expected)
-    np.testing.assert_allclose(results.scores, np.take_along_axis(scores, expected, axis=1), rtol=1e-6)
+    np.testing.assert_array_max_ulp(results.scores, np.take_along_axis(scores, expected, axis=1), maxulp=1)
 
 
 @pytest.mark.parametrize(("k1", "b", "delta"), [(1.5, 0.75, 1.0), (0.9, 0.4, 0.5), (2.0, 0.0, 0.0), (1.2, 1.0, 1.0)])
@@ -61,6 +61,7 @@ def test_a_question_without_a_known_term_scores_zero_everywhere(corpus, backend)
     assert results.scores.tolist() == [[0.0] * 3] * 2
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # in bm25s, when no passage has a term
 @pytest.mark.parametrize("b", [0.75, 1.0])
 @pytest.mark.parametrize("texts", [["!!", "??"], ["!!", "왕 강"]])
 def test_passages_without_terms_have_finite_scores(backend, b, texts):

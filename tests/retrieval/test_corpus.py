@@ -51,6 +51,12 @@ def test_json_lines_plain_and_gzipped_are_the_same_corpus(tmp_path):
     assert load_corpus(tmp_path / "passages.jsonl.gz") == corpus
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+    path = tmp_path / "wikipedia_documents.json"
+    path.write_text('{"0": {"text": "왕"}}', encoding="utf-8-sig")
+    assert load_corpus(path) == Corpus(["0"], [""], ["왕"])
+
+
 def test_identical_texts_are_kept_once(tmp_path, log_lines):
     rows = [{"id": str(row), "title": f"제목 {row}", "text": f"본문 {row % 2}"} for row in range(5)]
     path = write_lines(tmp_path / "passages.jsonl", rows)

@@ -25,6 +25,11 @@ def test_top_k_of_equal_scores_is_the_order_of_the_corpus():
     assert top_k(np.array([[-np.inf, 3.0, -np.inf, 3.0]]), 3).ids.tolist() == [[1, 3, 0]]
 
 
+def test_scores_that_are_no_numbers_are_refused():
+    with pytest.raises(ValueError, match="question 1 has a score that is not a number"):
+        top_k(np.array([[1.0, 2.0], [np.nan, 2.0]]), 1)
+
+
 def test_blocks_change_nothing(monkeypatch):
     scores = np.random.default_rng(0).integers(0, 5, size=(11, 40)).astype(np.float64)
     whole, sizes = top_k(scores, 6), []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pandas as pd
+import pytest
 from datasets import Dataset
 
 from retrieval.metrics import hit_at_k
@@ -30,7 +31,7 @@ def examples_of(*rows):
 DF = table(
     by_id=[("7", "다른 글"), ("3", "한강은 서해로 흐른다")],
     by_text=[("1", "산"), ("2", "한강은  서해로\n흐른다 "), ("4", "한강은 서해로 흐른다")],
-    missed=[("5", "산"), ("", "강"), ("6", "들")],
+    missed=[("5", "산"), ("", "강"), ("6", "들"), ("8", "")],
 )
 
 
@@ -38,7 +39,7 @@ def test_the_gold_passage_by_id_or_by_text():
     examples = examples_of(
         ("by_id", "처음 보는 글", "3", []), ("by_text", "한강은 서해로 흐른다", "", []), ("missed", "바다", "", [])
     )
-    assert hit_at_k(DF, examples, [1, 2, 10]) == {"hit@1": 0.0, "hit@2": 200 / 3, "hit@10": 200 / 3}
+    assert hit_at_k(DF, examples, [1, 2, 10]) == pytest.approx({"hit@1": 0, "hit@2": 200 / 3, "hit@10": 200 / 3})
 
 
 def test_the_answer_in_the_passage():
@@ -51,8 +52,8 @@ def test_the_answer_in_the_passage():
 
 
 def test_examples_without_the_fields_do_not_count():
-    examples = examples_of(("by_id", "", "3", [""]), ("by_text", " ", "", ["산"]), ("missed", "", "", []))
-    assert hit_at_k(DF, examples, [2]) == {"hit@2": 100.0, "answer_hit@2": 100.0}
+    examples = examples_of(("by_id", "", "3", [""]), ("by_text", " ", "", ["바다"]), ("missed", "", "9", []))
+    assert hit_at_k(DF, examples, [4]) == {"hit@4": 50.0, "answer_hit@4": 0.0}
     assert hit_at_k(DF, Dataset.from_dict({"id": ["by_id"], "question": ["?"]}), [1]) == {}
 
 

@@ -140,7 +140,7 @@ def test_everything_wrong_is_listed_at_once(tmp_path):
     with pytest.raises(DataError) as caught:
         get_retrieved_df(path, examples_of("a", "d", "e"), 1)
     assert str(caught.value).splitlines() == [
-        "7 problems in the data:",
+        "6 problems in the data:",
         f"  {path}, row 3: rank is not a whole number from 1",
         f"  {path}, row 4: rank is not a whole number from 1",
         f"  {path}, row 4: score is not a number",
@@ -180,6 +180,13 @@ def test_other_suffixes_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"must end in \.csv or \.parquet, not .*table\.xlsx"):
         write_retrieved_df(pd.DataFrame(), tmp_path / "table.xlsx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_titles_missing_in_parquet_are_empty(tmp_path):
+    row = {"id": 7, "question": "q?", "rank": 1, "document_id": 3, "title": None, "context": "글", "score": 1.5}
+    pd.DataFrame([row]).to_parquet(tmp_path / "table.parquet")
+    read = get_retrieved_df(tmp_path / "table.parquet", Dataset.from_dict({"id": ["7"], "question": ["q?"]}), 1)
+    assert read.to_dict("records") == [row | {"id": "7", "document_id": "3", "title": ""}]
 
 
 def test_answers_are_json(corpus):

@@ -1,0 +1,188 @@
+"""inference.py end to end on a tiny reader that was trained to know the sample's answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from datasets import Dataset, DatasetDict
+
+import inference
+import train_mrc
+from mrc.metrics import compute_metrics
+from retrieval.corpus import load_corpus
+from runtime.errors import DataError, UserError
+
+
+@pytest.fixture(scope="session")
+def trained_reader(encoder_path: str, dataset_path: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("trained")
+    train_mrc.main(
+        f"--model {encoder_path} --dataset_path {dataset_path} --output_dir {folder}/run --cache_dir {folder}/cache "
+        "--max_seq_len 128 --stride_len 16 --per_device_train_batch_size 4 --num_train_epochs 60 --precision fp32 "
+        "--learning_rate 3e-3 --backbone_dropout 0".split()
+    )
+    return f"{folder}/run/best"
+
+
+@pytest.fixture
+def command(trained_reader: str, dataset_path: str, tmp_path: Path) -> list[str]:
+    flags = {
+        "model": trained_reader,
+        "dataset_path": dataset_path,
+        "output_dir": tmp_path / "out",
+        "index_dir": tmp_path / "index",
+        "max_seq_len": 128,
+        "stride_len": 16,
+        "precision": "fp32",
+        "analyzer": "bigram",
+        "top_k_retrieval": 3,
+    }
+    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+
+def without(command: list[str], *flags: str) -> list[str]:
+    pairs = zip(command[::2], command[1::2], strict=True)
+    return [word for flag, value in pairs if flag.removeprefix("--") not in flags for word in (flag, value)]
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_predict_writes_one_answer_per_question_in_order(command: list[str], tmp_path: Path, dataset_path: str) -> None:
+    assert inference.main([*command, "--do_predict"]) == {}
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == {
+        "predictions.json", "nbest_predictions.json", "retrieved_passages.csv", "arguments.json", "environment.json"
+    }  # fmt: skip
+    ids = [f"test-{number}" for number in range(6)]
+    predictions, nbest = read_json(out / "predictions.json"), read_json(out / "nbest_predictions.json")
+    assert list(predictions) == list(nbest) == ids
+    assert "\\u" not in (out / "predictions.json").read_text(encoding="utf-8")
+    corpus = load_corpus(f"{dataset_path}/wikipedia_documents.json")
+    text_of = dict(zip(corpus.document_ids, corpus.texts, strict=True))
+    for question, answers in nbest.items():
+        assert predictions[question] == answers[0]["text"]
+        assert sum(answer["probability"] for answer in answers) <= 1 + 1e-6
+        assert [a["probability"] for a in answers] == sorted((a["probability"] for a in answers), reverse=True)
+        for answer in answers:
+            assert text_of[answer["document_id"]][answer["start"] : answer["end"]] == answer["text"]
+    retrieved = pd.read_csv(out / "retrieved_passages.csv", dtype={"document_id": str})
+    assert list(retrieved.columns)[:7] == ["id", "question", "rank", "document_id", "title", "context", "score"]
+    assert list(retrieved["id"]) == [question for question in ids for _ in range(3)]
+    assert list(retrieved["rank"]) == [1, 2, 3] * 6
+
+
+def test_eval_scores_retrieval_oracle_and_end_to_end(
+    command: list[str], tmp_path: Path, dataset_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = inference.main([*command, "--do_eval", "--dataset_path", f"{dataset_path}/test_answers.json"])
+    assert metrics["oracle_exact_match"] >= 80  # the reader was trained on these questions
+    assert metrics["hit@3"] == 100 and metrics["hit@1"] <= metrics["hit@3"]
+    gold = read_json(Path(dataset_path) / "test_answers.json")["data"]
+    references = {
+        qa["id"]: [answer["text"] for answer in qa["answers"]]
+        for article in gold
+        for paragraph in article["paragraphs"]
+        for qa in paragraph["qas"]
+    }
+    end_to_end = compute_metrics(read_json(tmp_path / "out" / "predictions.json"), references)
+    assert {name: metrics[name] for name in end_to_end} == end_to_end
+    saved = read_json(tmp_path / "out" / "metrics.json")
+    assert set(saved.pop("seconds")) == {"load", "retrieve", "read", "score"}
+    assert saved == metrics
+    table = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in table[1:]] == [
+        "oracle passage", "end to end", "gold passage", "answer in text"
+    ]  # fmt: skip
+
+
+def test_the_retriever_alone_decides_with_weight_1(command: list[str], tmp_path: Path) -> None:
+    inference.main([*command, "--do_eval", "--retrieval_weight", "1"])
+    nbest = read_json(tmp_path / "out" / "nbest_predictions.json")
+    assert {answers[0]["rank"] for answers in nbest.values()} == {1}
+
+
+def test_reads_the_examples_own_contexts_without_a_retriever(
+    command: list[str], tmp_path: Path, dataset_path: str
+) -> None:
+    command = [*without(command, "analyzer", "index_dir", "top_k_retrieval"), "--retriever_type", "none"]
+    metrics = inference.main([*command, "--do_eval"])
+    assert metrics["exact_match"] >= 80 and "oracle_exact_match" not in metrics
+    assert not (tmp_path / "out" / "retrieved_passages.csv").exists()
+    with pytest.raises(UserError, match=r"6 have none \(the first: test-0\): name a retriever"):
+        inference.main([*command, "--do_predict"])
+
+
+def test_a_table_of_retrieved_passages_serves_as_well(command: list[str], tmp_path: Path) -> None:
+    inference.main([*command, "--do_predict"])
+    table = (tmp_path / "out" / "retrieved_passages.csv").rename(tmp_path / "passages.csv")
+    again = [*without(command, "analyzer", "index_dir"), "--output_dir", str(tmp_path / "again")]
+    again += ["--do_predict", "--retriever_type", "get_retrieved_df"]
+    with pytest.raises(UserError, match="needs --retrieved_df_path"):
+        inference.main(again)
+    inference.main([*again, "--retrieved_df_path", str(table)])
+    for name in ("predictions.json", "nbest_predictions.json"):
+        assert read_json(tmp_path / "again" / name) == read_json(tmp_path / "out" / name)
+
+
+def test_joined_passages_answer_from_one_passage(command: list[str], tmp_path: Path, dataset_path: str) -> None:
+    inference.main([*command, "--do_predict", "--passage_reading", "joined"])
+    corpus = load_corpus(f"{dataset_path}/wikipedia_documents.json")
+    text_of = dict(zip(corpus.document_ids, corpus.texts, strict=True))
+    nbest = read_json(tmp_path / "out" / "nbest_predictions.json")
+    assert len(nbest) == 6
+    for answers in nbest.values():
+        for answer in answers:
+            assert text_of[answer["document_id"]][answer["start"] : answer["end"]] == answer["text"]
+
+
+def test_more_passages_than_there_are_and_a_changed_k(command: list[str], tmp_path: Path) -> None:
+    for k, columns in (("1", 1), ("50", 6)):
+        inference.main([*command, "--do_eval", "--top_k_retrieval", k])
+        retrieved = pd.read_csv(tmp_path / "out" / "retrieved_passages.csv")
+        assert len(retrieved) == 6 * columns
+    assert len(list((tmp_path / "index").iterdir())) == 1  # one index serves every k
+
+
+@pytest.mark.parametrize("given", ["data", "data/test_dataset", "data/test_dataset/"])
+def test_competition_layout(command: list[str], tmp_path: Path, dataset_path: str, given: str) -> None:
+    data = tmp_path / "data"
+    questions = Dataset.from_dict({"question": ["이순신이 만든 배의 이름은 무엇인가?"], "id": ["mrc-1-000653"]})
+    DatasetDict({"validation": questions}).save_to_disk(str(data / "test_dataset"))
+    DatasetDict({"train": questions, "validation": questions}).save_to_disk(str(data / "train_dataset"))
+    corpus = (Path(dataset_path) / "wikipedia_documents.json").read_bytes()
+    (data / "wikipedia_documents.json").write_bytes(corpus)
+    inference.main([*command, "--do_predict", "--dataset_path", str(tmp_path / given)])
+    assert list(read_json(tmp_path / "out" / "predictions.json")) == ["mrc-1-000653"]
+
+
+def test_says_what_to_do_instead(command: list[str], encoder_path: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--do_predict for the test questions, or --do_eval"):
+        inference.main(command)
+    with pytest.raises(UserError, match="--do_predict for the test questions, or --do_eval"):
+        inference.main([*command, "--do_predict", "--do_eval"])
+    with pytest.raises(UserError, match=r"encoder but no trained reader.*train one first with train_mrc\.py"):
+        inference.main([*command, "--do_predict", "--model", encoder_path])
+    with pytest.raises(UserError, match="choose from SparseRetrieval_BM25P"):
+        inference.main([*without(command, "analyzer"), "--do_predict", "--retriever_type", "BM52"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_flags_of_training_are_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        inference.main([*command, "--do_predict", "--head", "linear", "--learning_rate", "1"])
+    message = capsys.readouterr().err
+    assert "--head has no effect in inference.py: it is kept with the checkpoint" in message
+    assert "--learning_rate has no effect in inference.py" in message
+
+
+def test_bad_corpus_leaves_nothing_behind(command: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "corpus.jsonl"
+    path.write_text('{"id": "1", "title": "세종", "text": ""}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"corpus\.jsonl"):
+        inference.main([*command, "--do_predict", "--context_path", str(path)])
+    assert not (tmp_path / "out").exists() and not (tmp_path / "index").exists()
