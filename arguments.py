@@ -65,9 +65,21 @@ class ModelArguments:
     config_name: str | None = _flag(None, "Configuration to use instead of the model's own (folder or hub name).")
     tokenizer: str | None = _flag(None, "Tokenizer to use instead of the model's own (folder or hub name).")
     head: str | None = _flag(
-        None, "Reader head; default: the head of the checkpoint, else linear.", aliases=["custom_model"]
+        None,
+        "Reader head, a name in models/heads: linear, cnn_sds, cnn, lstm, … (default: the checkpoint's, else linear).",
+        aliases=["custom_model"],
     )
     head_dropout_ratio: float = _flag(0.0, "Dropout before the head, 0 to 1; 0 as in the usual linear reader.")
+    head_shared: bool | None = _flag(
+        None, "cnn_sds: one block's weights for all turns (default: the checkpoint's own, else True)."
+    )
+    head_channels: int | None = _flag(
+        None, "cnn_sds: channels inside a block (default: the checkpoint's own, else 128)."
+    )
+    head_kernel_size: int | None = _flag(
+        None, "cnn_sds: tokens that a block's first convolution sees (default: the checkpoint's own, else 3)."
+    )
+    head_repeats: int | None = _flag(None, "cnn_sds: turns of the block (default: the checkpoint's own, else 5).")
     backbone_dropout: float | None = _flag(
         None, "Hidden and attention dropout of the backbone, 0 to 1 (default: the checkpoint's own)."
     )
@@ -108,6 +120,27 @@ class DatasetArguments:
 
 
 @dataclass
+class AugmentationArguments:
+    """The augmentation: how training examples change from epoch to epoch."""
+
+    _argument_group_name = "the augmentation"
+
+    augment: str | None = _flag(
+        None,
+        "Names with commas between them: random_flip, mask_word, mask_entity, mask_context, multiple_answers, "
+        "negative_passage, title_prefix.",
+    )
+    augment_probability: float = _flag(
+        0.5,
+        "Chance that the flip or one of the masks changes an example in an epoch; at 0.5 every second reading is of "
+        "the original, as in evaluation.",
+    )
+    negative_passages: int = _flag(
+        1, "Passages without the answer drawn for each question in each epoch, from its --top_k_retrieval."
+    )
+
+
+@dataclass
 class OptimizationArguments:
     """The optimisation: length, batches, AdamW, schedule, evaluation and checkpoints."""
 
@@ -118,6 +151,10 @@ class OptimizationArguments:
     per_device_train_batch_size: int = _flag(16, "Features per forward and backward pass.")
     gradient_accumulation_steps: int = _flag(1, "Batches whose gradients are averaged into one optimizer step.")
     learning_rate: float = _flag(3e-5, "Peak learning rate of AdamW.")
+    head_learning_rate: float | None = _flag(None, "Peak learning rate of the head (default: --learning_rate).")
+    layerwise_lr_decay: float = _flag(
+        1.0, "Each layer of the encoder learns this times as fast as the one above it; the embeddings slowest."
+    )
     weight_decay: float = _flag(0.01, "Decoupled weight decay; biases and layer norms are exempt.")
     adam_epsilon: float = _flag(1e-8, "Epsilon of AdamW.")
     max_grad_norm: float = _flag(1.0, "Gradients are scaled down to this norm; 0 switches clipping off.")
@@ -133,6 +170,9 @@ class OptimizationArguments:
         "steps", "Evaluate and save state every eval_steps, or after every epoch.", aliases=["evaluation_strategy"]
     )
     eval_steps: int = _flag(100, "Optimizer steps between evaluations, and between resumable states.")
+    early_stopping_patience: int | None = _flag(
+        None, "Stop after so many evaluations in a row in which neither loss nor exact match got better."
+    )
     save_total_limit: int | None = _flag(
         None, "Checkpoints kept at most; the best by loss and the best by exact match always stay."
     )
@@ -146,6 +186,18 @@ class OptimizationArguments:
 
 
 @dataclass
+class FreezeArguments:
+    """The freezing: which weights stand still at first, and for how long."""
+
+    _argument_group_name = "the freezing"
+
+    freeze_type: str | None = _flag(
+        None, "What stays frozen at first: embeddings, backbone, or all weights under a name, such as roberta.encoder."
+    )
+    freeze_epoch: float = _flag(1.0, "Epochs (fractions allowed) until it thaws.")
+
+
+@dataclass
 class RetrieverArguments:
     """The retriever: which one, over which corpus, with which parameters."""
 
@@ -155,7 +207,7 @@ class RetrieverArguments:
         "SparseRetrieval_BM25P",
         "Name of a retriever, get_retrieved_df for a table written earlier, or none to read the examples' contexts.",
     )
-    top_k_retrieval: int = _flag(10, "Passages read per question.")
+    top_k_retrieval: int = _flag(10, "Passages retrieved per question: to read, or in training to draw negatives from.")
     context_path: str | None = _flag(
         None, "Corpus: wikipedia_documents.json or JSON lines (.gz) (default: the one in or beside dataset_path)."
     )
@@ -220,7 +272,21 @@ class Ignored(NamedTuple):
             return False
 
 
+def _augments(values: argparse.Namespace, *names: str) -> bool:
+    """Whether ``--augment`` names one of these."""
+    return any(name.strip() in names for name in (values.augment or "").split(","))
+
+
 _IGNORED = [
+    Ignored(
+        "augment_probability",
+        lambda a: not _augments(a, "random_flip", "mask_word", "mask_entity", "mask_context"),
+        "--augment names none that is drawn: random_flip, mask_word, mask_entity or mask_context",
+    ),
+    *(
+        Ignored(flag, lambda a: not _augments(a, "negative_passage"), "add --augment negative_passage")
+        for flag in ("negative_passages", *(f.name for f in dataclasses.fields(RetrieverArguments)))
+    ),
     Ignored("num_train_epochs", lambda a: a.max_steps > 0, "--max_steps replaces it"),
     Ignored("warmup_ratio", lambda a: a.warmup_steps > 0, "--warmup_steps is given"),
     Ignored(
@@ -235,7 +301,40 @@ _IGNORED = [
         "warmup_ratio", lambda a: a.lr_scheduler_type == "constant", "constant has no warm-up: constant_with_warmup has"
     ),
     Ignored("eval_steps", lambda a: a.eval_strategy == "epoch", "--eval_strategy epoch evaluates once an epoch"),
-    Ignored("save_total_limit", lambda a: not a.do_eval, "checkpoints are chosen by evaluation: add --do_eval"),
+    *(
+        Ignored(flag, lambda a: a.eval_strategy == "no", "nothing is evaluated while training: see --do_eval")
+        for flag in ("eval_steps", "eval_delay", "eval_on_start")
+    ),
+    Ignored(
+        "early_stopping_patience",
+        lambda a: not a.do_eval or a.eval_strategy == "no",
+        "nothing is evaluated while training: see --do_eval",
+    ),
+    *(
+        Ignored(flag, lambda a: not a.do_eval, "nothing is evaluated: add --do_eval")
+        for flag in ("metric_for_best_model", "greater_is_better")
+    ),
+    Ignored(
+        "save_total_limit",
+        lambda a: not a.do_eval and getattr(a, "save_strategy", "best") == "best",
+        "checkpoints are chosen by evaluation: add --do_eval",
+    ),
+    *(
+        Ignored(flag, lambda a: a.save_strategy == "no", "--save_strategy no keeps no checkpoints")
+        for flag in ("save_total_limit", "save_only_model")
+    ),
+    Ignored("save_steps", lambda a: a.save_strategy != "steps", "only --save_strategy steps counts them"),
+    Ignored("logging_steps", lambda a: a.logging_strategy != "steps", "only --logging_strategy steps counts them"),
+    Ignored("precision", lambda a: a.bf16 or a.fp16, "--bf16 or --fp16 is given"),
+    Ignored("fp16", lambda a: a.bf16 and a.fp16, "--bf16 is given"),
+    Ignored("warmup_cycles", lambda a: a.lr_scheduler_kwargs is not None, "--lr_scheduler_kwargs is given"),
+    Ignored(
+        "group_by_length",
+        lambda a: not a.group_by_length,
+        "batches hold features of similar length; --train_sampling_strategy sequential keeps the order of the data",
+    ),
+    Ignored("save_safetensors", lambda a: not a.save_safetensors, "weights are saved as safetensors"),
+    Ignored("freeze_epoch", lambda a: a.freeze_type is None, "add --freeze_type"),
     Ignored("test_eval_dataset_path", lambda a: not a.do_eval, "nothing is evaluated: add --do_eval"),
     Ignored(
         "max_eval_samples",
@@ -247,9 +346,20 @@ _IGNORED = [
         lambda a: a.freeze_pretrained_weight not in ("first", "last"),
         "only --freeze_pretrained_weight first or last counts epochs",
     ),
+    *(
+        Ignored(flag, lambda a: a.head not in (None, "cnn_sds", "Bert_CNN_Answering"), "only --head cnn_sds reads it")
+        for flag in ("head_shared", "head_channels", "head_kernel_size", "head_repeats")
+    ),
+    Ignored(
+        "layerwise_lr_decay",
+        lambda a: a.freeze_pretrained_weight == "all",
+        "--freeze_pretrained_weight all leaves no layer to train",
+    ),
     Ignored("null_score_diff_threshold", lambda a: not a.version_2_with_negative, "add --version_2_with_negative"),
-    Ignored("wandb_project", lambda a: a.report_to == "none", "--report_to none tracks nothing"),
-    Ignored("wandb_entity", lambda a: a.report_to == "none", "--report_to none tracks nothing"),
+    *(
+        Ignored(flag, lambda a: a.report_to not in ("auto", "wandb"), "this --report_to does not report to wandb")
+        for flag in ("wandb_project", "wandb_entity")
+    ),
     Ignored(
         "overwrite_output_dir",
         lambda a: a.resume_from_checkpoint is not None,
@@ -457,12 +567,15 @@ class _Bound(NamedTuple):
 
 
 _BOUNDS = {
-    "logging_steps": _Bound(1),
+    "logging_steps": _Bound(0, low_allowed=False),
     "seed": _Bound(0, 2**32 - 1),
     "per_device_eval_batch_size": _Bound(1),
     "per_device_train_batch_size": _Bound(1),
     "gradient_accumulation_steps": _Bound(1),
     "head_dropout_ratio": _Bound(0, 1),
+    "head_channels": _Bound(1),
+    "head_kernel_size": _Bound(1),
+    "head_repeats": _Bound(1),
     "backbone_dropout": _Bound(0, 1),
     "freeze_pretrained_weight_epoch": _Bound(0, low_allowed=False),
     "max_seq_len": _Bound(8),
@@ -472,8 +585,12 @@ _BOUNDS = {
     "max_train_samples": _Bound(1),
     "max_eval_samples": _Bound(1),
     "preprocessing_num_workers": _Bound(1),
+    "augment_probability": _Bound(0, 0.9, low_allowed=False),
+    "negative_passages": _Bound(1),
     "num_train_epochs": _Bound(0, low_allowed=False),
     "learning_rate": _Bound(0, low_allowed=False),
+    "head_learning_rate": _Bound(0, low_allowed=False),
+    "layerwise_lr_decay": _Bound(0, 1, low_allowed=False),
     "weight_decay": _Bound(0),
     "adam_epsilon": _Bound(0, low_allowed=False),
     "max_grad_norm": _Bound(0),
@@ -481,7 +598,10 @@ _BOUNDS = {
     "warmup_steps": _Bound(0),
     "warmup_ratio": _Bound(0, 1),
     "warmup_cycles": _Bound(1),
-    "eval_steps": _Bound(1),
+    "eval_steps": _Bound(0, low_allowed=False),
+    "save_steps": _Bound(0, low_allowed=False),
+    "early_stopping_patience": _Bound(1),
+    "freeze_epoch": _Bound(0, low_allowed=False),
     "save_total_limit": _Bound(1),
     "top_k_retrieval": _Bound(1),
     "bm25_k1": _Bound(0, low_allowed=False),
@@ -512,7 +632,9 @@ GROUPS = (
     RunArguments,
     ModelArguments,
     DatasetArguments,
+    AugmentationArguments,
     OptimizationArguments,
+    FreezeArguments,
     RetrieverArguments,
     InferenceArguments,
     ScoreArguments,

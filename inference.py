@@ -27,16 +27,16 @@ from arguments import (
     resolved_arguments,
 )
 from models import load_reader, load_tokenizer
+from models.reader import load_config
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
 from mrc.metrics import compute_metrics, references_of
 from mrc.passages import gold_passages, joined_passages, separate_passages
 from mrc.reading import read_features
 from processor import QAProcessor
-from retrieval import create_retriever, load_or_build
-from retrieval.corpus import find_corpus, load_corpus
+from retrieval.finding import find_passages
 from retrieval.metrics import hit_at_k
-from retrieval.table import get_retrieved_df, retrieved_df, write_retrieved_df
+from retrieval.table import write_retrieved_df
 from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import write_json
@@ -60,6 +60,7 @@ UNUSED = {
     **dict.fromkeys(("freeze_embedding_layer_weight", "logging_dir", "logging_steps"), _TRAINS_NOTHING),
     **dict.fromkeys(("report_to", "wandb_project", "wandb_entity"), _TRAINS_NOTHING),
     **dict.fromkeys(("head", "head_dropout_ratio", "config_name"), _KEPT_WITH_CHECKPOINT),
+    **dict.fromkeys(("head_shared", "head_channels", "head_kernel_size", "head_repeats"), _KEPT_WITH_CHECKPOINT),
     "cache_dir": "retrieved passages are read once, their features are not kept",
     "overwrite_output_dir": "every file of an earlier run is replaced whole",
     "run_name": "results are named by --output_dir",
@@ -105,7 +106,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     # data and model
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
-    qa_processor = QAProcessor(args.dataset, tokenizer)
+    title_prefix = getattr(load_config(args.model.model), "title_prefix", False)
+    qa_processor = QAProcessor(args.dataset, tokenizer, title_prefix=title_prefix)
     examples = qa_processor.get_eval_examples() if args.inference.do_eval else qa_processor.get_test_examples()
     attention = fastest_attention(device, precision, 0.0, training=False)
     model = load_reader(args.model.model, attention=attention, trained=True).to(device)
@@ -114,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     stopwatch.lap("load")
 
     # retrieve
-    retrieved = find_passages(args, examples)
+    retrieved = find_passages(examples, args.retriever, args.dataset, args.model.tokenizer or args.model.model)
     stopwatch.lap("retrieve")
 
     # read
@@ -136,24 +138,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     return metrics
 
 
-def find_passages(args: Arguments, examples: Dataset) -> pd.DataFrame | None:
-    """Return the passages to read, a long table (see ``retrieval/table.py``); None to read the examples' contexts."""
-    retriever_args = args.retriever
-    if retriever_args.retriever_type == "none":
-        return None
-    if retriever_args.retriever_type == "get_retrieved_df":
-        if retriever_args.retrieved_df_path is None:
-            raise UserError("--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read")
-        return get_retrieved_df(retriever_args.retrieved_df_path, examples, retriever_args.top_k_retrieval)
-    retriever = create_retriever(retriever_args, default_tokenizer=args.model.tokenizer or args.model.model)
-    corpus = load_corpus(
-        retriever_args.context_path or find_corpus(args.dataset.dataset_path), args.dataset.skip_bad_rows
-    )
-    retriever = load_or_build(retriever, corpus, retriever_args.index_dir)
-    results = retriever.search(examples["question"], retriever_args.top_k_retrieval)
-    return retrieved_df(examples, corpus, results)
-
-
 def own_contexts(examples: Dataset) -> Dataset:
     """Return the examples to read without retrieval; :class:`UserError` if they come without contexts."""
     without = [example["id"] for example in examples if not example["context"]]
@@ -169,7 +153,7 @@ def read(reader: Reader, examples: Dataset, what: str, retrieval_weight: float =
     """Return the n best answers per question id, from reading examples (see ``mrc/passages.py``)."""
     features = reader.qa_processor.make_features(examples, what, cached=False)
     logits = read_features(reader.model, features, reader.collator, reader.batch_size, reader.precision, what)
-    return reader.qa_processor.find_answers(examples, features, (logits.start, logits.end), retrieval_weight)
+    return reader.qa_processor.find_answers(examples, features, logits.predictions, retrieval_weight)
 
 
 def read_retrieved(reader: Reader, retrieved: pd.DataFrame, arguments: InferenceArguments) -> dict[str, list[Answer]]:

@@ -13,12 +13,14 @@ import numpy as np
 from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
-from arguments import DatasetArguments
+from arguments import AugmentationArguments, DatasetArguments, RetrieverArguments
 from mrc.answers import Answer, AnswerSettings, find_answers, predictions_of
+from mrc.augmentation import AugmentedFeatures, Material, answer_free, augmentation_names
 from mrc.features import build_features, check_tokenizer
 from mrc.loading import load_examples
 from mrc.metrics import references_of
 from mrc.passages import gold_passages
+from retrieval.finding import find_passages
 from runtime.errors import DataError, UserError
 
 
@@ -26,17 +28,23 @@ class QAProcessor:
     """Gives a reader its examples and features, and turns its logits into answers.
 
     With ``concat`` the training examples are train and validation together; evaluation then needs
-    ``dataset_args.test_eval_dataset_path``. Nothing is read before it is asked for. Raises
+    ``dataset_args.test_eval_dataset_path``. With ``title_prefix`` what is read is ``title: text``; a reader's
+    ``config.title_prefix`` says how it was trained. Nothing is read before it is asked for. Raises
     :class:`~runtime.errors.DataError` listing every bad row of what was asked for.
     """
 
     def __init__(
-        self, dataset_args: DatasetArguments, tokenizer: PreTrainedTokenizerBase, concat: bool = False
+        self,
+        dataset_args: DatasetArguments,
+        tokenizer: PreTrainedTokenizerBase,
+        concat: bool = False,
+        title_prefix: bool = False,
     ) -> None:
         check_tokenizer(tokenizer, dataset_args.max_seq_len)
         self.dataset_args = dataset_args
         self.tokenizer = tokenizer
         self.concat = concat
+        self.title_prefix = title_prefix
         self._column_names: dict[str, str] = {}
         self._splits: dict[str, Dataset] = {}
         self._features: dict[str, Dataset] = {}
@@ -77,6 +85,32 @@ class QAProcessor:
         """Return the features of the training examples."""
         return self._get_features("train", self.get_train_examples())
 
+    def get_augmented_features(
+        self, arguments: AugmentationArguments, retriever_args: RetrieverArguments, seed: int
+    ) -> Dataset | AugmentedFeatures:
+        """Return the training features as ``arguments`` augment them: a dataset that ``set_epoch(epoch)`` draws anew.
+
+        ``negative_passage`` draws on the passages that ``retriever_args`` find. Without an augmentation of training
+        alone, these are the features of :meth:`get_train_features`. Raises :class:`UserError` for an unknown name.
+        """
+        examples, names = self.get_train_examples(), augmentation_names(arguments.augment)
+        if set(names) <= {"title_prefix"}:
+            return self.get_train_features()
+        negatives = {}
+        if "negative_passage" in names:
+            retrieved = find_passages(examples, retriever_args, self.dataset_args, self.tokenizer.name_or_path)
+            if retrieved is None:
+                raise UserError("--augment negative_passage needs a retriever: --retriever_type none finds no passages")
+            negatives = answer_free(examples, retrieved)
+        return AugmentedFeatures(
+            examples,
+            lambda changed, what: self.make_features(changed, what, cached=False),
+            names,
+            arguments.augment_probability,
+            Material(self.tokenizer, negatives, arguments.negative_passages),
+            seed,
+        )
+
     def get_eval_features(self) -> Dataset:
         """Return the features of the evaluation examples, labels included."""
         return self._get_features("evaluation", self.get_eval_examples())
@@ -96,12 +130,13 @@ class QAProcessor:
             cache_dir=arguments.cache_dir if cached else None,
             num_workers=arguments.preprocessing_num_workers,
             what=what,
+            title_prefix=self.title_prefix,
         )
 
     def find_answers(
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], retrieval_weight: float = 0.0
     ) -> dict[str, list[Answer]]:
-        """Return the n best answers per question id; ``predictions`` are start and end logits (features, tokens)."""
+        """Return the n best answers per question id; ``predictions`` are those of ``read_features``."""
         arguments = self.dataset_args
         settings = AnswerSettings(
             max_ans_len=arguments.max_ans_len,
@@ -112,15 +147,16 @@ class QAProcessor:
         )
         if "passages" not in examples.column_names:
             examples = gold_passages(examples)
-        return find_answers(examples, features, predictions[0], predictions[1], settings)
+        return find_answers(examples, features, predictions, settings)
 
     def post_processing_function(
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], stage: str = "eval"
     ) -> EvalPrediction:
         """Return the answers to ``examples`` as ``EvalPrediction({id: text}, {id: gold texts})``.
 
-        ``predictions`` are the start and end logits (features, tokens) of ``features``. ``stage`` is there for the
-        Trainer's sake and changes nothing: evaluation and prediction answer alike.
+        ``predictions`` are the start and end logits (features, tokens) of ``features``, for a head that needs a beam
+        what ``Logits.predictions`` adds. ``stage`` is there for the Trainer's sake and changes nothing: evaluation and
+        prediction answer alike.
         """
         answers = self.find_answers(examples, features, predictions)
         return EvalPrediction(predictions=predictions_of(answers), label_ids=references_of(examples))

@@ -18,30 +18,33 @@ from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import (
+    AugmentationArguments,
     DatasetArguments,
     ModelArguments,
     OptimizationArguments,
+    RetrieverArguments,
     RunArguments,
     parse_arguments,
     resolved_arguments,
 )
-from models import load_reader, load_tokenizer, save_reader
-from models.reader import attention_dropout, load_config
+from models import load_reader_to_train, load_tokenizer, save_reader
+from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator, LengthGroupedBatches
 from mrc.features import fingerprint
 from mrc.freezing import FreezeSchedule
-from mrc.loss import span_loss
+from mrc.loss import reader_loss
 from mrc.metrics import compute_metrics
 from mrc.optimization import make_optimizer, make_scheduler
 from mrc.reading import read_features
 from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
-from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
+from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
 from runtime.files import read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
@@ -58,6 +61,8 @@ class Arguments(NamedTuple):
     model: ModelArguments
     dataset: DatasetArguments
     optimization: OptimizationArguments
+    augmentation: AugmentationArguments
+    retriever: RetrieverArguments
 
 
 @dataclass
@@ -89,7 +94,9 @@ class Run:
 
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Parse the command line."""
-    groups = [RunArguments, ModelArguments, DatasetArguments, OptimizationArguments]
+    groups = [
+        RunArguments, ModelArguments, DatasetArguments, OptimizationArguments, AugmentationArguments, RetrieverArguments
+    ]  # fmt: skip
     return Arguments(*parse_arguments("train_mrc.py", groups, argv, description="Train a reader."))
 
 
@@ -107,10 +114,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     # data
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
-    qa_processor = QAProcessor(args.dataset, tokenizer, concat=args.dataset.concat_eval)
+    title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
+    qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
     with accelerator.main_process_first():  # the others read its feature cache
         qa_processor.load("train", *([qa_processor.eval_name()] if args.optimization.do_eval else []))
-        train_features = qa_processor.get_train_features()
+        train_features = qa_processor.get_augmented_features(args.augmentation, args.retriever, args.run.seed)
         if args.optimization.do_eval:
             qa_processor.get_eval_features()
     collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
@@ -121,7 +129,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     loader = DataLoader(train_features, batch_sampler=batches, collate_fn=collator, generator=own_generator)
 
     # model
-    model = make_model(args, precision, accelerator.device)
+    model = load_reader_to_train(args.model, precision, accelerator.device)
+    model.config.title_prefix = title_prefix
 
     # optimisation
     batches_per_process = math.ceil(len(batches) / accelerator.num_processes)
@@ -130,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if total_steps <= 0:
         total_steps = math.ceil(args.optimization.num_train_epochs * steps_per_epoch)
     freezing = FreezeSchedule(model, args.model, steps_per_epoch, total_steps)
-    optimizer = make_optimizer(freezing.trained_parameters(), args.optimization)
+    optimizer = make_optimizer(freezing.trained_parameters(), args.optimization, model.base_model_prefix)
     scheduler = make_scheduler(optimizer, args.optimization, total_steps)
     model, prepared_optimizer, loader = accelerator.prepare(model, optimizer, loader)
 
@@ -166,8 +175,9 @@ def train(run: Run) -> None:
     tracker = Tracker(args.run, run.records["arguments"], progress.step, accelerator.is_main_process)
     run.model.train()
     with bar, tracker:
-        while progress.step < run.total_steps:
-            run.batches.epoch = progress.epoch
+        while not is_over(run):
+            run.loader.set_epoch(progress.epoch)  # draws augmented features anew
+            run.batches.start_epoch(progress.epoch, run.loader.dataset["length"])
             for batch in accelerator.skip_first_batches(run.loader, progress.batch):
                 run.freezing.apply(progress.step)
                 learning_rate = run.scheduler.get_last_lr()[0]
@@ -191,21 +201,20 @@ def train(run: Run) -> None:
                         tracker.log(progress.step, metrics)
                         keep_if_best(run, metrics)
                     save_run_state(run)
-                if progress.step == run.total_steps:
+                if is_over(run):
                     return
             progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
 def train_step(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Forward, backward and, once enough gradients are accumulated, one optimizer step; return the loss."""
-    labels = {name: batch.pop(name) for name in ("start_positions", "end_positions", "answer_mask")}
     options = run.args.optimization
     with run.accelerator.accumulate(run.model):
-        outputs = run.model(**batch)  # logits: (batch, tokens)
-        loss = span_loss(
-            outputs.start_logits, outputs.end_logits, **labels, label_smoothing=options.label_smoothing_factor
-        )
-        run.accelerator.backward(loss)
+        loss, _ = reader_loss(run.model, batch, options.label_smoothing_factor)
+        # accelerate divides by the batches of a full step, of which the last step of an epoch may have fewer
+        begun = run.progress.batch // options.gradient_accumulation_steps * options.gradient_accumulation_steps
+        batches = min(options.gradient_accumulation_steps, len(run.loader) - begun)
+        run.accelerator.backward(loss * options.gradient_accumulation_steps / batches)
         if run.accelerator.sync_gradients:
             if options.max_grad_norm > 0:
                 run.accelerator.clip_grad_norm_(run.model.parameters(), options.max_grad_norm)
@@ -213,6 +222,12 @@ def train_step(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             run.scheduler.step()
             run.optimizer.zero_grad()
     return loss
+
+
+def is_over(run: Run) -> bool:
+    """Whether all optimizer steps are taken, or evaluations have not got better for --early_stopping_patience."""
+    patience = run.args.optimization.early_stopping_patience
+    return run.progress.step == run.total_steps or (patience is not None and run.best.stale >= patience)
 
 
 def is_due(every: int, run: Run) -> bool:
@@ -227,7 +242,7 @@ def is_evaluation_due(run: Run) -> bool:
 
 
 def evaluate(run: Run) -> dict[str, float]:
-    """Return loss, exact match and F1 of the evaluation examples; on secondary processes the loss alone."""
+    """Return loss, exact match and F1 of the evaluation examples."""
     features = run.qa_processor.get_eval_features()
     logits = read_features(
         run.reader,
@@ -241,22 +256,22 @@ def evaluate(run: Run) -> dict[str, float]:
     metrics = {"eval_loss": logits.loss}
     if run.accelerator.is_main_process:
         examples = run.qa_processor.get_eval_examples()
-        answers = run.qa_processor.post_processing_function(examples, features, (logits.start, logits.end))
+        answers = run.qa_processor.post_processing_function(examples, features, logits.predictions)
         scores = compute_metrics(answers.predictions, answers.label_ids)
         metrics |= {f"eval_{name}": value for name, value in scores.items()}
         logger.info(
             "step %d: eval loss %.4f, exact match %.2f, F1 %.2f",
             run.progress.step, logits.loss, scores["exact_match"], scores["f1"],
         )  # fmt: skip
+    (metrics,) = broadcast_object_list([metrics])
     return metrics
 
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
     """Save checkpoint-N when eval loss fell, or when it did not fall but exact match rose."""
-    if not run.accelerator.is_main_process:
-        return
     output_dir, step = Path(run.args.run.output_dir), run.progress.step
-    if run.best.update(step, metrics["eval_loss"], metrics["eval_exact_match"]):
+    better = run.best.update(step, metrics["eval_loss"], metrics["eval_exact_match"])
+    if better and run.accelerator.is_main_process:
         records = run.records | {"metrics": {"step": step} | metrics}
         save_reader(output_dir / f"checkpoint-{step}", run.reader, run.tokenizer, records)
         for old in run.best.surplus(run.args.optimization.save_total_limit):
@@ -304,24 +319,6 @@ def make_accelerator(args: Arguments, precision: str) -> Accelerator:
         step_scheduler_with_optimizer=False,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=thaws)],
     )
-
-
-def make_model(args: Arguments, precision: str, device: torch.device) -> PreTrainedModel:
-    """Return the reader with the attention that is fastest for how it will be trained."""
-    dropout = args.model.backbone_dropout
-    if dropout is None:
-        dropout = attention_dropout(load_config(args.model.config_name or args.model.model))
-    model = load_reader(
-        args.model.model,
-        args.model.head,
-        head_dropout=args.model.head_dropout_ratio,
-        backbone_dropout=args.model.backbone_dropout,
-        config_name=args.model.config_name,
-        attention=fastest_attention(device, precision, dropout, training=True),
-    )
-    attention = model.config._attn_implementation
-    logger.info("%s in %s on %s with %s attention", type(model).__name__, precision, device.type, attention)
-    return model
 
 
 def make_records(run: Run) -> dict[str, Any]:

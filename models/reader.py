@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+import torch.nn.functional as F
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
-from models.heads import get_head
+from arguments import ModelArguments
+from models.head_reader import load_head_reader
+from models.heads import default_parameters, head_name
+from runtime.device import fastest_attention
 from runtime.errors import UserError
 from runtime.files import staged_folder, write_json
 from runtime.log import get_logger
@@ -21,6 +33,8 @@ logger = get_logger(__name__)
 # What encoder families call their dropouts.
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "hidden_dropout", "embedding_dropout", "mlp_dropout")
+# The head of a checkpoint that is not ours.
+_PLAIN = {"name": "linear", "dropout": 0.0}
 # Where there is no tokenizer, Transformers makes one up from the model's kind, of special tokens alone.
 _SMALLEST_VOCABULARY = 10
 
@@ -49,6 +63,7 @@ def load_reader(
     name: str,
     head: str | None = None,
     *,
+    head_parameters: Mapping[str, Any] | None = None,
     head_dropout: float | None = None,
     backbone_dropout: float | None = None,
     config_name: str | None = None,
@@ -57,39 +72,63 @@ def load_reader(
 ) -> PreTrainedModel:
     """Return the reader in the folder, or of the hub name, ``name``: any ``AutoModel`` encoder with a head.
 
-    Without ``head`` it is the one the checkpoint was saved with, else linear. Dropouts that are ``None`` stay the
+    Without ``head`` it is the one the checkpoint was saved with, else linear. Trained weights are kept if that is the
+    same head with the same parameters; ``head_parameters`` and dropouts that are missing or ``None`` stay the
     checkpoint's own. ``attention`` is an attention implementation; a family that lacks it uses eager. With
     ``trained`` a checkpoint without trained head is refused. The reader's forward takes ``input_ids`` and
     ``attention_mask`` (batch, tokens; 1 for tokens, 0 for padding), where the family has them
     ``token_type_ids``, and gives ``start_logits`` and ``end_logits`` (batch, tokens).
 
-    Raises :class:`UserError` for an unknown head, a checkpoint that cannot be loaded or lacks weights, or an
-    untrained head.
+    Raises :class:`UserError` for an unknown head or parameter of a head, a checkpoint that cannot be loaded or lacks
+    weights, or an untrained head.
     """
     config = load_config(config_name or name)
-    saved_head = getattr(config, "reader_head", None) or {"name": "linear", "dropout": 0.0}
-    config.reader_head = {
-        "name": head or saved_head["name"],
-        "dropout": saved_head["dropout"] if head_dropout is None else head_dropout,
-    }
+    saved_head = getattr(config, "reader_head", None)
+    config.reader_head = _describe_head(saved_head or _PLAIN, head, head_parameters or {}, head_dropout)
+    new_head = saved_head is None or config.reader_head | {"dropout": 0} != saved_head | {"dropout": 0}
     if backbone_dropout is not None:
         for attribute in (*_ATTENTION_DROPOUTS, *_HIDDEN_DROPOUTS):
             if hasattr(config, attribute):
                 setattr(config, attribute, backbone_dropout)
-    build = get_head(config.reader_head["name"])
-    model, missing = _build(build, name, config, attention)
-    backbone = sorted(key for key in missing if key.startswith(f"{model.base_model_prefix}."))
+    model, missing = _build(name, config, attention, new_head)
+    backbone = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
     if backbone:
-        shown = ", ".join(backbone[:3]) + (", …" if len(backbone) > 3 else "")
-        raise UserError(f"--model {name} lacks {len(backbone)} weights of its {model.config.model_type}: {shown}")
+        raise UserError(
+            f"--model {name} lacks {len(backbone)} weights of its {model.config.model_type}: {_first(backbone)}"
+        )
     if missing and trained:
         raise UserError(
-            f"--model {name} holds an encoder but no trained reader (missing: {', '.join(sorted(missing))}); "
+            f"--model {name} holds an encoder but no trained reader (missing: {_first(missing)}); "
             "train one first with train_mrc.py"
         )
     if missing:
-        logger.info("new %s head on %s (%s)", config.reader_head["name"], name, ", ".join(sorted(missing)))
+        instead = f" instead of its {saved_head['name']} head" if new_head and saved_head else ""
+        logger.info("new %s head on %s%s (%s)", config.reader_head["name"], name, instead, _first(missing))
     return model
+
+
+def load_reader_to_train(arguments: ModelArguments, precision: str, device: torch.device) -> PreTrainedModel:
+    """Return the reader that the flags describe, with the attention that is fastest for how it will be trained."""
+    dropout = arguments.backbone_dropout
+    if dropout is None:
+        dropout = attention_dropout(load_config(arguments.config_name or arguments.model))
+    model = load_reader(
+        arguments.model,
+        arguments.head,
+        head_parameters=head_parameters(arguments),
+        head_dropout=arguments.head_dropout_ratio,
+        backbone_dropout=arguments.backbone_dropout,
+        config_name=arguments.config_name,
+        attention=fastest_attention(device, precision, dropout, training=True),
+    )
+    attention = model.config._attn_implementation
+    logger.info("%s in %s on %s with %s attention", type(model).__name__, precision, device.type, attention)
+    return model
+
+
+def head_parameters(arguments: ModelArguments) -> dict[str, Any]:
+    """Return the parameters of the head that the flags give; ``None`` where they do not."""
+    return {name: getattr(arguments, f"head_{name}") for name in ("shared", "channels", "kernel_size", "repeats")}
 
 
 def save_reader(
@@ -112,23 +151,67 @@ def attention_dropout(config: PretrainedConfig) -> float:
     return next((getattr(config, name) for name in _ATTENTION_DROPOUTS if hasattr(config, name)), 0.0)
 
 
+def _describe_head(
+    saved: Mapping[str, Any], head: str | None, parameters: Mapping[str, Any], dropout: float | None
+) -> dict[str, Any]:
+    """Return what ``config.reader_head`` becomes: from the flags, else from the checkpoint, else from the head."""
+    name = head_name(head or saved["name"])
+    own = default_parameters(name)
+    given = {key: value for key, value in parameters.items() if value is not None}
+    for key in given.keys() - own.keys():
+        raise UserError(f"--head_{key} would be ignored: the {name} head has no {key}")
+    inherited = saved if name == saved["name"] else {}
+    dropout = saved["dropout"] if dropout is None else dropout
+    return {"name": name, "dropout": dropout} | {key: given.get(key, inherited.get(key, own[key])) for key in own}
+
+
 def _build(
-    build: Callable[..., Any], name: str, config: PretrainedConfig, attention: str | None
-) -> tuple[PreTrainedModel, set[str]]:
-    """Call a head's builder; an encoder family without ``attention`` is built with eager attention."""
+    name: str, config: PretrainedConfig, attention: str | None, new_head: bool
+) -> tuple[PreTrainedModel, list[str]]:
+    """Return the reader, and which of its weights are not in ``name``.
+
+    An encoder family without ``attention`` is built with eager attention.
+    """
+    build = _load_linear if config.reader_head["name"] == "linear" else partial(load_head_reader, new_head=new_head)
     options = {"dtype": torch.float32, "trust_remote_code": False}
     try:
         with _quiet():
             try:
-                return build(name, config, attn_implementation=attention, **options)
+                model, missing = build(name, config, attn_implementation=attention, **options)
             except ValueError:
                 if attention is None:
                     raise
-                return build(name, config, attn_implementation="eager", **options)
+                model, missing = build(name, config, attn_implementation="eager", **options)
     except RuntimeError:
         raise UserError(f"the weights in {name} have other sizes than its configuration says") from None
     except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("model", name, error)) from None
+    return model, sorted(missing)
+
+
+def _load_linear(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
+    """Return Transformers' own question answering model of the family: one linear layer, tokens to two logits.
+
+    Its checkpoints are ordinary ``AutoModelForQuestionAnswering`` checkpoints in both directions.
+    (Devlin et al. 2019, section 4.2.)
+    """
+    model, info = AutoModelForQuestionAnswering.from_pretrained(
+        name, config=config, output_loading_info=True, **loading
+    )
+    if config.reader_head["dropout"] > 0:
+        model.base_model.register_forward_hook(_drop_hidden_states)
+    return model, set(info["missing_keys"])
+
+
+def _drop_hidden_states(backbone: PreTrainedModel, _inputs: Any, output: Any) -> Any:
+    """Apply the head's dropout to the backbone's last hidden state (batch, tokens, hidden)."""
+    ratio = backbone.config.reader_head["dropout"]
+    output.last_hidden_state = F.dropout(output.last_hidden_state, ratio, training=backbone.training)
+    return output
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 @contextmanager

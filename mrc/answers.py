@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,24 +45,25 @@ class Answer:
 
 
 def find_answers(
-    examples: Dataset, features: Dataset, start_logits: np.ndarray, end_logits: np.ndarray, settings: AnswerSettings
+    examples: Dataset, features: Dataset, predictions: Sequence[np.ndarray], settings: AnswerSettings
 ) -> dict[str, list[Answer]]:
     """Return for every question id its n best answers, best first, in the order of ``examples``.
 
     ``examples`` are reading examples (see ``mrc/passages.py``), several per question if it has several passages;
-    logits are (features, tokens). With ``version_2_with_negative`` the empty answer is among them, and first if
-    its score exceeds the best span's by more than the threshold.
+    ``predictions`` are start and end logits (features, tokens), or those of a beam (see ``mrc/reading.py``). With
+    ``version_2_with_negative`` the empty answer is among them, and first if its score exceeds the best span's by
+    more than the threshold.
     """
     windows: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(features["example_index"]):
         windows[index].append(row)
-    features = features.select_columns(["offset_mapping", "answer_mask"])
+    features = features.select_columns(["offset_mapping", "cls_index"])
     found: dict[str, list[Answer]] = {}
     null_scores: dict[str, float] = {}
     for index, example in enumerate(examples):
         candidates, null_score = _read_example(
             example,
-            [(features[row], start_logits[row], end_logits[row]) for row in windows[index]],
+            [(features[row], *(values[row] for values in predictions)) for row in windows[index]],
             settings,
         )
         found.setdefault(example["id"], []).extend(candidates)
@@ -82,15 +83,15 @@ def nbest_of(answers: Mapping[str, list[Answer]]) -> dict[str, list[dict[str, An
 
 def _read_example(
     example: Mapping[str, Any],
-    windows: Iterable[tuple[Mapping[str, Any], np.ndarray, np.ndarray]],
+    windows: Iterable[tuple[Any, ...]],
     settings: AnswerSettings,
 ) -> tuple[list[Answer], float]:
-    """Return the best spans of one example, and its null score: the least over its windows."""
+    """Return the best spans of one example, and its null score: the least over its windows (feature, *predictions)."""
     context, passages = example["context"], example["passages"]
     passage_starts = [passage["start"] for passage in passages]
     spans: dict[tuple[int, int], float] = {}
     null_score = float("inf")
-    for feature, start_logits, end_logits in windows:
+    for feature, start_logits, end_logits, *beam in windows:
         offsets = feature["offset_mapping"]
         tokens = len(offsets)
         allowed = np.array([span is not None for span in offsets])  # (tokens,)
@@ -100,15 +101,22 @@ def _read_example(
             characters = [0 if span is None else span[1] - 1 for span in offsets]
             segments = np.searchsorted(passage_starts, characters, side="right")  # (tokens,)
         best = best_spans(
-            start_logits[:tokens], end_logits[:tokens], allowed, settings.max_ans_len, settings.n_best_size, segments
+            start_logits[:tokens],
+            end_logits[..., :tokens],
+            allowed,
+            settings.max_ans_len,
+            settings.n_best_size,
+            segments,
+            *beam,
         )
         for first, last, score in zip(*best, strict=True):
             # Tokens of this kind of vocabulary often carry the space before them.
             start, end = _strip(context, offsets[first][0], offsets[last][1])
             if start < end:  # overlapping windows find the same span twice: the better score counts
                 spans[start, end] = max(float(score), spans.get((start, end), float("-inf")))
-        cls_index = int(np.flatnonzero(np.array(feature["answer_mask"], dtype=bool) & ~allowed)[0])
-        null_score = min(null_score, float(start_logits[cls_index] + end_logits[cls_index]))
+        cls_index = feature["cls_index"]
+        no_end = end_logits[..., cls_index].flat[-1]  # given the start [CLS], which is the last of a beam
+        null_score = min(null_score, float(start_logits[cls_index] + no_end))
     answers = []
     for (start, end), score in sorted(spans.items(), key=lambda item: -item[1])[: settings.n_best_size]:
         passage = passages[bisect_right(passage_starts, start) - 1]

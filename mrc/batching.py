@@ -17,8 +17,9 @@ class FeatureCollator:
     """Pad features to one length and stack them as tensors.
 
     ``max_length`` pads every batch to that many tokens; without it the longest row, rounded up, decides. Besides
-    the tokenizer's inputs, ``answer_mask`` (0 on padding) and, where features have them, ``start_positions`` and
-    ``end_positions`` come along; the other columns stay behind.
+    the tokenizer's inputs there are ``answer_mask`` (batch, tokens; 0 on padding), ``cls_index`` (batch,), and the
+    gold spans of the features as ``start_positions`` and ``end_positions`` (batch, golds; -1 where a row has fewer).
+    The other columns stay behind.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> None:
@@ -40,9 +41,11 @@ class FeatureCollator:
             filler = self.padding[name]
             rows = [feature[name] + [filler] * (length - len(feature[name])) for feature in features]
             batch[name] = torch.tensor(rows, dtype=torch.long)  # (batch, tokens)
-        for name in ("start_positions", "end_positions"):
-            if name in features[0]:
-                batch[name] = torch.tensor([feature[name] for feature in features])  # (batch,)
+        batch["cls_index"] = torch.tensor([feature["cls_index"] for feature in features])  # (batch,)
+        golds = max(len(feature["gold_starts"]) for feature in features)
+        for name, column in (("start_positions", "gold_starts"), ("end_positions", "gold_ends")):
+            rows = [feature[column] + [-1] * (golds - len(feature[column])) for feature in features]
+            batch[name] = torch.tensor(rows)  # (batch, golds)
         return batch
 
 
@@ -60,6 +63,10 @@ class LengthGroupedBatches:
         self.seed = seed
         self.epoch = 0
         self.drop_last = False  # read by accelerate when it shares batches between processes
+
+    def start_epoch(self, epoch: int, lengths: Sequence[int]) -> None:
+        """Take the order of ``epoch``, for rows of these ``lengths``: augmented features change from epoch to epoch."""
+        self.epoch, self.lengths = epoch, torch.tensor(lengths)  # (rows,)
 
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)

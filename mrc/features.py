@@ -17,15 +17,27 @@ from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
 from transformers import PreTrainedTokenizerBase
 
-from mrc.nfc import compose
+from mrc.nfc import ComposedText, compose
+from mrc.titles import TitleAt, with_titles
 from runtime.errors import UserError
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
 # Part of every cache key: raise it when the features of equal input change.
-_FEATURES_VERSION = 1
+_FEATURES_VERSION = 2
 _SMALLEST_WINDOW = 16
+_OWN_COLUMNS = {
+    "example_index": Value("int64"),
+    "length": Value("int64"),
+    "offset_mapping": List(List(Value("int32"))),
+    "answer_mask": List(Value("int8")),
+    "cls_index": Value("int64"),
+    "start_positions": Value("int64"),
+    "end_positions": Value("int64"),
+    "gold_starts": List(Value("int64")),
+    "gold_ends": List(Value("int64")),
+}
 # A fast tokenizer remembers how it was called last; its tokens depend on the call, not on this memory.
 _LEFT_BY_EARLIER_CALLS = {"truncation": None, "padding": None}
 
@@ -50,21 +62,27 @@ def make_features(
     tokenizer: PreTrainedTokenizerBase,
     max_seq_len: int,
     stride_len: int,
+    title_prefix: bool = False,
 ) -> dict[str, list[Any]]:
     """Cut a batch of examples into features, one or more per example.
 
-    A feature holds the model's inputs (``tokenizer.model_input_names``) and
+    With ``title_prefix`` what is read is ``title: context`` (see ``mrc/titles.py``). A feature holds the model's
+    inputs (``tokenizer.model_input_names``) and
 
     * ``example_index``: row of its example; ``length``: its tokens;
-    * ``offset_mapping``: per token ``[start, end)`` in the example's original context, ``None`` outside it;
+    * ``offset_mapping``: per token ``[start, end)`` in the example's original context, ``None`` outside it and in
+      titles;
     * ``answer_mask``: 1 where an answer may start or end, the context and the first (``[CLS]``) token;
+    * ``cls_index``: where ``[CLS]`` is, the answer of a window without one;
     * ``start_positions``, ``end_positions``: first and last token of the first gold answer; both point at
-      ``[CLS]`` when the window does not hold all of it or there is none.
+      ``[CLS]`` when the window does not hold all of it or there is none;
+    * ``gold_starts``, ``gold_ends``: the same of every gold answer that the window holds, each span once;
+      ``[CLS]`` alone when it holds none.
 
     The label tokens are the ones that overlap the answer's characters, so they are exact also where a Korean
     sub-word fuses a particle or the space before it.
     """
-    contexts = [compose(context) for context in examples["context"]]
+    contexts = _read_texts(examples) if title_prefix else [compose(context) for context in examples["context"]]
     budget = max_seq_len - tokenizer.num_special_tokens_to_add(pair=True) - stride_len - _SMALLEST_WINDOW
     if budget < 1:
         raise UserError(
@@ -81,8 +99,7 @@ def make_features(
         return_offsets_mapping=True,
     )
     features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
-    own = ("example_index", "length", "offset_mapping", "answer_mask", "start_positions", "end_positions")
-    features |= {name: [] for name in own}
+    features |= {name: [] for name in _OWN_COLUMNS}
     for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
         context = contexts[sample]
         inside = [sequence == 1 for sequence in encoded.sequence_ids(row)]
@@ -90,14 +107,22 @@ def make_features(
             list(context.original_span(*span)) if is_context else None
             for span, is_context in zip(encoded["offset_mapping"][row], inside, strict=True)
         ]
+        if title_prefix:
+            offsets = [span if span and span[0] < span[1] else None for span in offsets]
         cls_index = _cls_index(encoded["input_ids"][row], tokenizer)
-        start, end = _label(offsets, examples["answers"][sample], cls_index)
+        nowhere = (cls_index, cls_index)
+        spans = _gold_spans(offsets, examples["answers"][sample])
+        found = list(dict.fromkeys(span for span in spans if span is not None)) or [nowhere]
+        start, end = (spans[0] if spans else None) or nowhere
         features["example_index"].append(indices[sample])
         features["length"].append(len(offsets))
         features["offset_mapping"].append(offsets)
-        features["answer_mask"].append([int(is_context or i == cls_index) for i, is_context in enumerate(inside)])
+        features["answer_mask"].append([int(span is not None or i == cls_index) for i, span in enumerate(offsets)])
+        features["cls_index"].append(cls_index)
         features["start_positions"].append(start)
         features["end_positions"].append(end)
+        features["gold_starts"].append([first for first, _ in found])
+        features["gold_ends"].append([last for _, last in found])
     return features
 
 
@@ -109,6 +134,7 @@ def build_features(
     cache_dir: str | Path | None = None,
     num_workers: int = 1,
     what: str = "features",
+    title_prefix: bool = False,
 ) -> Dataset:
     """Return the features of all ``examples`` (see :func:`make_features`).
 
@@ -117,7 +143,7 @@ def build_features(
     """
     cache_file, key = None, generate_random_fingerprint()
     if cache_dir is not None:
-        key = features_key(examples, tokenizer, max_seq_len, stride_len)
+        key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
     features = examples.map(
@@ -126,7 +152,12 @@ def build_features(
         with_indices=True,
         batch_size=200,
         remove_columns=examples.column_names,
-        fn_kwargs={"tokenizer": tokenizer, "max_seq_len": max_seq_len, "stride_len": stride_len},
+        fn_kwargs={
+            "tokenizer": tokenizer,
+            "max_seq_len": max_seq_len,
+            "stride_len": stride_len,
+            "title_prefix": title_prefix,
+        },
         features=_feature_types(tokenizer),
         num_proc=num_workers if num_workers > 1 and len(examples) > 1000 else None,
         cache_file_name=cache_file,
@@ -147,7 +178,9 @@ def fingerprint(examples: Dataset) -> str:
     return digest.hexdigest()
 
 
-def features_key(examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int) -> str:
+def features_key(
+    examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int, title_prefix: bool = False
+) -> str:
     """Return the cache key of features: everything that changes them, by content."""
     parts = {
         "version": _FEATURES_VERSION,
@@ -157,23 +190,23 @@ def features_key(examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_
         "inputs": list(tokenizer.model_input_names),
         "max_seq_len": max_seq_len,
         "stride_len": stride_len,
+        "title_prefix": title_prefix,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()[:32]
 
 
+def _read_texts(examples: Mapping[str, Sequence[Any]]) -> list[ComposedText]:
+    """Return the contexts with the titles of their passages, or with the examples' own, before them."""
+    if "passages" in examples:
+        titles = [[TitleAt(passage["start"], passage["title"]) for passage in row] for row in examples["passages"]]
+    else:
+        titles = [[TitleAt(0, title)] for title in examples["title"]]
+    return [with_titles(*pair) for pair in zip(examples["context"], titles, strict=True)]
+
+
 def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
     inputs = {name: List(Value("int32")) for name in tokenizer.model_input_names}
-    return Features(
-        inputs
-        | {
-            "example_index": Value("int64"),
-            "length": Value("int64"),
-            "offset_mapping": List(List(Value("int32"))),
-            "answer_mask": List(Value("int8")),
-            "start_positions": Value("int64"),
-            "end_positions": Value("int64"),
-        }
-    )
+    return Features(inputs | _OWN_COLUMNS)
 
 
 def _shorten(questions: list[str], tokenizer: PreTrainedTokenizerBase, budget: int) -> list[str]:
@@ -192,18 +225,19 @@ def _cls_index(input_ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
     return input_ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in input_ids else 0
 
 
-def _label(offsets: list[list[int] | None], answers: Mapping[str, list[Any]], cls_index: int) -> tuple[int, int]:
-    """Return first and last token of the first gold answer, or ``cls_index`` twice if it is not all in the window."""
+def _gold_spans(offsets: list[list[int] | None], answers: Mapping[str, list[Any]]) -> list[tuple[int, int] | None]:
+    """Return first and last token of every gold answer, ``None`` for those that are not all in the window."""
     tokens = [index for index, span in enumerate(offsets) if span is not None]
-    if not answers["text"] or not tokens:
-        return cls_index, cls_index
-    text = answers["text"][0]
-    answer_start = answers["answer_start"][0] + len(text) - len(text.lstrip())  # blanks may have no token
-    answer_end = answer_start + len(text.strip())
+    if not tokens:
+        return [None] * len(answers["text"])
     starts = np.array([offsets[index][0] for index in tokens])  # (context tokens,)
     ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
-    if answer_start < starts[0] or answer_end > ends[-1]:
-        return cls_index, cls_index
-    first = int(np.searchsorted(ends, answer_start, side="right"))  # first token that ends after the answer starts
-    last = int(np.searchsorted(starts, answer_end, side="left")) - 1  # last token that starts before it ends
-    return (tokens[first], tokens[last]) if first <= last else (cls_index, cls_index)
+    spans: list[tuple[int, int] | None] = []
+    for text, answer_start in zip(answers["text"], answers["answer_start"], strict=True):
+        start = answer_start + len(text) - len(text.lstrip())  # blanks may have no token
+        end = start + len(text.strip())
+        first = int(np.searchsorted(ends, start, side="right"))  # first token that ends after the answer starts
+        last = int(np.searchsorted(starts, end, side="left")) - 1  # last token that starts before it ends
+        inside = starts[0] <= start and end <= ends[-1] and first <= last
+        spans.append((tokens[first], tokens[last]) if inside else None)
+    return spans

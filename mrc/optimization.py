@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,23 +14,66 @@ from arguments import OptimizationArguments
 
 
 def make_optimizer(
-    parameters: Iterable[tuple[str, torch.nn.Parameter]], arguments: OptimizationArguments
+    parameters: Iterable[tuple[str, torch.nn.Parameter]], arguments: OptimizationArguments, base_model_prefix: str
 ) -> torch.optim.AdamW:
-    """Return AdamW over named ``parameters``; biases and normalisation weights are not decayed."""
-    decayed, exempt = [], []
-    for _, parameter in parameters:
-        # all matrices and tables are decayed, all vectors (biases, scales) are not
-        (decayed if parameter.ndim > 1 else exempt).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": arguments.weight_decay},
-        {"params": exempt, "weight_decay": 0.0},
-    ]
+    """Return AdamW over a reader's named ``parameters``, in the groups of :func:`parameter_groups`."""
+    groups = parameter_groups(parameters, arguments, base_model_prefix)
     return torch.optim.AdamW(groups, lr=arguments.learning_rate, eps=arguments.adam_epsilon, fused=True)
+
+
+def parameter_groups(
+    parameters: Iterable[tuple[str, torch.nn.Parameter]], arguments: OptimizationArguments, base_model_prefix: str
+) -> list[dict[str, Any]]:
+    """Return a reader's named ``parameters`` in groups for an optimizer, by peak learning rate and weight decay.
+
+    Biases and normalisation weights are not decayed. The first two groups have ``learning_rate`` itself, so the first
+    group's is the one to report.
+    """
+    parameters = list(parameters)
+    rates = learning_rates([name for name, _ in parameters], arguments, base_model_prefix)
+    decays = (arguments.weight_decay, 0.0)
+    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {
+        (arguments.learning_rate, decay): [] for decay in decays
+    }
+    for name, parameter in parameters:
+        # all matrices and tables are decayed, all vectors (biases, scales) are not
+        decay = decays[0] if parameter.ndim > 1 else decays[1]
+        groups.setdefault((rates[name], decay), []).append(parameter)
+    return [{"params": members, "lr": rate, "weight_decay": decay} for (rate, decay), members in groups.items()]
+
+
+def learning_rates(names: Sequence[str], arguments: OptimizationArguments, base_model_prefix: str) -> dict[str, float]:
+    """Return the peak learning rate of each parameter of a reader, by name.
+
+    The head, all that is not under ``base_model_prefix``, has ``head_learning_rate``. The encoder's topmost layer has
+    ``learning_rate``, every other ``layerwise_lr_decay`` times the rate of the layer above it, and the embeddings,
+    which are below them all, the lowest (Howard and Ruder 2018, section 3.1). A layer is known by the first number in
+    its parameters' names, and embeddings by their name; what is neither belongs to the top.
+    """
+    layers = {name: layer for name in names if (layer := _layer(name, base_model_prefix)) is not None}
+    top = max(layers.values(), default=-1)
+    head_rate = arguments.head_learning_rate or arguments.learning_rate
+    return {
+        name: arguments.learning_rate * arguments.layerwise_lr_decay ** (top - layers.get(name, top))
+        if name.startswith(f"{base_model_prefix}.")
+        else head_rate
+        for name in names
+    }
+
+
+def _layer(name: str, base_model_prefix: str) -> int | None:
+    """Return the layer of an encoder's parameter, -1 for embeddings; ``None`` for what is above the layers."""
+    if not name.startswith(f"{base_model_prefix}."):
+        return None
+    number = re.search(r"\.(\d+)\.", name)
+    if number is None:
+        return -1 if "embed" in name else None
+    return int(number[1])
 
 
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: OptimizationArguments, total_steps: int) -> Any:
     """Return the schedule over ``total_steps`` optimizer steps; warm-up comes from steps, else from the ratio."""
-    warmup_steps = arguments.warmup_steps or round(arguments.warmup_ratio * total_steps)
+    warmup_steps = arguments.warmup_steps or math.ceil(arguments.warmup_ratio * total_steps)
     specific = (
         {"num_cycles": arguments.warmup_cycles} if arguments.lr_scheduler_type == "cosine_with_restarts" else None
     )

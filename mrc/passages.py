@@ -1,7 +1,7 @@
 """What a reader reads for a question: examples whose context is one passage, or several joined.
 
 Such an example has, besides ``id``, ``question``, ``context`` and ``answers``, a list ``passages`` that says where
-in the context each passage starts and where it came from: ``{start, document_id, rank, score}``.
+in the context each passage starts and where it came from: ``{start, title, document_id, rank, score}``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ _READING_EXAMPLE = Features(
         "passages": List(
             {
                 "start": Value("int64"),
+                "title": Value("string"),
                 "document_id": Value("string"),
                 "rank": Value("int64"),
                 "score": Value("float32"),
@@ -36,7 +37,9 @@ def gold_passages(examples: Dataset) -> Dataset:
         [
             {
                 **{name: example[name] for name in ("id", "question", "context", "answers")},
-                "passages": [{"start": 0, "document_id": example["document_id"], "rank": 1, "score": 0.0}],
+                "passages": [
+                    {"start": 0, "rank": 1, "score": 0.0} | {name: example[name] for name in ("title", "document_id")}
+                ],
             }
             for example in examples
         ],
@@ -58,13 +61,13 @@ def joined_passages(retrieved: pd.DataFrame) -> Dataset:
 
 
 def _rows(retrieved: pd.DataFrame) -> list[dict]:
-    return retrieved[["id", "question", "rank", "document_id", "context", "score"]].to_dict("records")
+    return retrieved[["id", "question", "rank", "document_id", "title", "context", "score"]].to_dict("records")
 
 
 def _reading_example(rows: list[dict]) -> dict:
     passages, start = [], 0
     for row in rows:
-        passages.append({"start": start, **{name: row[name] for name in ("document_id", "rank", "score")}})
+        passages.append({"start": start, **{name: row[name] for name in ("title", "document_id", "rank", "score")}})
         start += len(row["context"]) + len(_SEPARATOR)
     return {
         "id": rows[0]["id"],

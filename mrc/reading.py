@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -16,16 +16,26 @@ from transformers import PreTrainedModel
 
 from mrc.batching import FeatureCollator, longest_first_batches
 from mrc.decoding import FORBIDDEN
-from mrc.loss import span_loss
+from mrc.loss import reader_loss
 from runtime.device import autocast, fastest_attention
 
 
 class Logits(NamedTuple):
-    """Start and end logits, each (features, tokens) float32 with -inf after a feature's end, and the mean loss."""
+    """Start and end logits, each (features, tokens) float32 with -inf after a feature's end, and the mean loss.
+
+    A reader that scores the end given the start gives ``end`` (features, beam, tokens) for the starts in
+    ``beam_starts`` (features, beam), the last of which is ``[CLS]``.
+    """
 
     start: np.ndarray
     end: np.ndarray
     loss: float
+    beam_starts: np.ndarray | None = None
+
+    @property
+    def predictions(self) -> tuple[np.ndarray, ...]:
+        """What answers are found with: ``QAProcessor.post_processing_function(examples, features, predictions)``."""
+        return (self.start, self.end) if self.beam_starts is None else (self.start, self.end, self.beam_starts)
 
 
 @torch.no_grad()
@@ -50,27 +60,39 @@ def read_features(
         batches = batches[accelerator.process_index :: accelerator.num_processes]
     quiet = accelerator is not None and not accelerator.is_local_main_process
     device = model.device
-    read: list[tuple[int, np.ndarray, np.ndarray]] = []
+    read: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
     losses: list[tuple[float, int]] = []
     with _reading_mode(model, precision), autocast(precision, device):
         for rows in tqdm(batches, desc=what, unit="batch", leave=False, disable=quiet):
             batch = collator([inputs[row] for row in rows])
-            labels = {name: batch.pop(name).to(device) for name in ("start_positions", "end_positions", "answer_mask")}
-            outputs = model(**{name: tensor.to(device) for name, tensor in batch.items()})
-            loss = span_loss(outputs.start_logits, outputs.end_logits, **labels)
+            loss, outputs = reader_loss(model, {name: tensor.to(device) for name, tensor in batch.items()})
             losses.append((loss.item(), len(rows)))
+            beam_starts, end_logits = outputs.get("beam_starts"), outputs.get("beam_end_logits", outputs.end_logits)
             start_logits = outputs.start_logits.float().cpu().numpy()  # (batch, tokens)
-            end_logits = outputs.end_logits.float().cpu().numpy()  # (batch, tokens)
-            for row, start, end in zip(rows, start_logits, end_logits, strict=True):
-                read.append((row, start[: lengths[row]].copy(), end[: lengths[row]].copy()))
+            end_logits = end_logits.float().cpu().numpy()  # (batch, [beam,] tokens)
+            beams = [None] * len(rows) if beam_starts is None else beam_starts.cpu().numpy()  # (batch, beam)
+            for row, start, end, beam in zip(rows, start_logits, end_logits, beams, strict=True):
+                read.append((row, start[: lengths[row]].copy(), end[..., : lengths[row]].copy(), beam))
     if accelerator is not None and accelerator.num_processes > 1:
         read, losses = gather_object(read), gather_object(losses)
-    shape = (len(features), max(lengths, default=0))
-    start_logits, end_logits = np.full(shape, FORBIDDEN), np.full(shape, FORBIDDEN)
-    for row, start, end in read:
-        start_logits[row, : len(start)], end_logits[row, : len(end)] = start, end
+    read.sort(key=lambda item: item[0])
+    _, starts, ends, beams = zip(*read, strict=True) if read else ((), (), (), ())
+    start_logits, end_logits = (_stack(rows, max(lengths, default=0)) for rows in (starts, ends))
     rows_read = sum(size for _, size in losses)
-    return Logits(start_logits, end_logits, sum(loss * size for loss, size in losses) / max(rows_read, 1))
+    return Logits(
+        start_logits,
+        end_logits,
+        sum(loss * size for loss, size in losses) / max(rows_read, 1),
+        np.stack(beams) if end_logits.ndim == 3 else None,
+    )
+
+
+def _stack(rows: Sequence[np.ndarray], tokens: int) -> np.ndarray:
+    """Stack rows (..., tokens of the feature) to (features, ..., tokens), -inf after a feature's end."""
+    stacked = np.full((len(rows), *(rows[0].shape[:-1] if rows else ()), tokens), FORBIDDEN)
+    for target, row in zip(stacked, rows, strict=True):
+        target[..., : row.shape[-1]] = row
+    return stacked
 
 
 @contextmanager

@@ -37,14 +37,15 @@ class Progress:
 class BestCheckpoints:
     """The save rule: keep a checkpoint when eval loss fell, or when it did not fall but exact match rose.
 
-    Both bests are tracked, each over all evaluations; ``kept`` lists the steps of the checkpoints on disk, oldest
-    first.
+    Both bests are tracked, each over all evaluations; ``stale`` counts the evaluations since either got better, and
+    ``kept`` lists the steps of the checkpoints on disk, oldest first.
     """
 
     loss: float = float("inf")
     loss_step: int | None = None
     exact_match: float = -1.0
     exact_match_step: int | None = None
+    stale: int = 0
     kept: list[int] = field(default_factory=list)
 
     def update(self, step: int, loss: float, exact_match: float) -> bool:
@@ -54,7 +55,9 @@ class BestCheckpoints:
             self.loss, self.loss_step = loss, step
         if exact_match_rose:
             self.exact_match, self.exact_match_step = exact_match, step
+        self.stale += 1
         if loss_fell or exact_match_rose:
+            self.stale = 0
             self.kept.append(step)
         return loss_fell or exact_match_rose
 

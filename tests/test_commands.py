@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(ROOT.glob("script/*.sh"))
 PAGES = [path for path in (ROOT / "README.md", ROOT / "README.ko.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()]
-PROGRAMS = sorted(path for folder in (".", "script", "benchmarks") for path in ROOT.glob(f"{folder}/*.py"))
+PROGRAMS = sorted(path for folder in (".", "script", "benchmarks", "models") for path in ROOT.glob(f"{folder}/*.py"))
 
 _FENCE = re.compile(r"^```(?:bash|sh|shell|console)?[ ]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)=(\"[^\"]*\"|[^\s(]*)\s*(?:#.*)?$", re.MULTILINE)
@@ -38,6 +38,7 @@ def commands_of(shell: str, passed: Sequence[str] = ()) -> Iterator[Command]:
     A call of one of our scripts with words of its own yields the commands in it with these words passed on.
     """
     shell = shell.replace("\\\n", " ").replace('"$@"', shlex.join(passed))
+    shell = re.sub(r"python -m models\.(\w+)", r"python models/\1.py", shell)
     values = {name: value.strip('"') for name, value in _ASSIGNMENT.findall(shell)}
     shell = _LIST_VARIABLE.sub("", shell)
     # A variable that the text does not set, such as that of a loop, stands for some number.
@@ -148,7 +149,13 @@ def test_bash_reads_the_script(path):
 def test_commands_are_found_where_they_must_be():
     found = {
         name: [c.file for where, t in TEXTS if where.startswith(name) for c in commands_of(t)]
-        for name in ("quickstart.sh", "train_mrc_example.sh", "inference_example.sh", "README.md")
+        for name in (
+            "quickstart.sh",
+            "train_mrc_example.sh",
+            "two_stage_example.sh",
+            "inference_example.sh",
+            "README.md",
+        )
     }
     assert found["quickstart.sh"] == [
         "script/build_offline_encoder.py",
@@ -158,6 +165,7 @@ def test_commands_are_found_where_they_must_be():
         "script/quickstart_table.py",
     ]
     assert found["train_mrc_example.sh"] == ["train_mrc.py"]
+    assert found["two_stage_example.sh"] == ["train_mrc.py", "train_mrc.py"]
     assert found["inference_example.sh"] == ["inference.py"]
     assert found["README.md"] or not (ROOT / "README.md").exists()
 
@@ -174,6 +182,7 @@ CUDA_VISIBLE_DEVICES=0 run python train_mrc.py \\
 cd .. && python3 score.py --gold a --predictions b.json | tee scores
 for seed in 1 2; do accelerate launch --num_processes 2 train_mrc.py --seed $seed; done
 python -m pytest tests/test_score.py
+python -m models.average saved/x --last 3
 # python commented.py --out
 $ python script/quickstart_table.py metrics.json "${timings[@]}"
 """
@@ -181,6 +190,7 @@ $ python script/quickstart_table.py metrics.json "${timings[@]}"
         Command("train_mrc.py", ["--dataset_path", "data/mini wiki", "--output_dir", "saved/x"]),
         Command("score.py", ["--gold", "a", "--predictions", "b.json"]),
         Command("train_mrc.py", ["--seed", "1"]),
+        Command("models/average.py", ["saved/x", "--last", "3"]),
         Command("script/quickstart_table.py", ["metrics.json"]),
     ]
 
@@ -205,6 +215,18 @@ def test_a_wrong_command_is_caught(shell, complaint, capsys):
     with pytest.raises(SystemExit):
         parse(command)
     assert complaint in capsys.readouterr().err
+
+
+def test_the_second_stage_begins_with_the_reader_of_the_first():
+    script = (ROOT / "script/two_stage_example.sh").read_text(encoding="utf-8")
+    first, second = (
+        dict(pairwise(command.words))
+        for command in commands_of(script, ["--seed", "7"])
+        if command.file == "train_mrc.py"
+    )
+    assert second["--model"] == f"{first['--output_dir']}/best"
+    assert second["--output_dir"] != first["--output_dir"]
+    assert first["--seed"] == second["--seed"] == "7"
 
 
 def test_a_command_that_does_not_exist_is_caught():

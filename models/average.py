@@ -1,0 +1,127 @@
+"""Average the weights of several checkpoints of one reader.
+
+    python -m models.average saved/roberta --best 3 --output_dir saved/roberta/average
+
+The mean of the last or best checkpoints of a run often reads better than any of them (Izmailov et al. 2018, Averaging
+Weights Leads to Wider Optima), at the price of none: it is one reader. Folders of checkpoints, from several runs too,
+can be named themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from models.reader import load_reader, load_tokenizer, save_reader
+from runtime.errors import UserError, run_command
+from runtime.files import read_json
+from runtime.log import configure_logging, get_logger
+
+logger = get_logger(__name__)
+
+
+def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
+    """Write to ``out`` the reader whose weights are the means, in float32, of those in ``folders``.
+
+    What is no floating point number, the configuration, the tokenizer and the arguments are the first's;
+    ``average.json`` names all of them. Raises :class:`UserError` for readers with other heads or shapes, and when
+    ``out`` is there already.
+    """
+    if len(folders) < 2:
+        raise UserError(f"an average takes two checkpoints or more, not {len(folders)}")
+    if Path(out).exists():
+        raise UserError(f"--output_dir {out} is there already: name a new folder")
+    first, *others = folders
+    reader = load_reader(str(first), trained=True)
+    total = {name: weight.clone() for name, weight in reader.state_dict().items()}
+    for folder in others:
+        other = load_reader(str(folder), trained=True)
+        _check_alike(first, reader, folder, other)
+        for name, weight in other.state_dict().items():
+            if weight.is_floating_point():
+                total[name] += weight
+    for weight in total.values():
+        if weight.is_floating_point():
+            weight /= len(folders)
+    reader.load_state_dict(total)
+    paths = [Path(first) / name for name in ("arguments.json", "environment.json")]
+    records = {path.stem: read_json(path) for path in paths if path.exists()}
+    save_reader(out, reader, load_tokenizer(str(first)), records | {"average": {"averaged": list(map(str, folders))}})
+    logger.info("%s: the average of %s", out, ", ".join(map(str, folders)))
+
+
+def _check_alike(first: str | Path, reader: PreTrainedModel, folder: str | Path, other: PreTrainedModel) -> None:
+    ours, theirs = (_traits(model) for model in (reader, other))
+    for name in ours | theirs:
+        if ours.get(name) != theirs.get(name):
+            raise UserError(
+                f"{first} and {folder} have no average: {name} is {ours.get(name)} there and {theirs.get(name)} here"
+            )
+
+
+def _traits(reader: PreTrainedModel) -> dict[str, Any]:
+    """Return what readers must share to be averaged: head, what is read, shapes. Dropout only matters in training."""
+    head = {f"the {name} of the head": value for name, value in reader.config.reader_head.items() if name != "dropout"}
+    prefix = {"title_prefix": getattr(reader.config, "title_prefix", False)}
+    return head | prefix | {name: tuple(weight.shape) for name, weight in reader.state_dict().items()}
+
+
+def checkpoints_of(run: str | Path) -> list[Path]:
+    """Return the ``checkpoint-N`` folders of a run, oldest first."""
+    return sorted(Path(run).glob("checkpoint-[0-9]*"), key=lambda folder: int(folder.name.removeprefix("checkpoint-")))
+
+
+def last_checkpoints(run: str | Path, count: int) -> list[Path]:
+    """Return the ``count`` newest checkpoints of a run, newest first."""
+    return _exactly(count, checkpoints_of(run)[::-1], run)
+
+
+def best_checkpoints(run: str | Path, count: int) -> list[Path]:
+    """Return the ``count`` checkpoints of a run with the highest exact match, best first; of equals the newer one."""
+    scores = {}
+    for folder in checkpoints_of(run):
+        try:
+            scores[folder] = read_json(folder / "metrics.json")["eval_exact_match"]
+        except (OSError, KeyError):
+            raise UserError(f"--best needs the exact match of {folder}, and no metrics.json there holds it") from None
+    return _exactly(count, sorted(reversed(scores), key=lambda folder: -scores[folder]), run)
+
+
+def _exactly(count: int, folders: list[Path], run: str | Path) -> list[Path]:
+    if len(folders) < count:
+        raise UserError(f"{run} has {len(folders)} checkpoints, not {count}; --save_total_limit says how many it keeps")
+    return folders[:count]
+
+
+def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m models.average", description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", help="One run, with --last or --best, or the checkpoints themselves.")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--last", type=int, metavar="N", help="The N newest checkpoint-* of the run.")
+    choice.add_argument("--best", type=int, metavar="N", help="The N of them with the highest exact match.")
+    parser.add_argument("--output_dir", required=True, help="Folder for the averaged reader.")
+    args = parser.parse_args(argv)
+    if (args.last, args.best) != (None, None) and len(args.folders) > 1:
+        parser.error("--last and --best choose among the checkpoints of one run: name one folder")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Average the readers that the command line names."""
+    args = parse_arguments(argv)
+    configure_logging()
+    folders = args.folders
+    if args.last is not None:
+        folders = last_checkpoints(folders[0], args.last)
+    elif args.best is not None:
+        folders = best_checkpoints(folders[0], args.best)
+    average_readers(folders, args.output_dir)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,33 @@
+"""From questions to retrieved passages, whichever way the flags name."""
+
+from __future__ import annotations
+
+import pandas as pd
+from datasets import Dataset
+
+from arguments import DatasetArguments, RetrieverArguments
+from retrieval import create_retriever, load_or_build
+from retrieval.corpus import find_corpus, load_corpus
+from retrieval.table import get_retrieved_df, retrieved_df
+from runtime.errors import UserError
+
+
+def find_passages(
+    examples: Dataset, arguments: RetrieverArguments, dataset_args: DatasetArguments, default_tokenizer: str
+) -> pd.DataFrame | None:
+    """Return the passages of every question, a long table (see ``retrieval/table.py``); None without a retriever.
+
+    ``default_tokenizer`` serves ``--analyzer wordpiece``.
+    """
+    if arguments.retriever_type == "none":
+        return None
+    if arguments.retriever_type == "get_retrieved_df":
+        if arguments.retrieved_df_path is None:
+            raise UserError("--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read")
+        return get_retrieved_df(arguments.retrieved_df_path, examples, arguments.top_k_retrieval)
+    retriever = create_retriever(arguments, default_tokenizer)
+    corpus = load_corpus(
+        arguments.context_path or find_corpus(dataset_args.dataset_path), skip_bad_rows=dataset_args.skip_bad_rows
+    )
+    retriever = load_or_build(retriever, corpus, arguments.index_dir)
+    return retrieved_df(examples, corpus, retriever.search(examples["question"], arguments.top_k_retrieval))

@@ -1,0 +1,122 @@
+"""Averaged readers: the mean of every weight, from the checkpoints that were asked for, in a folder that loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny_bert_config
+from safetensors.torch import load_file
+from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
+
+from models import load_reader, load_tokenizer, save_reader
+from models.average import average_readers, best_checkpoints, last_checkpoints, main, parse_arguments
+from runtime.errors import UserError
+
+
+def make_reader(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int = 32) -> BertForQuestionAnswering:
+    config = tiny_bert_config(tokenizer)
+    config.hidden_size = hidden
+    config.reader_head = {"name": "linear", "dropout": 0.1 * seed}
+    torch.manual_seed(seed)
+    return BertForQuestionAnswering(config)
+
+
+@pytest.fixture
+def run(bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Path:
+    """Four checkpoints; exact match 10, 40, 30, 40 at steps 5, 20, 100 and 300."""
+    for seed, (step, exact_match) in enumerate([(5, 10.0), (20, 40.0), (100, 30.0), (300, 40.0)]):
+        records = {"metrics": {"step": step, "eval_exact_match": exact_match}, "arguments": {"seed": seed}}
+        save_reader(tmp_path / "run" / f"checkpoint-{step}", make_reader(bert_tokenizer, seed), bert_tokenizer, records)
+    (tmp_path / "run" / "best").mkdir()
+    return tmp_path / "run"
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def test_every_weight_is_the_mean(run: Path, tmp_path: Path, bert_tokenizer: PreTrainedTokenizerFast) -> None:
+    folders = [run / f"checkpoint-{step}" for step in (20, 5, 300)]
+    average_readers(folders, tmp_path / "average")
+    found, sources = weights(tmp_path / "average"), [weights(folder) for folder in folders]
+    assert found.keys() == sources[0].keys()
+    for name, value in found.items():
+        torch.testing.assert_close(value, sum(source[name] for source in sources) / 3, msg=name)
+        assert value.dtype == torch.float32
+
+    reader = load_reader(str(tmp_path / "average"), trained=True)
+    assert reader.config.reader_head == {"name": "linear", "dropout": 0.1}  # the first's
+    assert load_tokenizer(str(tmp_path / "average")).get_vocab() == bert_tokenizer.get_vocab()
+    records = {
+        name: json.loads((tmp_path / "average" / f"{name}.json").read_text()) for name in ("average", "arguments")
+    }
+    assert records == {"average": {"averaged": [str(folder) for folder in folders]}, "arguments": {"seed": 1}}
+    assert not (tmp_path / "average" / "metrics.json").exists()  # nothing was measured
+
+
+def test_what_is_no_floating_point_number_is_the_first_s(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str, **options) -> torch.nn.Module:
+        reader = load_reader(name, **options)
+        reader.register_buffer("steps", torch.tensor(int(name.rpartition("-")[2])))
+        return reader
+
+    monkeypatch.setattr("models.average.load_reader", load)
+    average_readers([run / "checkpoint-20", run / "checkpoint-5"], tmp_path / "average")
+    assert weights(tmp_path / "average")["steps"] == 20
+
+
+@pytest.mark.parametrize(("flag", "steps"), [("--last", [300, 100, 20]), ("--best", [300, 20, 100])])
+def test_the_command_chooses_among_the_checkpoints_of_a_run(
+    run: Path, tmp_path: Path, flag: str, steps: list[int]
+) -> None:
+    main([str(run), flag, "3", "--output_dir", str(tmp_path / "average")])
+    record = json.loads((tmp_path / "average" / "average.json").read_text())
+    assert record["averaged"] == [str(run / f"checkpoint-{step}") for step in steps]
+
+
+def test_the_command_takes_checkpoints_of_several_runs(run: Path, tmp_path: Path) -> None:
+    main([str(run / "checkpoint-5"), str(run / "checkpoint-300"), "--output_dir", str(tmp_path / "average")])
+    assert torch.equal(
+        weights(tmp_path / "average")["qa_outputs.weight"],
+        (weights(run / "checkpoint-5")["qa_outputs.weight"] + weights(run / "checkpoint-300")["qa_outputs.weight"]) / 2,
+    )
+
+
+def test_what_has_no_average_is_refused(
+    run: Path, tmp_path: Path, bert_tokenizer: PreTrainedTokenizerFast, encoder_path: str
+) -> None:
+    first, wide, titled = run / "checkpoint-5", tmp_path / "wide", tmp_path / "titled"
+    save_reader(wide, make_reader(bert_tokenizer, 0, hidden=16), bert_tokenizer)
+    with pytest.raises(UserError, match=r"no average: bert\.\S+ is \(\d+, 32\) there and \(\d+, 16\) here"):
+        average_readers([first, wide], tmp_path / "average")
+    reader = make_reader(bert_tokenizer, 0)
+    reader.config.title_prefix = True
+    save_reader(titled, reader, bert_tokenizer)
+    with pytest.raises(UserError, match="no average: title_prefix is False there and True here"):
+        average_readers([first, titled], tmp_path / "average")
+    with pytest.raises(UserError, match="encoder but no trained reader"):
+        average_readers([first, encoder_path], tmp_path / "average")
+    with pytest.raises(UserError, match="two checkpoints or more, not 1"):
+        average_readers([first], tmp_path / "average")
+    with pytest.raises(UserError, match="is there already"):
+        average_readers([first, run / "checkpoint-20"], run)
+    assert not (tmp_path / "average").exists() and len(list(run.iterdir())) == 5
+
+
+def test_too_few_checkpoints_or_none_with_metrics(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match="has 4 checkpoints, not 5"):
+        last_checkpoints(run, 5)
+    (run / "checkpoint-20" / "metrics.json").unlink()
+    with pytest.raises(UserError, match=r"--best needs the exact match of .*checkpoint-20"):
+        best_checkpoints(run, 2)
+    for words in ("a b --last 2", "a --last 2 --best 2"):
+        with pytest.raises(SystemExit):
+            parse_arguments([*words.split(), "--output_dir", "x"])
+    assert "name one folder" in capsys.readouterr().err

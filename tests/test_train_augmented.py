@@ -1,0 +1,179 @@
+"""Augmented training end to end: killed and resumed bit for bit, and the title prefix from training to inference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import PreTrainedTokenizerFast
+
+import inference
+import train_mrc
+from models import load_reader
+from mrc.reading import read_features
+from retrieval.corpus import load_corpus
+from runtime.errors import UserError
+from runtime.tracking import read_metrics
+
+
+@pytest.fixture
+def command(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
+    """12 features in batches of 4: 3 steps an epoch, 3 epochs, dropout on."""
+    flags = {
+        "model": encoder_path,
+        "dataset_path": dataset_path,
+        "output_dir": tmp_path / "run",
+        "cache_dir": tmp_path / "cache",
+        "max_seq_len": 128,
+        "stride_len": 16,
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 3,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "precision": "fp32",
+        "eval_steps": 4,
+    }
+    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def equal(left: Path, right: Path) -> bool:
+    left_weights, right_weights = weights(left), weights(right)
+    return all(torch.equal(value, right_weights[name]) for name, value in left_weights.items())
+
+
+class Killed(BaseException):
+    """Stands in for a signal that nothing can catch."""
+
+
+ALL = "random_flip,mask_word,mask_entity,mask_context,multiple_answers,negative_passage,title_prefix"
+
+
+@pytest.mark.parametrize("call", [5, 18])  # state is saved at steps 4 and 16: inside the first epoch and the third
+def test_killed_and_resumed_sees_the_same_data(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    command += ["--augment", ALL, "--analyzer", "bigram", "--index_dir", str(tmp_path / "index")]
+    train_mrc.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
+    lines = read_metrics(tmp_path / "undisturbed" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == list(range(1, 19))  # 12 features and 12 negatives: 6 steps an epoch
+    assert [line["epoch"] for line in lines] == pytest.approx([step / 6 for step in range(1, 19)])
+
+    calls, original = 0, train_mrc.train_step
+
+    def killed_at_call(*args):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_mrc, "train_step", killed_at_call)
+        with pytest.raises(Killed):
+            train_mrc.main(command)
+    torch.manual_seed(999)  # a new process begins with other random numbers
+    train_mrc.main([*command, "--resume_from_checkpoint", "true"])
+    assert equal(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
+    again = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line["loss"] for line in again] == [line["loss"] for line in lines]
+
+
+def test_every_epoch_is_drawn_anew_and_the_seed_decides(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[frozenset[bytes]] = []
+    original = train_mrc.train_step
+
+    def note(run: train_mrc.Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        rows = (row[row != run.tokenizer.pad_token_id] for row in batch["input_ids"])
+        read.append(frozenset(row.numpy().tobytes() for row in rows))
+        return original(run, batch)
+
+    monkeypatch.setattr(train_mrc, "train_step", note)
+    train_mrc.main([*command, "--augment", "mask_word"])
+    epochs = [frozenset.union(*read[start : start + 3]) for start in (0, 3, 6)]
+    assert len(read) == 9 and len(set(epochs)) == 3
+    read.clear()
+    train_mrc.main([*command, "--augment", "mask_word", "--output_dir", str(tmp_path / "again")])
+    assert [frozenset.union(*read[start : start + 3]) for start in (0, 3, 6)] == epochs
+
+
+def test_the_title_prefix_goes_from_training_to_inference(
+    command: list[str],
+    tmp_path: Path,
+    dataset_path: str,
+    bert_tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+
+    def note(model, features, *args):
+        read.append(bert_tokenizer.decode(features[0]["input_ids"]))
+        return read_features(model, features, *args)
+
+    monkeypatch.setattr(train_mrc, "read_features", note)
+    monkeypatch.setattr(inference, "read_features", note)
+
+    learned = ["--num_train_epochs", "60", "--learning_rate", "3e-3", "--backbone_dropout", "0"]
+    metrics = train_mrc.main([*command, *learned, "--augment", "title_prefix", "--do_eval", "--eval_steps", "90"])
+    assert metrics["eval_exact_match"] >= 80  # the validation questions are among the training questions
+    titled = "[SEP] 세종 [UNK] 세종은 조선"  # the vocabulary has no colon
+    assert read and all(titled in text for text in read)
+
+    best = (tmp_path / "run" / "best").rename(tmp_path / "moved")
+    assert load_reader(str(best)).config.title_prefix is True
+    answer = ["--model", str(best), "--dataset_path", dataset_path, "--max_seq_len", "128", "--stride_len", "16"]
+    answer += ["--analyzer", "bigram", "--index_dir", str(tmp_path / "index"), "--top_k_retrieval", "3"]
+    corpus = load_corpus(f"{dataset_path}/wikipedia_documents.json")
+    text_of = dict(zip(corpus.document_ids, corpus.texts, strict=True))
+    for reading in ("separate", "joined"):
+        read.clear()
+        out = tmp_path / reading
+        metrics = inference.main([*answer, "--do_eval", "--output_dir", str(out), "--passage_reading", reading])
+        assert metrics["oracle_exact_match"] >= 80
+        assert len(read) == 2 and all("[UNK]" in text for text in read)
+        nbest = json.loads((out / "nbest_predictions.json").read_text(encoding="utf-8"))
+        for answers in nbest.values():
+            for found in answers:
+                assert text_of[found["document_id"]][found["start"] : found["end"]] == found["text"]
+
+    read.clear()
+    train_mrc.main([*command, "--do_eval", "--output_dir", str(tmp_path / "plain")])
+    assert load_reader(str(tmp_path / "plain" / "best")).config.title_prefix is False
+    assert read and not any("[UNK]" in text for text in read)
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ("--augment_probability 0.3", "--augment_probability would be ignored"),
+        ("--augment multiple_answers --augment_probability 0.3", "--augment_probability would be ignored"),
+        ("--augment mask_word --augment_probability 1", "--augment_probability 1 must be above 0 and at most 0.9"),
+        ("--augment mask_word --negative_passages 2", "--negative_passages would be ignored: add --augment negative"),
+        ("--retriever_type get_retrieved_df", "--retriever_type would be ignored: add --augment negative_passage"),
+        (
+            "--augment negative_passage --retrieved_df_path x.csv",
+            "only --retriever_type get_retrieved_df reads a table",
+        ),
+        ("--augment negative_passage --negative_passages 0", "--negative_passages 0 must be at least 1"),
+    ],
+)
+def test_flags_that_would_be_ignored_are_refused(
+    command: list[str], capsys: pytest.CaptureFixture[str], flags: str, complaint: str
+) -> None:
+    with pytest.raises(SystemExit):
+        train_mrc.parse([*command, *flags.split()])
+    assert complaint in capsys.readouterr().err
+
+
+def test_an_unknown_augmentation_is_refused_before_anything_is_written(command: list[str], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="choose from: random_flip, mask_word"):
+        train_mrc.main([*command, "--augment", "random_flop"])
+    assert not (tmp_path / "run").exists()

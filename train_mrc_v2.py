@@ -1,0 +1,273 @@
+"""Train a reader with the Hugging Face Trainer: what train_mrc.py trains, with every flag of TrainingArguments.
+
+    python train_mrc_v2.py --do_train --do_eval --model klue/bert-base --dataset_path ../data --output_dir ./saved/v2
+
+Writes to --output_dir: checkpoint-N/ every --save_steps, each a reader with the Trainer's own state to resume from,
+best/, metrics.jsonl, metrics.json, arguments.json and environment.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from arguments import (
+    AugmentationArguments,
+    DatasetArguments,
+    FreezeArguments,
+    ModelArguments,
+    RetrieverArguments,
+    parse_arguments,
+    resolved_arguments,
+)
+from models import load_reader_to_train, load_tokenizer, save_reader
+from mrc.augmentation import augmentation_names
+from mrc.batching import FeatureCollator
+from mrc.features import fingerprint
+from mrc.metrics import compute_metrics
+from mrc.optimization import parameter_groups
+from processor import QAProcessor
+from runtime.device import keep_freed_memory
+from runtime.errors import UserError, run_command
+from runtime.files import read_json, write_json
+from runtime.log import configure_logging, get_logger
+from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.record import environment
+from runtime.seeding import set_seed
+from runtime.tracking import Tracker
+from runtime.trainer_arguments import TrainerArguments
+from trainer_qa import (
+    FreezeBackboneCallback,
+    FreezeCallback,
+    FreezeEmbeddingCallback,
+    QATrainer,
+    StopEarlyCallback,
+    evaluations,
+)
+
+logger = get_logger("train_mrc_v2")
+
+_READS = "evaluation reads as inference.py does: whole windows, logits kept on the CPU, in the precision of the run"
+UNUSED = {
+    "freeze_pretrained_weight": "use --freeze_type backbone",
+    "freeze_pretrained_weight_epoch": "use --freeze_epoch",
+    "freeze_embedding_layer_weight": "use --freeze_type embeddings, and as many --freeze_epoch as there are epochs",
+    "do_predict": "inference.py answers the test questions",
+    "dataloader_drop_last": "every feature is trained on",
+    "remove_unused_columns": "what the reader does not take stays behind anyway",
+    "length_column_name": "the lengths of features are known",
+    **dict.fromkeys(("fsdp", "fsdp_config", "deepspeed"), "evaluation needs the whole reader in every process"),
+    **dict.fromkeys(("label_names", "include_for_metrics", "batch_eval_metrics"), _READS),
+    **dict.fromkeys(("eval_accumulation_steps", "eval_do_concat_batches", "eval_use_gather_object"), _READS),
+    **dict.fromkeys(("bf16_full_eval", "fp16_full_eval"), _READS),
+}
+
+
+class Arguments(NamedTuple):
+    training: TrainerArguments
+    model: ModelArguments
+    dataset: DatasetArguments
+    freezing: FreezeArguments
+    augmentation: AugmentationArguments
+    retriever: RetrieverArguments
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Parse the command line."""
+    groups = [
+        TrainerArguments, ModelArguments, DatasetArguments, FreezeArguments, AugmentationArguments, RetrieverArguments
+    ]  # fmt: skip
+    description = "Train a reader with the Hugging Face Trainer."
+    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, description))
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Train a reader; return the metrics of the best one."""
+    args = parse(argv)
+    check(args.training)
+    training_args = args.training.training_arguments()
+    precision = {"no": "fp32"}.get(training_args.mixed_precision, training_args.mixed_precision)
+    main_process = training_args.process_index == 0
+    configure_logging(main_process)
+    output_dir, resume = args.training.output_dir, args.training.resume_from_checkpoint
+    check_output_dir(output_dir, args.training.overwrite_output_dir, resume is not None)
+    checkpoint = find_checkpoint(output_dir, resume)
+    set_seed(args.training.seed)
+    keep_freed_memory()
+
+    # data
+    tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
+    title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
+    qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
+    evaluation: dict[str, Any] = {}
+    with training_args.main_process_first():  # the others read its feature cache
+        qa_processor.load("train", *([qa_processor.eval_name()] if args.training.do_eval else []))
+        train_features = qa_processor.get_augmented_features(args.augmentation, args.retriever, args.training.seed)
+        if args.training.do_eval:
+            evaluation["eval_dataset"] = qa_processor.get_eval_features()
+            evaluation["eval_examples"] = qa_processor.get_eval_examples()
+    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
+
+    # model
+    model = load_reader_to_train(args.model, precision, training_args.device)
+    model.config.title_prefix = title_prefix
+    freezing = make_freezing(args.freezing, model)
+
+    # optimisation: the optimizer that the Trainer would choose, over our groups
+    groups = parameter_groups(model.named_parameters(), args.training, model.base_model_prefix)
+    optimizer_class, options = QATrainer.get_optimizer_cls_and_kwargs(training_args, model)
+    patience = args.training.early_stopping_patience
+    stopping = [] if patience is None else [StopEarlyCallback(patience)]
+
+    records = make_records(args, training_args, precision, qa_processor)
+    state = TrainerState()
+    if checkpoint is not None:
+        warn_of_changes(output_dir, records["arguments"])
+        state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
+    if main_process:
+        open_output_dir(output_dir, resume=resume is not None)
+        for name, record in records.items():
+            write_json(Path(output_dir) / f"{name}.json", record)
+
+    # train and save
+    with Tracker(args.training, records["arguments"], state.global_step, main_process) as tracker:
+        trainer = QATrainer(
+            model=model,
+            args=training_args,
+            train_dataset=train_features,
+            **evaluation,
+            post_process_function=qa_processor.post_processing_function,
+            compute_metrics=lambda answers: compute_metrics(*answers),
+            processing_class=tokenizer,
+            data_collator=collator,
+            callbacks=[*freezing, *stopping, RunCallback(tracker, tokenizer, records)],
+            optimizer_cls_and_kwargs=(optimizer_class, {"params": groups} | options),
+        )
+        trainer.state = state
+        stopped = any(callback.is_due(state) for callback in stopping) and (Path(output_dir) / "best").is_dir()
+        if not stopped:  # or it would take another step
+            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+        if args.training.do_eval and not evaluations(trainer.state):
+            trainer.evaluate()
+        return save(trainer, records)
+
+
+def check(training: TrainerArguments) -> None:
+    """Raise :class:`UserError` for what this command does not do."""
+    if not training.do_train:
+        raise UserError("add --do_train: this command trains a reader, inference.py evaluates one and answers with it")
+    metric, known = training.metric_for_best_model, ["loss", *compute_metrics({}, {"": []})]
+    if metric is not None and metric.removeprefix("eval_") not in known:
+        raise UserError(f"--metric_for_best_model {metric} is not measured; choose from: {', '.join(known)}")
+
+
+def find_checkpoint(output_dir: str, resume_from: str | None) -> Path | None:
+    """Return the checkpoint-N to resume from; None to start from scratch.
+
+    ``resume_from`` is ``true`` for the newest one in ``output_dir`` (none yet: start from scratch, said so), or such a
+    folder, or a run. Raises :class:`UserError` for a folder that holds none.
+    """
+    if resume_from is None:
+        return None
+    newest = resume_from.lower() in ("true", "yes", "auto")
+    folder = Path(output_dir if newest else resume_from)
+    # the Trainer writes its state last: a checkpoint without it is not complete
+    states = [*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")]
+    if states:
+        return max(states, key=lambda path: read_json(path)["global_step"]).parent
+    if not newest:
+        raise UserError(
+            f"--resume_from_checkpoint {resume_from} holds no checkpoint of the Trainer; name a checkpoint-N that this "
+            "command wrote, or pass true for the newest one in --output_dir"
+        )
+    logger.info("nothing to resume in %s: the run starts from scratch", output_dir)
+    return None
+
+
+def make_freezing(arguments: FreezeArguments, model: PreTrainedModel) -> list[FreezeCallback]:
+    """Return the callback that --freeze_type asks for; :class:`UserError` if it names nothing in ``model``."""
+    if arguments.freeze_type is None:
+        return []
+    if arguments.freeze_type == "embeddings":
+        callback: FreezeCallback = FreezeEmbeddingCallback(arguments.freeze_epoch)
+    else:
+        name = model.base_model_prefix if arguments.freeze_type == "backbone" else arguments.freeze_type
+        callback = FreezeBackboneCallback(name, arguments.freeze_epoch)
+    callback.find(model)
+    return [callback]
+
+
+class RunCallback(TrainerCallback):
+    """Keeps beside the Trainer's checkpoints what train_mrc.py keeps: metrics.jsonl, best/, records in every folder."""
+
+    def __init__(self, tracker: Tracker, tokenizer: PreTrainedTokenizerBase, records: dict[str, Any]) -> None:
+        self.tracker = tracker
+        self.tokenizer = tokenizer
+        self.records = records
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        self.tracker.log(state.global_step, logs)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
+        best = Path(args.output_dir) / "best"
+        if state.is_world_process_zero and (is_best(state, args) or not best.is_dir()):
+            save_reader(best, run["model"], self.tokenizer, self.records | {"metrics": evaluations(state)[-1]})
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        measured = [line for line in evaluations(state) if line["step"] == state.global_step]
+        records = self.records | ({"metrics": measured[-1]} if measured else {})
+        for name, record in records.items():
+            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / f"{name}.json", record)
+
+
+def is_best(state: TrainerState, args: TrainingArguments) -> bool:
+    """Whether the last evaluation is better than all before it."""
+    name = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+    sign = 1 if args.greater_is_better else -1
+    *earlier, last = [sign * line[name] for line in evaluations(state)]
+    return all(last > value for value in earlier)
+
+
+def save(trainer: QATrainer, records: dict[str, Any]) -> dict[str, float]:
+    """Write metrics.json, and without evaluation the last weights to best/; return the metrics of best/."""
+    output_dir, metrics = Path(trainer.args.output_dir), {"step": trainer.state.global_step}
+    if trainer.is_world_process_zero():
+        if evaluations(trainer.state):
+            metrics = read_json(output_dir / "best" / "metrics.json")
+        else:
+            save_reader(output_dir / "best", trainer.model, trainer.processing_class, records | {"metrics": metrics})
+        write_json(output_dir / "metrics.json", metrics)
+        logger.info("best reader: %s", output_dir / "best")
+    trainer.end()
+    return metrics
+
+
+def make_records(
+    args: Arguments, training_args: TrainingArguments, precision: str, qa_processor: QAProcessor
+) -> dict[str, Any]:
+    """Return what the run is: its arguments, versions, device, seed and data."""
+    record = environment(training_args.device, precision, training_args.seed)
+    record["processes"] = training_args.world_size
+    record["data"] = {"train": fingerprint(qa_processor.get_train_examples())}
+    if args.training.do_eval:
+        record["data"]["evaluation"] = fingerprint(qa_processor.get_eval_examples())
+    arguments = resolved_arguments(*args) | {"hub_token": None}  # a secret
+    return {"arguments": arguments, "environment": record}
+
+
+if __name__ == "__main__":
+    run_command(main)

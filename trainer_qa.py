@@ -1,0 +1,289 @@
+"""QATrainer: Transformers' Trainer for readers, and the callbacks that freeze part of a reader or stop it early.
+
+trainer = QATrainer(
+    model=model,
+    args=TrainingArguments(output_dir="saved/reader", eval_strategy="epoch"),
+    train_dataset=qa_processor.get_train_features(),
+    eval_dataset=qa_processor.get_eval_features(),
+    eval_examples=qa_processor.get_eval_examples(),
+    post_process_function=qa_processor.post_processing_function,
+    compute_metrics=lambda answers: compute_metrics(*answers),
+    callbacks=[FreezeBackboneCallback("roberta", freeze_epochs=1.0)],
+)
+trainer.train()
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from datasets import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import (
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer_utils import PredictionOutput
+
+from mrc.augmentation import AugmentedFeatures
+from mrc.batching import FeatureCollator, LengthGroupedBatches
+from mrc.loss import reader_loss
+from mrc.reading import read_features
+from runtime.checkpoint import BestCheckpoints
+from runtime.errors import UserError
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+
+class QATrainer(Trainer):
+    """Trains a reader as ``train_mrc.py`` does: its loss, its batches in its order, its way of reading.
+
+    ``post_process_function(examples, features, predictions, stage)`` makes answers of logits, as
+    ``QAProcessor.post_processing_function`` does, and ``compute_metrics(answers)`` figures of answers. The tokenizer
+    ``processing_class`` is by default that of the ``QAProcessor`` whose method ``post_process_function`` is. Label
+    smoothing is that of the span loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy``
+    is ``sequential`` or ``batch_rebalance``.
+    """
+
+    loss_is_scaled_for_ga = False  # the loss is the mean of its batch
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        train_dataset: Dataset | AugmentedFeatures | None = None,
+        eval_dataset: Dataset | None = None,
+        eval_examples: Dataset | None = None,
+        post_process_function: Callable[..., EvalPrediction] | None = None,
+        compute_metrics: Callable[[EvalPrediction], dict[str, float]] | None = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
+        data_collator: FeatureCollator | None = None,
+        **options: Any,
+    ) -> None:
+        if processing_class is None:
+            processing_class = getattr(getattr(post_process_function, "__self__", None), "tokenizer", None)
+        if data_collator is None and processing_class is None:
+            raise UserError("QATrainer needs to know how to pad: pass processing_class, the tokenizer")
+        args = copy(args)
+        args.remove_unused_columns = False  # the collator takes what the reader needs, post-processing the rest
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=train_dataset,
+            eval_dataset=eval_dataset,
+            compute_metrics=compute_metrics,
+            processing_class=processing_class,
+            data_collator=data_collator or FeatureCollator(processing_class),
+            **options,
+        )
+        self.eval_examples = eval_examples
+        self.post_process_function = post_process_function
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Return the span loss of a batch, and with ``return_outputs`` the reader's outputs."""
+        loss, outputs = reader_loss(model, inputs, self.args.label_smoothing_factor)
+        return (loss, outputs) if return_outputs else loss
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return the batches of an epoch."""
+        if self.args.train_sampling_strategy in ("sequential", "batch_rebalance"):
+            return super().get_train_dataloader()
+        args, features = self.args, self.train_dataset
+        seed = args.seed if args.data_seed is None else args.data_seed
+        loader = DataLoader(
+            features,
+            batch_sampler=LengthGroupedBatches(features["length"], self._train_batch_size, seed),
+            collate_fn=self.data_collator,
+            generator=torch.Generator().manual_seed(seed),  # iterating draws from it, and the global one is dropout's
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=args.dataloader_multiprocessing_context,
+            in_order=args.dataloader_in_order,
+        )
+        self.remove_callback(_EpochCallback)  # that of an earlier call
+        self.add_callback(_EpochCallback(features, loader.batch_sampler))
+        return self.accelerator.prepare(loader)
+
+    def evaluate(
+        self,
+        eval_dataset: Dataset | None = None,
+        eval_examples: Dataset | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Return the loss and the metrics of the answers to ``eval_examples``, the same in every process.
+
+        Features and examples are by default those given to the constructor. ``ignore_keys`` is there for the Trainer's
+        sake and changes nothing.
+        """
+        features = self.eval_dataset if eval_dataset is None else eval_dataset
+        examples = self.eval_examples if eval_examples is None else eval_examples
+        metrics = self._read(features, examples, "eval", metric_key_prefix).metrics
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def predict(
+        self,
+        test_dataset: Dataset,
+        test_examples: Dataset,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "test",
+    ) -> PredictionOutput:
+        """Return the answers to ``test_examples`` as ``predictions``, their gold answers as ``label_ids``.
+
+        ``metrics`` are those of :meth:`evaluate`, and empty when no example has a gold answer.
+        """
+        output = self._read(test_dataset, test_examples, "predict", metric_key_prefix)
+        if not any(answers["text"] for answers in test_examples["answers"]):
+            output = output._replace(metrics={})
+        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
+        return output
+
+    def _read(self, features: Dataset, examples: Dataset, stage: str, prefix: str) -> PredictionOutput:
+        precision = self.accelerator.mixed_precision
+        logits = read_features(
+            self.model,
+            features,
+            self.data_collator,
+            self.args.eval_batch_size,
+            {"no": "fp32"}.get(precision, precision),
+            "evaluating" if stage == "eval" else "predicting",
+            self.accelerator,
+        )
+        metrics, answers = {"loss": logits.loss}, None
+        if self.post_process_function is not None and not self.args.prediction_loss_only:
+            if self.is_world_process_zero():
+                answers = self.post_process_function(examples, features, logits.predictions, stage)
+            (answers,) = broadcast_object_list([answers])
+            if self.compute_metrics is not None:
+                metrics |= self.compute_metrics(answers)
+        metrics = {f"{prefix}_{name}": value for name, value in metrics.items()}
+        return PredictionOutput(*(answers or (None, None)), metrics)
+
+
+class _EpochCallback(TrainerCallback):
+    """Tells the batches, and augmented features, which epoch begins; a resumed one is the one it was."""
+
+    def __init__(self, features: Dataset | AugmentedFeatures, batches: LengthGroupedBatches) -> None:
+        self.features = features
+        self.batches = batches
+
+    def on_epoch_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        epoch = int(state.epoch or 0)
+        if isinstance(self.features, AugmentedFeatures):
+            self.features.set_epoch(epoch)
+        self.batches.start_epoch(epoch, self.features["length"])
+
+
+class FreezeCallback(TrainerCallback):
+    """Freezes the weights named ``prefix`` or ``prefix.…`` for the first ``freeze_epochs`` epochs, fractions allowed.
+
+    They thaw after exactly ``round(freeze_epochs * steps per epoch)`` optimizer steps, resumed or not. Nothing is
+    frozen before the optimizer exists, which takes in only what can be trained; a frozen weight gets no gradient, so
+    neither Adam's moments nor weight decay touch it. Raises :class:`UserError` if no weight has such a name.
+    """
+
+    def __init__(self, prefix: str, freeze_epochs: float = 1.0) -> None:
+        self.prefix = prefix
+        self.freeze_epochs = freeze_epochs
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **trained: Any
+    ) -> None:
+        steps_per_epoch = math.ceil(len(trained["train_dataloader"]) / args.gradient_accumulation_steps)
+        self.frozen_steps = round(self.freeze_epochs * steps_per_epoch)
+        held = {id(weight) for group in trained["optimizer"].param_groups for weight in group["params"]}
+        self.weights = [weight for weight in self.find(trained["model"]) if id(weight) in held]
+        self.on_step_begin(args, state, control)
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        # before every step: another callback may just have thawed some of these weights
+        if state.global_step < self.frozen_steps:
+            self._freeze(True)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if state.global_step == self.frozen_steps:
+            self._freeze(False)
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._freeze(False)
+
+    def find(self, model: PreTrainedModel) -> list[nn.Parameter]:
+        """Return the weights of ``model`` that are to be frozen."""
+        weights = dict(model.named_parameters())
+        found = [weight for name, weight in weights.items() if f"{name}.".startswith(f"{self.prefix}.")]
+        if not found:
+            known = ", ".join(dict.fromkeys(name.split(".")[0] for name in weights))
+            raise UserError(f"no weight to freeze is named {self.prefix}; the names of this reader begin with: {known}")
+        return found
+
+    def _freeze(self, frozen: bool) -> None:
+        for weight in self.weights:
+            weight.requires_grad_(not frozen)
+
+
+class FreezeBackboneCallback(FreezeCallback):
+    """Freezes the backbone, whose weights are named ``backbone_name.…``: ``model.base_model_prefix``."""
+
+    def __init__(self, backbone_name: str, freeze_epochs: float = 1.0) -> None:
+        super().__init__(backbone_name, freeze_epochs)
+
+
+class FreezeEmbeddingCallback(FreezeCallback):
+    """Freezes the embeddings: of words and whatever the encoder family adds to them before its layers."""
+
+    def __init__(self, freeze_epochs: float = 1.0) -> None:
+        super().__init__("embeddings", freeze_epochs)
+
+    def find(self, model: PreTrainedModel) -> list[nn.Parameter]:
+        words = model.get_input_embeddings()
+        path = next(name for name, module in model.named_modules() if module is words)
+        # of bert.embeddings.word_embeddings all of bert.embeddings
+        self.prefix = re.sub(r"(\.embeddings)\..*", r"\1", path)
+        return super().find(model)
+
+
+class StopEarlyCallback(TrainerCallback):
+    """Stops after ``patience`` evaluations in a row in which neither loss nor exact match got better.
+
+    It counts in the Trainer's log, which checkpoints keep, so a resumed run counts on.
+    """
+
+    def __init__(self, patience: int) -> None:
+        self.patience = patience
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if self.is_due(state):
+            logger.info("stopped: %d evaluations in a row got no better", self.patience)
+            control.should_training_stop = True
+
+    def is_due(self, state: TrainerState) -> bool:
+        """Whether the evaluations so far end the run."""
+        best = BestCheckpoints()
+        for line in evaluations(state):
+            best.update(line["step"], line["eval_loss"], line.get("eval_exact_match", best.exact_match))
+        return best.stale >= self.patience
+
+
+def evaluations(state: TrainerState) -> list[dict[str, float]]:
+    """Return step and metrics of every evaluation so far; checkpoints keep them."""
+    return [line for line in state.log_history if "eval_loss" in line]
