@@ -188,7 +188,7 @@ class InferenceArguments:
         "separate", "Read each passage by itself, or all of a question's passages as one text."
     )
     retrieval_weight: float = _flag(
-        0.3, "Share of the retriever in a candidate's score, 0 (reader alone) to 1 (retriever alone)."
+        2.0, "Logits that one standard deviation of the retriever's scores is worth; 0 leaves all to the reader."
     )
 
 
@@ -280,7 +280,6 @@ _IGNORED = [
         "top_k_retrieval", lambda a: a.retriever_type == "none", "--retriever_type none reads one context a question"
     ),
     Ignored("retrieval_weight", lambda a: a.retriever_type == "none", "--retriever_type none has no retriever score"),
-    Ignored("retrieval_weight", lambda a: a.passage_reading == "joined", "joined passages share one context"),
     Ignored("passage_reading", lambda a: a.retriever_type == "none", "there is one passage a question"),
 ]
 
@@ -487,7 +486,7 @@ _BOUNDS = {
     "bm25_k1": _Bound(0, low_allowed=False),
     "bm25_b": _Bound(0, 1),
     "bm25_delta": _Bound(0),
-    "retrieval_weight": _Bound(0, 1),
+    "retrieval_weight": _Bound(0),
     "bootstrap_samples": _Bound(1),
     "score_seed": _Bound(0),
 }

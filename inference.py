@@ -179,10 +179,8 @@ def read_retrieved(reader: Reader, retrieved: pd.DataFrame, arguments: Inference
     answers: dict[str, list[Answer]] = {}
     for chunk in tqdm(chunks, desc="answering", unit="chunk"):
         rows = retrieved[retrieved["id"].isin(set(chunk))]
-        if arguments.passage_reading == "joined":
-            answers |= read(reader, joined_passages(rows), "reading")
-        else:
-            answers |= read(reader, separate_passages(rows), "reading", arguments.retrieval_weight)
+        to_examples = joined_passages if arguments.passage_reading == "joined" else separate_passages
+        answers |= read(reader, to_examples(rows), "reading", arguments.retrieval_weight)
     return answers
 
 

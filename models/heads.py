@@ -2,7 +2,7 @@
 
 A head is a function that builds a reader: it takes the configuration and what to load from, and returns a
 ``PreTrainedModel`` whose forward gives ``start_logits`` and ``end_logits`` (batch, tokens), with the names of the
-weights that were not in the checkpoint.
+weights that were not in the checkpoint, or not in the size of the configuration.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ def linear(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrai
     (Devlin et al. 2019, section 4.2.)
     """
     model, info = AutoModelForQuestionAnswering.from_pretrained(
-        name, config=config, output_loading_info=True, **loading
+        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
     )
     if config.reader_head["dropout"] > 0:
         model.base_model.register_forward_hook(_drop_hidden_states)
-    return model, set(info["missing_keys"])
+    return model, {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
 
 
 def _drop_hidden_states(backbone: PreTrainedModel, _inputs: Any, output: Any) -> Any:

@@ -81,7 +81,7 @@ def load_reader(
     backbone = sorted(key for key in missing if key.startswith(f"{model.base_model_prefix}."))
     if backbone:
         shown = ", ".join(backbone[:3]) + (", …" if len(backbone) > 3 else "")
-        raise UserError(f"--model {name} lacks {len(backbone)} weights of its {model.config.model_type}: {shown}")
+        raise UserError(f"--model {name} lacks {len(backbone)} weights of a {config.model_type} of this size: {shown}")
     if missing and trained:
         raise UserError(
             f"--model {name} holds an encoder but no trained reader (missing: {', '.join(sorted(missing))}); "
@@ -125,8 +125,6 @@ def _build(
                 if attention is None:
                     raise
                 return build(name, config, attn_implementation="eager", **options)
-    except RuntimeError:
-        raise UserError(f"the weights in {name} have other sizes than its configuration says") from None
     except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("model", name, error)) from None
 

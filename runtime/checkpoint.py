@@ -144,7 +144,10 @@ def load_state(
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the state in {folder} is of another model than --model: {reason}") from None
-    _restore_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+    try:
+        _restore_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+    except ValueError:
+        raise UserError(f"the state in {folder} trained other weights: resume with the freeze flags it had") from None
     scheduler.load_state_dict(state["scheduler"] | {"lr_lambdas": [None] * len(optimizer.param_groups)})
     if scaler is not None and state["scaler"]:
         scaler.load_state_dict(state["scaler"])
