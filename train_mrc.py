@@ -171,15 +171,14 @@ def train(run: Run) -> None:
             for batch in accelerator.skip_first_batches(run.loader, progress.batch):
                 run.freezing.apply(progress.step)
                 learning_rate = run.scheduler.get_last_lr()[0]
-                examples = len(batch["input_ids"]) * accelerator.num_processes
-                window.add(train_step(run, batch), examples)
+                window.add(train_step(run, batch), len(batch["input_ids"]))
                 progress.batch += 1
                 if not accelerator.sync_gradients:  # gradients are still being accumulated
                     continue
                 progress.step += 1
                 bar.update()
                 if is_due(args.run.logging_steps, run):
-                    values = window.close() | {
+                    values = window.close(accelerator.reduce) | {
                         "learning_rate": learning_rate,
                         "epoch": progress.epoch + progress.batch / len(run.loader),
                     }

@@ -249,9 +249,10 @@ def test_killed_while_writing_leaves_the_older_state(
 
 
 def test_what_a_killed_save_left_behind_is_no_state(tmp_path: Path) -> None:
-    older = _save(tmp_path, 4)
     killed = staged_folder(tmp_path / "resume" / "step-00000008")
     write_text(killed.__enter__() / "state.json", "{")  # and never left
+    assert find_state(tmp_path, "true") is None
+    older = _save(tmp_path, 4)
     assert len(list((tmp_path / "resume").iterdir())) == 2
     assert find_state(tmp_path, "true") == older
     remove_leftovers(tmp_path)
