@@ -237,10 +237,19 @@ _IGNORED = [
     Ignored("eval_steps", lambda a: a.eval_strategy == "epoch", "--eval_strategy epoch evaluates once an epoch"),
     Ignored("save_total_limit", lambda a: not a.do_eval, "checkpoints are chosen by evaluation: add --do_eval"),
     Ignored("test_eval_dataset_path", lambda a: not a.do_eval, "nothing is evaluated: add --do_eval"),
-    Ignored(
-        "max_eval_samples",
-        lambda a: not (a.do_eval or getattr(a, "do_predict", False)),
-        "nothing is evaluated: add --do_eval",
+    *(
+        Ignored(
+            flag,
+            lambda a: not (a.do_eval or getattr(a, "do_predict", False)),
+            "nothing is evaluated: add --do_eval",
+        )
+        for flag in (
+            "max_eval_samples",
+            "per_device_eval_batch_size",
+            "max_ans_len",
+            "n_best_size",
+            "version_2_with_negative",
+        )
     ),
     Ignored(
         "freeze_pretrained_weight_epoch",
@@ -358,15 +367,18 @@ def parse_arguments(
     groups: Sequence[type],
     argv: Sequence[str] | None = None,
     unused: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     description: str | None = None,
 ) -> tuple[Any, ...]:
     """Parse ``argv`` into one filled dataclass per group.
 
-    ``unused`` maps flags of these groups that this command does not read to the reason. Raises ``SystemExit``
+    ``unused`` maps flags of these groups that this command does not read to the reason; ``defaults`` holds the
+    command's own where they are not the groups'. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
     unused = unused or {}
     parser = build_parser(command, groups, unused, description)
+    parser.set_defaults(**(defaults or {}))
     argv = list(sys.argv[1:] if argv is None else argv)
     names = [f.name for group in groups for f in dataclasses.fields(group)]
     try:
@@ -375,8 +387,9 @@ def parse_arguments(
         parser.error(str(error))
     namespace, unknown = parser.parse_known_args(words, argparse.Namespace(**dict.fromkeys(names, _NOT_GIVEN)))
     given = {name: value for name in names if (value := getattr(namespace, name)) is not _NOT_GIVEN}
+    chosen = {**(defaults or {}), **given}
     filled = tuple(
-        group(**{f.name: given[f.name] for f in dataclasses.fields(group) if f.name in given}) for group in groups
+        group(**{f.name: chosen[f.name] for f in dataclasses.fields(group) if f.name in chosen}) for group in groups
     )
     values = argparse.Namespace(**resolved_arguments(*filled))
 

@@ -88,7 +88,8 @@ class Reader(NamedTuple):
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Parse the command line."""
     groups = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
-    return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, description="Answer questions."))
+    own = {"output_dir": "./outputs"}
+    return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, own, description="Answer questions."))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:

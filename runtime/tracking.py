@@ -134,5 +134,5 @@ def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) 
 def _is_logged_in(wandb: Any) -> bool:
     """Whether wandb holds a key, asked without its asking for one: newer versions have a way, older ones wandb.api."""
     if "prompt" in inspect.signature(wandb.login).parameters:
-        return wandb.login(prompt=False)
+        return wandb.login(prompt=False, verify=False)
     return bool(wandb.Settings().api_key or wandb.api.api_key)

@@ -62,8 +62,8 @@ class FakeNewWandb(FakeWandb):
         del self.api, self.Settings
         self.key = api_key
 
-    def login(self, key: str | None = None, prompt: bool = True) -> bool:
-        assert not prompt
+    def login(self, key: str | None = None, verify: bool = True, prompt: bool = True) -> bool:
+        assert not prompt and not verify  # the second would need the network
         return self.key is not None
 
 
@@ -220,18 +220,32 @@ def test_a_missing_package_names_the_way_out(tmp_path: Path, use: Any) -> None:
 # -------------------------------------------------------------------------------------------------------- LossWindow
 
 
+def _alone(totals: torch.Tensor, reduction: str) -> torch.Tensor:
+    """What accelerate's reduce gives a single process."""
+    assert reduction == "sum"
+    return totals
+
+
 def test_the_loss_is_the_mean_over_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([0.0, 4.0, 4.0, 6.0, 6.0])
     monkeypatch.setattr(tracking.time, "perf_counter", lambda: next(now))
     window = LossWindow()
     window.add(torch.tensor(2.0, requires_grad=True), 3)
     window.add(torch.tensor(4.0), 1)
-    assert window.close() == {"loss": 2.5, "examples_per_second": 1.0}
+    assert window.close(_alone) == {"loss": 2.5, "examples_per_second": 1.0}
     window.add(torch.tensor(7.0), 4)
-    assert window.close() == {"loss": 7.0, "examples_per_second": 2.0}
+    assert window.close(_alone) == {"loss": 7.0, "examples_per_second": 2.0}
+
+
+def test_the_loss_is_the_mean_over_processes_that_read_unequal_batches() -> None:
+    here, there = LossWindow(), LossWindow()
+    here.add(torch.tensor(2.0), 3)
+    there.add(torch.tensor(4.0), 1)
+    shares = [window._totals for window in (here, there)]
+    assert here.close(lambda *_, **__: sum(shares))["loss"] == 2.5
 
 
 def test_the_window_holds_no_graph() -> None:
     window = LossWindow()
     window.add(torch.tensor(2.0, requires_grad=True) * 3, 2)
-    assert not window._total.requires_grad
+    assert not window._totals.requires_grad
