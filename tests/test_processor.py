@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
@@ -34,13 +35,13 @@ def make(flags: dict[str, Any], bert_tokenizer: PreTrainedTokenizerFast):
 
 
 @pytest.fixture
-def loaded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    """What was read: path and splits, call by call."""
-    calls: list[tuple[str, list[str]]] = []
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The splits that were read, call by call."""
+    calls: list[list[str]] = []
     original = processor.load_examples
 
     def load_examples(path: str, splits: list[str], *options: Any) -> Any:
-        calls.append((Path(path).name, list(splits)))
+        calls.append(list(splits))
         return original(path, splits, *options)
 
     monkeypatch.setattr(processor, "load_examples", load_examples)
@@ -79,16 +80,16 @@ def test_splits_are_those_of_the_data_set(make: Any) -> None:
     assert set(qa_processor.get_test_examples()["context"]) == {""}
 
 
-def test_nothing_is_read_before_it_is_asked_for_and_nothing_twice(make: Any, loaded: list) -> None:
+def test_nothing_is_read_before_it_is_asked_for_and_nothing_twice(make: Any, loaded: list[list[str]]) -> None:
     qa_processor = make(max_train_samples=2)
     assert loaded == []
     qa_processor.get_eval_features()
-    assert loaded == [("data0", ["validation"])] or [splits for _, splits in loaded] == [["validation"]]
+    assert loaded == [["validation"]]
     qa_processor.load("train", "validation")
     qa_processor.get_train_features()
     qa_processor.get_train_features()
     qa_processor.get_eval_examples()
-    assert [splits for _, splits in loaded] == [["validation"], ["train"]]
+    assert loaded == [["validation"], ["train"]]
 
 
 def test_samples_are_the_first_so_many(make: Any) -> None:
@@ -146,7 +147,7 @@ def test_columns_with_other_names_are_read_when_they_are_told(make: Any, tmp_pat
     assert list(qa_processor.get_train_examples()["question"]) == ["누가?"]
 
 
-# ---------------------------------------------------------------------------------------------------------------- errors
+# --------------------------------------------------------------------------------------------------------------- errors
 
 
 def test_problems_of_every_data_set_are_told_at_once(make: Any, tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_bad_rows_are_left_out_on_request(make: Any, tmp_path: Path) -> None:
     assert list(make(dataset_path=str(path), skip_bad_rows=True).get_train_examples()["id"]) == ["q0", "q2"]
 
 
-# --------------------------------------------------------------------------------------------------------------- answers
+# -------------------------------------------------------------------------------------------------------------- answers
 
 
 def test_logits_on_the_labels_give_the_gold_answers(make: Any) -> None:
@@ -205,8 +206,6 @@ def test_the_flags_of_answers_are_obeyed(make: Any) -> None:
 
 @pytest.mark.parametrize("read", [separate_passages, joined_passages])
 def test_retrieved_passages_are_answered_with_their_document(make: Any, read: Any) -> None:
-    import pandas as pd
-
     contexts = ["세종은 조선의 왕이다.", "이순신은 조선의 장군이다."]
     rows = [("q", "누구인가?", rank, f"d{rank}", context, 1.0) for rank, context in enumerate(contexts, start=1)]
     columns = ["id", "question", "rank", "document_id", "context", "score"]
