@@ -26,7 +26,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
-from models import load_reader, load_tokenizer
+from models import check_length, load_reader, load_tokenizer
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
 from mrc.metrics import compute_metrics, references_of
@@ -108,8 +108,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     qa_processor = QAProcessor(args.dataset, tokenizer)
     examples = qa_processor.get_eval_examples() if args.inference.do_eval else qa_processor.get_test_examples()
-    attention = fastest_attention(device, precision, 0.0, training=False)
+    attention = fastest_attention(device, 0.0, training=False)
     model = load_reader(args.model.model, attention=attention, trained=True).to(device)
+    check_length(model, args.dataset.max_seq_len)
     collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     reader = Reader(model, qa_processor, collator, args.run.per_device_eval_batch_size, precision)
     stopwatch.lap("load")

@@ -30,7 +30,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
-from models import load_reader, load_tokenizer, save_reader
+from models import check_length, load_reader, load_tokenizer, save_reader
 from models.reader import attention_dropout, load_config
 from mrc.batching import FeatureCollator, LengthGroupedBatches
 from mrc.features import fingerprint
@@ -122,6 +122,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     # model
     model = make_model(args, precision, accelerator.device)
+    check_length(model, args.dataset.max_seq_len)
 
     # optimisation
     batches_per_process = math.ceil(len(batches) / accelerator.num_processes)
@@ -316,7 +317,7 @@ def make_model(args: Arguments, precision: str, device: torch.device) -> PreTrai
         head_dropout=args.model.head_dropout_ratio,
         backbone_dropout=args.model.backbone_dropout,
         config_name=args.model.config_name,
-        attention=fastest_attention(device, precision, dropout, training=True),
+        attention=fastest_attention(device, dropout, training=True),
     )
     attention = model.config._attn_implementation
     logger.info("%s in %s on %s with %s attention", type(model).__name__, precision, device.type, attention)

@@ -107,6 +107,19 @@ def save_reader(
             write_json(staging / f"{key}.json", content)
 
 
+def check_length(model: PreTrainedModel, max_seq_len: int) -> None:
+    """Raise :class:`UserError` if ``model`` has fewer positions than ``max_seq_len`` tokens."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if table is None:  # relative positions, or computed ones
+        return
+    unused = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts on from the padding id
+    if max_seq_len > table.num_embeddings - unused:
+        raise UserError(
+            f"--max_seq_len {max_seq_len} is more than {model.name_or_path} can read "
+            f"({table.num_embeddings - unused} tokens)"
+        )
+
+
 def attention_dropout(config: PretrainedConfig) -> float:
     """Return the dropout of the attention probabilities that ``config`` asks for."""
     return next((getattr(config, name) for name in _ATTENTION_DROPOUTS if hasattr(config, name)), 0.0)

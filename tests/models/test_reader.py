@@ -22,11 +22,12 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
     RobertaConfig,
+    RobertaForQuestionAnswering,
     XLMRobertaConfig,
 )
 from transformers.utils import logging as transformers_logging
 
-from models import load_reader, load_tokenizer, save_reader
+from models import check_length, load_reader, load_tokenizer, save_reader
 from models.heads import HEADS
 from models.reader import attention_dropout
 from runtime.errors import UserError
@@ -292,3 +293,22 @@ def test_a_configuration_that_is_no_encoder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     with pytest.raises(UserError, match=f"no model could be loaded from the folder {tmp_path}: Unrecognized"):
         load_reader(str(tmp_path))
+
+
+def test_more_tokens_than_positions_are_refused(encoder_path: str) -> None:
+    model = load_reader(encoder_path)
+    check_length(model, 128)
+    with pytest.raises(UserError, match=r"--max_seq_len 129 is more than .* can read \(128 tokens\)"):
+        check_length(model, 129)
+
+
+def test_roberta_has_two_positions_less_than_its_table() -> None:
+    config = RobertaConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    config.max_position_embeddings, config.pad_token_id = 34, 1
+    model = RobertaForQuestionAnswering(config)
+    check_length(model, 32)
+    model(input_ids=torch.full((1, 32), 5))
+    with pytest.raises(UserError, match=r"\(32 tokens\)"):
+        check_length(model, 33)

@@ -206,7 +206,7 @@ def test_only_the_newest_state_is_kept(tmp_path: Path) -> None:
     assert list((tmp_path / "resume").iterdir()) == [newest]
 
 
-def test_a_state_is_found_by_true_by_its_folder_and_by_its_runs(tmp_path: Path, log_lines: list[str]) -> None:
+def test_a_state_is_found_by_true_and_by_its_folder(tmp_path: Path, log_lines: list[str]) -> None:
     assert find_state(tmp_path, None) is None
     assert find_state(tmp_path / "nowhere", "true") is None
     assert log_lines == [f"INFO nothing to resume in {tmp_path / 'nowhere'}: the run starts from scratch"]
@@ -214,8 +214,18 @@ def test_a_state_is_found_by_true_by_its_folder_and_by_its_runs(tmp_path: Path, 
     assert find_state(tmp_path / "run", None) is None
     for wish in ("true", "True", "yes", "auto"):
         assert find_state(tmp_path / "run", wish) == state
-    assert find_state(tmp_path / "elsewhere", str(state)) == state
-    assert find_state(tmp_path / "elsewhere", str(tmp_path / "run")) == state
+    assert find_state(tmp_path / "run", f"{tmp_path}/elsewhere/../run/resume/step-00000003/") == state
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    """Its best checkpoints lie in the other run's folder."""
+    state, own = _save(tmp_path / "run", 3), _save(tmp_path / "own", 5)
+    with pytest.raises(UserError) as error:
+        find_state(tmp_path / "own", str(state))
+    assert str(error.value) == (
+        f"--resume_from_checkpoint {state} is not a training state of --output_dir {tmp_path / 'own'} "
+        f"(it holds {own}): a run goes on in its own folder; pass true for its newest state"
+    )
 
 
 def test_the_newest_of_several_states_is_found(tmp_path: Path) -> None:
@@ -227,7 +237,9 @@ def test_the_newest_of_several_states_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_a_folder_without_state_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=rf"--resume_from_checkpoint .*{name} holds no training state; .*pass true"):
+    with pytest.raises(
+        UserError, match=rf"--resume_from_checkpoint .*{name} is not a training state .*it holds none.*pass true"
+    ):
         find_state(tmp_path, str(tmp_path / name))
 
 
@@ -255,7 +267,7 @@ def test_what_a_killed_save_left_behind_is_no_state(tmp_path: Path) -> None:
     older = _save(tmp_path, 4)
     assert len(list((tmp_path / "resume").iterdir())) == 2
     assert find_state(tmp_path, "true") == older
-    remove_leftovers(tmp_path)
+    remove_leftovers(tmp_path / "resume")
     assert list((tmp_path / "resume").iterdir()) == [older]
 
 
