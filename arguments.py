@@ -127,13 +127,11 @@ class AugmentationArguments:
 
     augment: str | None = _flag(
         None,
-        "Names with commas between them: random_flip, mask_word, mask_entity, mask_context, multiple_answers, "
-        "negative_passage, title_prefix.",
+        "Comma-joined: random_flip, mask_word, mask_entity, mask_context, multiple_answers, negative_passage, "
+        "title_prefix.",
     )
     augment_probability: float = _flag(
-        0.5,
-        "Chance that the flip or one of the masks changes an example in an epoch; at 0.5 every second reading is of "
-        "the original, as in evaluation.",
+        0.5, "Chance that the flip or one of the masks changes an example in an epoch; else it stays as it is."
     )
     negative_passages: int = _flag(
         1, "Passages without the answer drawn for each question in each epoch, from its --top_k_retrieval."
@@ -240,7 +238,7 @@ class InferenceArguments:
         "separate", "Read each passage by itself, or all of a question's passages as one text."
     )
     retrieval_weight: float = _flag(
-        0.3, "Share of the retriever in a candidate's score, 0 (reader alone) to 1 (retriever alone)."
+        2.0, "Logits that one standard deviation of the retriever's scores is worth; 0 leaves all to the reader."
     )
 
 
@@ -336,10 +334,19 @@ _IGNORED = [
     Ignored("save_safetensors", lambda a: not a.save_safetensors, "weights are saved as safetensors"),
     Ignored("freeze_epoch", lambda a: a.freeze_type is None, "add --freeze_type"),
     Ignored("test_eval_dataset_path", lambda a: not a.do_eval, "nothing is evaluated: add --do_eval"),
-    Ignored(
-        "max_eval_samples",
-        lambda a: not (a.do_eval or getattr(a, "do_predict", False)),
-        "nothing is evaluated: add --do_eval",
+    *(
+        Ignored(
+            flag,
+            lambda a: not (a.do_eval or getattr(a, "do_predict", False)),
+            "nothing is evaluated: add --do_eval",
+        )
+        for flag in (
+            "max_eval_samples",
+            "per_device_eval_batch_size",
+            "max_ans_len",
+            "n_best_size",
+            "version_2_with_negative",
+        )
     ),
     Ignored(
         "freeze_pretrained_weight_epoch",
@@ -390,7 +397,6 @@ _IGNORED = [
         "top_k_retrieval", lambda a: a.retriever_type == "none", "--retriever_type none reads one context a question"
     ),
     Ignored("retrieval_weight", lambda a: a.retriever_type == "none", "--retriever_type none has no retriever score"),
-    Ignored("retrieval_weight", lambda a: a.passage_reading == "joined", "joined passages share one context"),
     Ignored("passage_reading", lambda a: a.retriever_type == "none", "there is one passage a question"),
 ]
 
@@ -469,15 +475,18 @@ def parse_arguments(
     groups: Sequence[type],
     argv: Sequence[str] | None = None,
     unused: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     description: str | None = None,
 ) -> tuple[Any, ...]:
     """Parse ``argv`` into one filled dataclass per group.
 
-    ``unused`` maps flags of these groups that this command does not read to the reason. Raises ``SystemExit``
+    ``unused`` maps flags of these groups that this command does not read to the reason; ``defaults`` holds the
+    command's own where they are not the groups'. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
     unused = unused or {}
     parser = build_parser(command, groups, unused, description)
+    parser.set_defaults(**(defaults or {}))
     argv = list(sys.argv[1:] if argv is None else argv)
     names = [f.name for group in groups for f in dataclasses.fields(group)]
     try:
@@ -486,8 +495,9 @@ def parse_arguments(
         parser.error(str(error))
     namespace, unknown = parser.parse_known_args(words, argparse.Namespace(**dict.fromkeys(names, _NOT_GIVEN)))
     given = {name: value for name in names if (value := getattr(namespace, name)) is not _NOT_GIVEN}
+    chosen = {**(defaults or {}), **given}
     filled = tuple(
-        group(**{f.name: given[f.name] for f in dataclasses.fields(group) if f.name in given}) for group in groups
+        group(**{f.name: chosen[f.name] for f in dataclasses.fields(group) if f.name in chosen}) for group in groups
     )
     values = argparse.Namespace(**resolved_arguments(*filled))
 
@@ -607,7 +617,7 @@ _BOUNDS = {
     "bm25_k1": _Bound(0, low_allowed=False),
     "bm25_b": _Bound(0, 1),
     "bm25_delta": _Bound(0),
-    "retrieval_weight": _Bound(0, 1),
+    "retrieval_weight": _Bound(0),
     "bootstrap_samples": _Bound(1),
     "score_seed": _Bound(0),
 }

@@ -26,7 +26,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
-from models import load_reader, load_tokenizer
+from models import check_length, load_reader, load_tokenizer
 from models.reader import load_config
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
@@ -89,7 +89,8 @@ class Reader(NamedTuple):
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Parse the command line."""
     groups = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
-    return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, description="Answer questions."))
+    own = {"output_dir": "./outputs"}
+    return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, own, description="Answer questions."))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -109,8 +110,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     title_prefix = getattr(load_config(args.model.model), "title_prefix", False)
     qa_processor = QAProcessor(args.dataset, tokenizer, title_prefix=title_prefix)
     examples = qa_processor.get_eval_examples() if args.inference.do_eval else qa_processor.get_test_examples()
-    attention = fastest_attention(device, precision, 0.0, training=False)
+    attention = fastest_attention(device, 0.0, training=False)
     model = load_reader(args.model.model, attention=attention, trained=True).to(device)
+    check_length(model, args.dataset.max_seq_len)
     collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     reader = Reader(model, qa_processor, collator, args.run.per_device_eval_batch_size, precision)
     stopwatch.lap("load")
@@ -163,10 +165,8 @@ def read_retrieved(reader: Reader, retrieved: pd.DataFrame, arguments: Inference
     answers: dict[str, list[Answer]] = {}
     for chunk in tqdm(chunks, desc="answering", unit="chunk"):
         rows = retrieved[retrieved["id"].isin(set(chunk))]
-        if arguments.passage_reading == "joined":
-            answers |= read(reader, joined_passages(rows), "reading")
-        else:
-            answers |= read(reader, separate_passages(rows), "reading", arguments.retrieval_weight)
+        to_examples = joined_passages if arguments.passage_reading == "joined" else separate_passages
+        answers |= read(reader, to_examples(rows), "reading", arguments.retrieval_weight)
     return answers
 
 

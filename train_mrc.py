@@ -33,7 +33,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
-from models import load_reader_to_train, load_tokenizer, save_reader
+from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator, LengthGroupedBatches
 from mrc.features import fingerprint
@@ -130,6 +130,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     # model
     model = load_reader_to_train(args.model, precision, accelerator.device)
+    check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
 
     # optimisation
@@ -181,15 +182,14 @@ def train(run: Run) -> None:
             for batch in accelerator.skip_first_batches(run.loader, progress.batch):
                 run.freezing.apply(progress.step)
                 learning_rate = run.scheduler.get_last_lr()[0]
-                examples = len(batch["input_ids"]) * accelerator.num_processes
-                window.add(train_step(run, batch), examples)
+                window.add(train_step(run, batch), len(batch["input_ids"]))
                 progress.batch += 1
                 if not accelerator.sync_gradients:  # gradients are still being accumulated
                     continue
                 progress.step += 1
                 bar.update()
                 if is_due(args.run.logging_steps, run):
-                    values = window.close() | {
+                    values = window.close(accelerator.reduce) | {
                         "learning_rate": learning_rate,
                         "epoch": progress.epoch + progress.batch / len(run.loader),
                     }

@@ -88,7 +88,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         TrainerArguments, ModelArguments, DatasetArguments, FreezeArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
     description = "Train a reader with the Hugging Face Trainer."
-    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, description))
+    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, description=description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:

@@ -1,5 +1,5 @@
 """Readers: an encoder with a head on top, loaded from and saved to self-contained folders."""
 
-from models.reader import load_reader, load_reader_to_train, load_tokenizer, save_reader
+from models.reader import check_length, load_reader, load_reader_to_train, load_tokenizer, save_reader
 
-__all__ = ["load_reader", "load_reader_to_train", "load_tokenizer", "save_reader"]
+__all__ = ["check_length", "load_reader", "load_reader_to_train", "load_tokenizer", "save_reader"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,16 +76,22 @@ def load_head_reader(
     ``loading`` goes to Transformers' ``from_pretrained``.
     """
     reader_class = head_reader_class(config)
+    reporting = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     if not new_head:
-        reader, info = reader_class.from_pretrained(name, config=config, output_loading_info=True, **loading)
-        return reader, set(info["missing_keys"])
+        reader, info = reader_class.from_pretrained(name, config=config, **reporting, **loading)
+        return reader, not_loaded(info)
     # the weights of another head may have the names and shapes of this one's
     encoder, info = reader_class.encoder_class.from_pretrained(
-        name, config=config, output_loading_info=True, **reader_class.encoder_options, **loading
+        name, config=config, **reporting, **reader_class.encoder_options, **loading
     )
     reader = reader_class(encoder.config, encoder).eval()
-    missing = {f"{reader.base_model_prefix}.{key}" for key in info["missing_keys"]}
+    missing = {f"{reader.base_model_prefix}.{key}" for key in not_loaded(info)}
     return reader, missing | {f"head.{key}" for key in reader.head.state_dict()}
+
+
+def not_loaded(info: Mapping[str, Any]) -> set[str]:
+    """Return the weights that a checkpoint lacks, or has in another size, as ``from_pretrained`` reports them."""
+    return {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
 
 
 def head_reader_class(config: PretrainedConfig) -> type[HeadReader]:

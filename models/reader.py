@@ -21,7 +21,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from arguments import ModelArguments
-from models.head_reader import load_head_reader
+from models.head_reader import load_head_reader, not_loaded
 from models.heads import default_parameters, head_name
 from runtime.device import fastest_attention
 from runtime.errors import UserError
@@ -94,7 +94,7 @@ def load_reader(
     backbone = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
     if backbone:
         raise UserError(
-            f"--model {name} lacks {len(backbone)} weights of its {model.config.model_type}: {_first(backbone)}"
+            f"--model {name} lacks {len(backbone)} weights of a {config.model_type} of this size: {_first(backbone)}"
         )
     if missing and trained:
         raise UserError(
@@ -119,7 +119,7 @@ def load_reader_to_train(arguments: ModelArguments, precision: str, device: torc
         head_dropout=arguments.head_dropout_ratio,
         backbone_dropout=arguments.backbone_dropout,
         config_name=arguments.config_name,
-        attention=fastest_attention(device, precision, dropout, training=True),
+        attention=fastest_attention(device, dropout, training=True),
     )
     attention = model.config._attn_implementation
     logger.info("%s in %s on %s with %s attention", type(model).__name__, precision, device.type, attention)
@@ -128,7 +128,12 @@ def load_reader_to_train(arguments: ModelArguments, precision: str, device: torc
 
 def head_parameters(arguments: ModelArguments) -> dict[str, Any]:
     """Return the parameters of the head that the flags give; ``None`` where they do not."""
-    return {name: getattr(arguments, f"head_{name}") for name in ("shared", "channels", "kernel_size", "repeats")}
+    return {
+        "shared": arguments.head_shared,
+        "channels": arguments.head_channels,
+        "kernel_size": arguments.head_kernel_size,
+        "repeats": arguments.head_repeats,
+    }
 
 
 def save_reader(
@@ -144,6 +149,19 @@ def save_reader(
         tokenizer.save_pretrained(staging)
         for key, content in (records or {}).items():
             write_json(staging / f"{key}.json", content)
+
+
+def check_length(model: PreTrainedModel, max_seq_len: int) -> None:
+    """Raise :class:`UserError` if ``model`` has fewer positions than ``max_seq_len`` tokens."""
+    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
+    if table is None:  # relative positions, or computed ones
+        return
+    unused = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts on from the padding id
+    if max_seq_len > table.num_embeddings - unused:
+        raise UserError(
+            f"--max_seq_len {max_seq_len} is more than {model.name_or_path} can read "
+            f"({table.num_embeddings - unused} tokens)"
+        )
 
 
 def attention_dropout(config: PretrainedConfig) -> float:
@@ -182,8 +200,6 @@ def _build(
                 if attention is None:
                     raise
                 model, missing = build(name, config, attn_implementation="eager", **options)
-    except RuntimeError:
-        raise UserError(f"the weights in {name} have other sizes than its configuration says") from None
     except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("model", name, error)) from None
     return model, sorted(missing)
@@ -196,11 +212,11 @@ def _load_linear(name: str, config: PretrainedConfig, **loading: Any) -> tuple[P
     (Devlin et al. 2019, section 4.2.)
     """
     model, info = AutoModelForQuestionAnswering.from_pretrained(
-        name, config=config, output_loading_info=True, **loading
+        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
     )
     if config.reader_head["dropout"] > 0:
         model.base_model.register_forward_hook(_drop_hidden_states)
-    return model, set(info["missing_keys"])
+    return model, not_loaded(info)
 
 
 def _drop_hidden_states(backbone: PreTrainedModel, _inputs: Any, output: Any) -> Any:

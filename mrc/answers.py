@@ -29,8 +29,9 @@ class AnswerSettings:
 class Answer:
     """A candidate answer: ``context[start:end]`` (characters) of the passage ``document_id``, found at ``rank``.
 
-    ``span_score`` is the sum of its start and end logits, ``retrieval_score`` its passage's, ``score`` their mix;
-    ``probability`` is the softmax of the scores over the question's candidates, summed over equal texts.
+    ``span_score`` is the sum of its start and end logits above that of "no answer here" (``[CLS]``), which makes
+    spans of different passages comparable; ``retrieval_score`` is its passage's, ``score`` their mix; ``probability``
+    is the softmax of the scores over the question's candidates, summed over equal texts.
     """
 
     text: str
@@ -51,24 +52,18 @@ def find_answers(
 
     ``examples`` are reading examples (see ``mrc/passages.py``), several per question if it has several passages;
     ``predictions`` are start and end logits (features, tokens), or those of a beam (see ``mrc/reading.py``). With
-    ``version_2_with_negative`` the empty answer is among them, and first if its score exceeds the best span's by
-    more than the threshold.
+    ``version_2_with_negative`` the empty answer, whose score is 0, is among them, and first if that exceeds the best
+    span score by more than the threshold.
     """
     windows: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(features["example_index"]):
         windows[index].append(row)
     features = features.select_columns(["offset_mapping", "cls_index"])
     found: dict[str, list[Answer]] = {}
-    null_scores: dict[str, float] = {}
     for index, example in enumerate(examples):
-        candidates, null_score = _read_example(
-            example,
-            [(features[row], *(values[row] for values in predictions)) for row in windows[index]],
-            settings,
-        )
-        found.setdefault(example["id"], []).extend(candidates)
-        null_scores[example["id"]] = min(null_score, null_scores.get(example["id"], float("inf")))
-    return {question: _weigh(candidates, null_scores[question], settings) for question, candidates in found.items()}
+        read = [(features[row], *(values[row] for values in predictions)) for row in windows[index]]
+        found.setdefault(example["id"], []).extend(_read_example(example, read, settings))
+    return {question: _weigh(candidates, settings) for question, candidates in found.items()}
 
 
 def predictions_of(answers: Mapping[str, list[Answer]]) -> dict[str, str]:
@@ -85,8 +80,8 @@ def _read_example(
     example: Mapping[str, Any],
     windows: Iterable[tuple[Any, ...]],
     settings: AnswerSettings,
-) -> tuple[list[Answer], float]:
-    """Return the best spans of one example, and its null score: the least over its windows (feature, *predictions)."""
+) -> list[Answer]:
+    """Return the best spans of one example. Its "no answer" score is the least over its windows."""
     context, passages = example["context"], example["passages"]
     passage_starts = [passage["start"] for passage in passages]
     spans: dict[tuple[int, int], float] = {}
@@ -124,8 +119,8 @@ def _read_example(
             Answer(
                 text=context[start:end],
                 probability=0.0,
-                score=score,
-                span_score=score,
+                score=score - null_score,
+                span_score=score - null_score,
                 retrieval_score=passage["score"],
                 document_id=passage["document_id"],
                 rank=passage["rank"],
@@ -133,7 +128,7 @@ def _read_example(
                 end=end - passage["start"],
             )
         )
-    return answers, null_score
+    return answers
 
 
 def _strip(context: str, start: int, end: int) -> tuple[int, int]:
@@ -144,14 +139,13 @@ def _strip(context: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _weigh(candidates: list[Answer], null_score: float, settings: AnswerSettings) -> list[Answer]:
+def _weigh(candidates: list[Answer], settings: AnswerSettings) -> list[Answer]:
     """Mix in the retriever, turn scores into probabilities, sum those of equal texts, keep the n best."""
     _mix_retrieval(candidates, settings.retrieval_weight)
-    candidates.sort(key=lambda answer: (-answer.score, -answer.span_score, answer.rank, answer.start))
-    no_answer = None
+    candidates.sort(key=lambda answer: (-answer.score, answer.rank, answer.start))
+    no_answer = Answer("", 0.0, 0.0, 0.0, 0.0, "", 0, 0, 0)
+    best_span_score = max((answer.span_score for answer in candidates), default=float("-inf"))
     if settings.version_2_with_negative:
-        best_span_score = max((answer.span_score for answer in candidates), default=float("-inf"))
-        no_answer = Answer("", 0.0, null_score, null_score, 0.0, "", 0, 0, 0)
         candidates.append(no_answer)
     if not candidates:
         return []
@@ -162,33 +156,25 @@ def _weigh(candidates: list[Answer], null_score: float, settings: AnswerSettings
     for answer, probability in zip(candidates, probabilities.tolist(), strict=True):
         merged.setdefault(answer.text, answer).probability += probability
     ranked = sorted(merged.values(), key=lambda answer: -answer.probability)
-    if no_answer is not None:
+    if settings.version_2_with_negative:
         ranked.remove(no_answer)
-        says_none = null_score - best_span_score > settings.null_score_diff_threshold
-        ranked = ranked[: max(settings.n_best_size - 1, 1)]
-        ranked.insert(0 if says_none else len(ranked), no_answer)
+        says_none = -best_span_score > settings.null_score_diff_threshold
+        last = min(len(ranked), max(1, settings.n_best_size - 1))
+        ranked.insert(0 if says_none else last, no_answer)
     return ranked[: settings.n_best_size]
 
 
 def _mix_retrieval(candidates: list[Answer], weight: float) -> None:
-    """Set each candidate's score to ``(1 - weight) * span score + weight * retriever score``.
+    """Add to each candidate's score ``weight`` times its passage's standardised retriever score.
 
-    Retrievers have scales of their own, so theirs are first put on the reader's: shifted and stretched to the mean
-    and standard deviation of the best span scores of the question's passages. (The linear mix is that of Yang et al.
-    2019, BERTserini.)
+    Retrievers have scales of their own: over the passages of the question theirs are brought to mean 0 and standard
+    deviation 1, so that ``weight`` is what one standard deviation is worth in logits. (A linear mix of reader and
+    retriever as in Yang et al. 2019, BERTserini.)
     """
-    best: dict[int, float] = {}
-    retrieval: dict[int, float] = {}
-    for answer in candidates:
-        best[answer.rank] = max(answer.span_score, best.get(answer.rank, float("-inf")))
-        retrieval[answer.rank] = answer.retrieval_score
-    if weight == 0 or len(best) < 2:
+    retrieval = {answer.rank: answer.retrieval_score for answer in candidates}
+    scores = np.array(list(retrieval.values()))  # (passages,)
+    if weight == 0 or len(scores) < 2 or scores.std() == 0:
         return
-    reader_scores = np.array(list(best.values()))  # (passages,)
-    retriever_scores = np.array(list(retrieval.values()))  # (passages,)
-    spread = retriever_scores.std()
-    standard = (retriever_scores - retriever_scores.mean()) / spread if spread > 0 else retriever_scores * 0
-    on_reader_scale = reader_scores.mean() + reader_scores.std() * standard  # (passages,)
-    mixed = dict(zip(retrieval, on_reader_scale.tolist(), strict=True))
+    standardised = dict(zip(retrieval, ((scores - scores.mean()) / scores.std()).tolist(), strict=True))
     for answer in candidates:
-        answer.score = (1 - weight) * answer.span_score + weight * mixed[answer.rank]
+        answer.score = answer.span_score + weight * standardised[answer.rank]

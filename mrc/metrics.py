@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,7 +34,7 @@ def normalize_korean(text: str) -> str:
     means the same, but its regular expression closes the character class after 〉 and so matches none of these
     characters alone; ours does what is meant, so answers with brackets or quotes can score otherwise than there.
     """
-    return " ".join(text.lower().translate(_DELETE_PUNCTUATION_KOREAN).split())
+    return " ".join(_compose(text).lower().translate(_DELETE_PUNCTUATION_KOREAN).split())
 
 
 def normalize_squad(text: str) -> str:
@@ -41,7 +42,12 @@ def normalize_squad(text: str) -> str:
 
     Source: the official SQuAD evaluation (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250).
     """
-    return " ".join(_ENGLISH_ARTICLE.sub(" ", text.lower().translate(_DELETE_PUNCTUATION)).split())
+    return " ".join(_ENGLISH_ARTICLE.sub(" ", _compose(text).lower().translate(_DELETE_PUNCTUATION)).split())
+
+
+def _compose(text: str) -> str:
+    """Return ``text`` in NFC: decomposed Hangul looks the same and is the same answer."""
+    return unicodedata.normalize("NFC", text)
 
 
 def korquad_f1(prediction: str, gold: str) -> float:

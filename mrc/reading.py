@@ -99,7 +99,7 @@ def _stack(rows: Sequence[np.ndarray], tokens: int) -> np.ndarray:
 def _reading_mode(model: PreTrainedModel, precision: str) -> Iterator[None]:
     """Evaluate with the attention that is fastest for reading; training goes on as it was."""
     training, attention = model.training, model.config._attn_implementation
-    fastest = fastest_attention(model.device, precision, 0.0, training=False)
+    fastest = fastest_attention(model.device, 0.0, training=False)
     switch = attention != fastest and getattr(model, "_supports_sdpa", False)
     model.eval()
     if switch:

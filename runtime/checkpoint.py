@@ -114,26 +114,24 @@ def save_state(
 def find_state(output_dir: str | Path, resume_from: str | None) -> Path | None:
     """Return the folder of the state to resume from; None to start from scratch.
 
-    ``resume_from`` is ``true`` for the newest state in ``output_dir`` (none yet: start from scratch, said so),
-    or the folder of a state or of a run. Raises :class:`UserError` for a folder that holds none.
+    ``resume_from`` is ``true`` for the newest state in ``output_dir`` (none yet: start from scratch, said so), or the
+    folder of one of its states. Raises :class:`UserError` for any other folder.
     """
     if resume_from is None:
         return None
+    states = _complete_states(Path(output_dir) / _STATES)
     if resume_from.lower() in ("true", "yes", "auto"):
-        states = _complete_states(Path(output_dir) / _STATES)
         if not states:
             logger.info("nothing to resume in %s: the run starts from scratch", output_dir)
         return states[-1] if states else None
-    folder = Path(resume_from)
-    if (folder / "state.json").is_file():
-        return folder
-    states = _complete_states(folder / _STATES)
-    if not states:
-        raise UserError(
-            f"--resume_from_checkpoint {resume_from} holds no training state; states are in <output_dir>/{_STATES}/, "
-            "or pass true for the newest one in --output_dir"
-        )
-    return states[-1]
+    for state in states:
+        if state.resolve() == Path(resume_from).resolve():
+            return state
+    held = f"it holds {', '.join(str(state) for state in states)}" if states else "it holds none"
+    raise UserError(
+        f"--resume_from_checkpoint {resume_from} is not a training state of --output_dir {output_dir} ({held}): "
+        "a run goes on in its own folder; pass true for its newest state"
+    )
 
 
 def load_state(
@@ -147,7 +145,10 @@ def load_state(
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the state in {folder} is of another model than --model: {reason}") from None
-    _restore_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+    try:
+        _restore_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+    except ValueError:
+        raise UserError(f"the state in {folder} trained other weights: resume with the freeze flags it had") from None
     scheduler.load_state_dict(state["scheduler"] | {"lr_lambdas": [None] * len(optimizer.param_groups)})
     if scaler is not None and state["scaler"]:
         scaler.load_state_dict(state["scaler"])

@@ -37,15 +37,13 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=dtype, enabled=precision != "fp32")
 
 
-def fastest_attention(device: torch.device, precision: str, attention_dropout: float, training: bool) -> str:
+def fastest_attention(device: torch.device, attention_dropout: float, training: bool) -> str:
     """Return the attention implementation that is fastest for what is at hand.
 
-    Training on a CPU: eager with attention dropout, which forces the fused kernel onto a slow path, and in bf16;
-    everywhere else the fused kernel (sdpa) wins. Measured by ``benchmarks/attention.py``.
+    The fused kernel (sdpa), but eager where a CPU trains with attention dropout, which the fused kernel there
+    computes on a slow path. Measured by ``benchmarks/attention.py``.
     """
-    if device.type == "cpu" and training and (attention_dropout > 0 or precision == "bf16"):
-        return "eager"
-    return "sdpa"
+    return "eager" if device.type == "cpu" and training and attention_dropout > 0 else "sdpa"
 
 
 def keep_freed_memory() -> None:

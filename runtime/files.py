@@ -15,8 +15,8 @@ _STAGING = ".staging-"
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what a killed process had begun to write in ``folder`` and below."""
-    for leftover in list(Path(folder).rglob(f".*{_STAGING}*")):
+    """Remove what a killed process had begun to write directly in ``folder``."""
+    for leftover in list(Path(folder).glob(f".*{_STAGING}*")):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:

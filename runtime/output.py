@@ -33,7 +33,8 @@ def open_output_dir(output_dir: str | Path, resume: bool) -> None:
     """Make the folder; without ``resume``, remove the files of an earlier run in it, and nothing else."""
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    for inside in (folder, folder / "resume"):
+        remove_leftovers(inside)
     if not resume:
         for old in _files_of_a_run(folder):
             shutil.rmtree(old) if old.is_dir() else old.unlink()

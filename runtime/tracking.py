@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -67,28 +69,24 @@ class Tracker:
 
 
 class LossWindow:
-    """Mean loss, weighted by examples, and examples per second since the last :meth:`close`."""
+    """Mean loss, weighted by examples, and examples per second since the last :meth:`close`, over all processes."""
 
     def __init__(self) -> None:
         self._reset()
 
     def add(self, loss: torch.Tensor, examples: int) -> None:
         """Take in the mean ``loss`` of a batch of ``examples``; it stays on its device until :meth:`close`."""
-        self._total = self._total + loss.detach() * examples
-        self._examples += examples
+        self._totals = self._totals + torch.stack([loss.detach() * examples, loss.new_tensor(float(examples))])  # (2,)
 
-    def close(self) -> dict[str, float]:
-        """Return ``loss`` and ``examples_per_second``, and begin anew."""
-        values = {
-            "loss": float(self._total) / self._examples,
-            "examples_per_second": self._examples / (time.perf_counter() - self._since),
-        }
+    def close(self, reduce: Callable[..., torch.Tensor]) -> dict[str, float]:
+        """Return ``loss`` and ``examples_per_second``, and begin anew; ``reduce`` adds up a tensor over processes."""
+        loss, examples = reduce(self._totals, reduction="sum").tolist()
+        values = {"loss": loss / examples, "examples_per_second": examples / (time.perf_counter() - self._since)}
         self._reset()
         return values
 
     def _reset(self) -> None:
-        self._total: torch.Tensor | float = 0.0
-        self._examples = 0
+        self._totals: torch.Tensor | float = 0.0
         self._since = time.perf_counter()
 
 
@@ -116,7 +114,7 @@ def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) 
     except ImportError:
         raise UserError("tracking with wandb needs its package: pip install wandb, or --report_to none") from None
     try:
-        logged_in = bool(wandb.Settings().api_key or wandb.api.api_key)
+        logged_in = _is_logged_in(wandb)
         run = wandb.init(
             project=arguments.wandb_project or "odqa",
             entity=arguments.wandb_entity,
@@ -131,3 +129,10 @@ def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) 
         return None
     logger.info("wandb is %s", "online" if logged_in else "offline (not logged in); upload later with wandb sync")
     return run
+
+
+def _is_logged_in(wandb: Any) -> bool:
+    """Whether wandb holds a key, asked without its asking for one: newer versions have a way, older ones wandb.api."""
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return wandb.login(prompt=False, verify=False)
+    return bool(wandb.Settings().api_key or wandb.api.api_key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -12,6 +13,7 @@ os.environ["WANDB_MODE"] = "offline"
 
 import pytest
 import torch
+from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForQuestionAnswering, BertModel, PreTrainedTokenizerFast
 
@@ -69,6 +71,36 @@ def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def examples() -> Dataset:
+    """The questions as examples, as ``mrc.loading`` gives them."""
+    rows = []
+    for number, (passage, question, answer) in enumerate(QUESTIONS):
+        title, context = PASSAGES[passage]
+        answers = {"text": [answer], "answer_start": [context.index(answer)]}
+        row = {"id": f"train-{number}", "title": title, "question": question, "context": context, "answers": answers}
+        rows.append(row | {"document_id": ""})
+    return Dataset.from_list(rows)
+
+
+@pytest.fixture
+def log_lines():
+    """The lines that our code logs, as ``LEVEL text``."""
+    lines: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(f"{record.levelname} {record.getMessage()}")
+
+    logger, handler = logging.getLogger("transformers.odqa"), Keeper()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 def _characters() -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import get_type_hints
@@ -10,7 +11,12 @@ from typing import get_type_hints
 import pytest
 
 import inference
+import score
 import train_mrc
+import train_mrc_v2
+from models import average
+from models.heads import HEADS
+from mrc.augmentation import AUGMENTATIONS
 
 ROOT = Path(train_mrc.__file__).parent
 READMES = ["README.md", "README.ko.md"]
@@ -49,6 +55,26 @@ def test_the_table_of_flags_is_complete(name: str, command: str, groups: type, u
         field.name for group in get_type_hints(groups).values() for field in fields(group) if field.name not in unused
     ]
     assert listed == expected
+
+
+def test_the_documented_commands_are_understood() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
+    parsers = {f"{command.__name__}.py": command.parse for command in (train_mrc, train_mrc_v2, inference, score)}
+    parsers["-m models.average"] = average.parse_arguments
+    for name, parse in parsers.items():
+        commands = re.findall(rf"^python {re.escape(name)} (.*)$", text, flags=re.MULTILINE)
+        assert commands, name
+        for words in commands:
+            parse(shlex.split(words))
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_tables_of_heads_and_augmentations_are_complete(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for flag, names in (("head", HEADS), ("augment", AUGMENTATIONS)):
+        table = text.split(f"| `--{flag}` |")[1].split("\n\n")[0]
+        first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
+        assert sorted(re.findall(r"`(\w+)`", " ".join(first_cells))) == sorted(names)
 
 
 def test_both_languages_have_the_same_commands_and_sections() -> None:

@@ -257,6 +257,21 @@ def test_bad_data_leaves_nothing_behind(command: list[str], tmp_path: Path, data
     assert not (tmp_path / "run").exists()
 
 
+def test_unanswerable_questions_are_learnt_and_predicted_empty(
+    command: list[str], tmp_path: Path, dataset_path: str
+) -> None:
+    content = json.loads((Path(dataset_path) / "train.json").read_text(encoding="utf-8"))
+    unanswerable = {"question": "바다는 왜 파란가?", "answers": [], "is_impossible": True}
+    for number, article in enumerate(content["data"]):
+        article["paragraphs"][0]["qas"].append({"id": f"none-{number}", **unanswerable})
+    path = tmp_path / "squad2.json"
+    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    flags = ["--dataset_path", str(path), "--num_train_epochs", "30", "--learning_rate", "3e-3", "--do_eval"]
+    flags += ["--test_eval_dataset_path", str(path), "--backbone_dropout", "0", "--eval_steps", "90"]
+    metrics = train_mrc.main([*command, *flags, "--version_2_with_negative"])
+    assert metrics["eval_exact_match"] >= 80  # half of the questions are right only if their prediction is empty
+
+
 def test_the_trained_reader_comes_back_from_its_folder_alone(command: list[str], tmp_path: Path) -> None:
     train_mrc.main([*command, "--head_dropout_ratio", "0.2"])
     moved = (tmp_path / "run" / "best").rename(tmp_path / "moved")

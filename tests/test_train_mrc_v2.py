@@ -354,7 +354,7 @@ def trainer_arguments(*words: str) -> TrainingArguments:
         ("--warmup_steps 7", "warmup_steps", 7),
         ("--warmup_steps 0.2", "warmup_steps", 0.2),
         ("--per_gpu_train_batch_size 3", "per_device_train_batch_size", 3),
-        ("--per_gpu_eval_batch_size 5", "per_device_eval_batch_size", 5),
+        ("--do_eval --per_gpu_eval_batch_size 5", "per_device_eval_batch_size", 5),
         ("--adafactor", "optim", "adafactor"),
         ("--group_by_length True --save_safetensors True --overwrite_output_dir", "output_dir", "./saved"),
         ("--logging_steps 0.1", "logging_steps", 0.1),

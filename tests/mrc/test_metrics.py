@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import random
 import string
+import unicodedata
 
 import numpy as np
 import pytest
@@ -330,3 +331,10 @@ def test_bootstrap_is_deterministic_contains_the_mean_and_follows_the_normal_law
 def test_bootstrap_of_constant_values_collapses():
     assert bootstrap_interval([0.5] * 30, 200, seed=0) == (0.5, 0.5)
     assert bootstrap_interval([1.0], 1, seed=0) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_decomposed_hangul_is_the_same_answer(metric: str) -> None:
+    decomposed = unicodedata.normalize("NFD", "훈민정음")
+    assert METRICS[metric].exact_match(decomposed, "훈민정음") == 1
+    assert METRICS[metric].overlap(decomposed, "훈민정음") == 1

@@ -1,0 +1,54 @@
+"""What the user can mend is said in one message; what he cannot keeps its traceback."""
+
+from __future__ import annotations
+
+import pytest
+
+from runtime.errors import DataError, Problem, UserError, run_command
+
+
+def _raise(error: BaseException):
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def test_every_problem_is_listed_with_its_place() -> None:
+    problems = [Problem("train.json", "row 3", "question is empty"), Problem("train.json", "", "is not UTF-8")]
+    error = DataError(problems, "Mend these rows.")
+    assert str(error).splitlines() == [
+        "2 problems in the data:",
+        "  train.json, row 3: question is empty",
+        "  train.json: is not UTF-8",
+        "Mend these rows.",
+    ]
+    assert (error.problems, error.way_out) == (problems, "Mend these rows.")
+    assert str(DataError(iter(problems[:1]))) == "1 problem in the data:\n  train.json, row 3: question is empty"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (UserError("name a folder"), 2, "error: name a folder\n"),
+        (DataError([Problem("a", "b", "c")]), 2, "error: 1 problem in the data:\n  a, b: c\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+    ],
+)
+def test_a_command_ends_with_one_message_and_a_status(
+    error: BaseException, status: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_command(_raise(error))
+    assert end.value.code == status
+    assert capsys.readouterr() == ("", message)
+
+
+def test_a_defect_of_ours_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_command(_raise(ZeroDivisionError()))
+
+
+def test_a_command_that_works_just_returns(capsys: pytest.CaptureFixture[str]) -> None:
+    run_command(lambda: print("done"))
+    assert capsys.readouterr() == ("done\n", "")

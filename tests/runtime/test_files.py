@@ -1,0 +1,103 @@
+"""Files and folders appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.files import read_json, remove_leftovers, staged_file, staged_folder, write_json, write_text
+
+
+class Killed(BaseException):
+    """Stands in for a signal."""
+
+
+@pytest.fixture(params=[0o022, 0o027])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def _everything(folder: Path) -> dict[str, str | None]:
+    """Every path below ``folder`` with the text of the files."""
+    inside = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_text() if path.is_file() else None for path in inside}
+
+
+def test_a_file_appears_with_its_last_line(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    with staged_file(target) as staging:
+        staging.write_text("half")
+        assert not target.exists() and staging.parent == target.parent
+        staging.write_text("whole")
+    assert _everything(tmp_path) == {"new": None, "new/a.txt": "whole"}
+
+
+@pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt, Killed])
+def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path, failure: type[BaseException]) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(failure), staged_file(tmp_path / "a.txt") as staging:
+        staging.write_text("half")
+        raise failure
+    assert _everything(tmp_path) == {"a.txt": "old"}
+
+
+def test_a_folder_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    target = tmp_path / "best"
+    with staged_folder(target) as staging:
+        (staging / "sub").mkdir()
+        (staging / "sub" / "a").write_text("1")
+        (staging / "gone").write_text("2")
+        assert not target.exists()
+    with staged_folder(target) as staging:
+        (staging / "a").write_text("3")
+        assert _everything(target) == {"gone": "2", "sub": None, "sub/a": "1"}
+    assert _everything(tmp_path) == {"best": None, "best/a": "3"}
+
+
+@pytest.mark.parametrize("failure", [OSError, KeyboardInterrupt, Killed])
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path: Path, failure: type[BaseException]) -> None:
+    with staged_folder(tmp_path / "best") as staging:
+        (staging / "a").write_text("old")
+    with pytest.raises(failure), staged_folder(tmp_path / "best") as staging:
+        (staging / "a").write_text("half")
+        raise failure
+    assert _everything(tmp_path) == {"best": None, "best/a": "old"}
+
+
+def test_modes_are_the_usual_ones_and_not_private(tmp_path: Path, umask: int) -> None:
+    write_text(tmp_path / "a.txt", "")
+    with staged_folder(tmp_path / "folder") as staging:
+        (staging / "sub").mkdir(mode=0o700)
+        (staging / "sub" / "b").touch(mode=0o600)
+    modes = {path: (tmp_path / path).stat().st_mode & 0o777 for path in ("a.txt", "folder", "folder/sub/b")}
+    assert modes == {"a.txt": 0o666 & ~umask, "folder": 0o777 & ~umask, "folder/sub/b": 0o666 & ~umask}
+    assert os.umask(umask) == umask  # it was only looked at
+
+
+def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    file, folder = staged_file(run / "a.json"), staged_folder(run / "checkpoint-1")
+    other_run = staged_file(run / "deep" / "a.json")
+    for context in (file, folder, other_run):
+        context.__enter__()  # and never left
+    write_text(run / ".hidden", "mine")
+    write_text(run / "a.staging-notes", "mine")
+    assert len(_everything(run)) == 6
+    remove_leftovers(run)
+    assert {path.name for path in run.iterdir()} == {".hidden", "a.staging-notes", "deep"}
+    assert len(list((run / "deep").iterdir())) == 1  # it may belong to a run that is going on
+    remove_leftovers(tmp_path / "nowhere")
+
+
+def test_json_is_readable_utf8(tmp_path: Path) -> None:
+    content = {"답": "훈민정음", "none": None, "score": 0.1}
+    write_json(tmp_path / "a.json", content)
+    assert (tmp_path / "a.json").read_bytes().decode("utf-8") == (
+        '{\n  "답": "훈민정음",\n  "none": null,\n  "score": 0.1\n}\n'
+    )
+    assert read_json(tmp_path / "a.json") == content

@@ -1,0 +1,92 @@
+"""A run's folder: earlier results are neither lost nor mixed with new ones unasked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import UserError
+from runtime.files import staged_folder, write_json, write_text
+from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with a run in it, and things that are the user's own."""
+    folder = tmp_path / "run"
+    for name in ("checkpoint-4/config.json", "best/config.json", "resume/step-00000004/state.json"):
+        write_text(folder / name, "{}")
+    for name in ("arguments.json", "environment.json", "metrics.json", "metrics.jsonl"):
+        write_text(folder / name, "{}")
+    write_text(folder / "notes.txt", "mine")
+    write_text(folder / "predictions.json", "mine")
+    return folder
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_new_or_empty_folder_is_free(tmp_path: Path) -> None:
+    check_output_dir(tmp_path / "new" / "deep", overwrite=False, resume=False)
+    check_output_dir(tmp_path, overwrite=False, resume=False)
+    write_text(tmp_path / "notes.txt", "mine")
+    check_output_dir(tmp_path, overwrite=False, resume=False)
+    assert _names(tmp_path) == {"notes.txt"}
+
+
+def test_a_folder_with_a_run_is_refused_with_the_ways_out(run: Path) -> None:
+    with pytest.raises(UserError) as refusal:
+        check_output_dir(run, overwrite=False, resume=False)
+    assert str(refusal.value) == (
+        f"--output_dir {run} already holds a run: continue it with --resume_from_checkpoint true, "
+        "replace it with --overwrite_output_dir, or name another folder (found arguments.json)"
+    )
+    check_output_dir(run, overwrite=True, resume=False)
+    check_output_dir(run, overwrite=False, resume=True)
+
+
+@pytest.mark.parametrize("name", ["checkpoint-500", "best", "metrics.json"])
+def test_whatever_would_be_removed_is_enough_to_refuse(tmp_path: Path, name: str) -> None:
+    """Checkpoints of the Hugging Face Trainer come without our arguments.json."""
+    write_text(tmp_path / name / "model.safetensors" if "." not in name else tmp_path / name, "")
+    with pytest.raises(UserError, match=f"already holds a run.*found {name}"):
+        check_output_dir(tmp_path, overwrite=False, resume=False)
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    write_text(tmp_path / "out", "")
+    with pytest.raises(UserError, match="out is a file; name a folder"):
+        check_output_dir(tmp_path / "out", overwrite=True, resume=False)
+
+
+def test_a_new_run_removes_the_earlier_one_and_nothing_else(run: Path) -> None:
+    open_output_dir(run, resume=False)
+    assert _names(run) == {"notes.txt", "predictions.json"}
+
+
+def test_a_resumed_run_keeps_everything_but_what_was_cut_off(run: Path) -> None:
+    before = _names(run)
+    killed = staged_folder(run / "checkpoint-8")
+    killed.__enter__()  # and never left
+    assert len(_names(run)) == len(before) + 1
+    open_output_dir(run, resume=True)
+    assert _names(run) == before
+
+
+def test_the_folder_is_made(tmp_path: Path) -> None:
+    open_output_dir(tmp_path / "a" / "b", resume=False)
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_changed_arguments_of_a_resumed_run_are_said(tmp_path: Path, log_lines: list[str]) -> None:
+    before = {"learning_rate": 1e-3, "seed": 1, "resume_from_checkpoint": None, "dropped": 1}
+    write_json(tmp_path / "arguments.json", before)
+    now = {"learning_rate": 1e-4, "seed": 1, "resume_from_checkpoint": "true", "added": 2}
+    warn_of_changes(tmp_path, now)
+    assert log_lines == ["WARNING --learning_rate was 0.001 when the run began and is 0.0001 now"]
+    log_lines.clear()
+    warn_of_changes(tmp_path / "nowhere", now)
+    warn_of_changes(tmp_path, before)
+    assert log_lines == []

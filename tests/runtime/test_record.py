@@ -1,0 +1,58 @@
+"""The record of a run is plain JSON that says what it ran with."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+import torch
+
+from runtime import record
+
+
+def test_versions_device_seed_and_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/home/somebody/odqa/train_mrc.py", "--seed", "7"])
+    kept = record.environment(torch.device("cpu"), "bf16", 7)
+    assert json.loads(json.dumps(kept)) == kept
+    assert kept["python"] == platform.python_version()
+    assert kept["packages"]["torch"] == version("torch")
+    assert kept["command"] == ["train_mrc.py", "--seed", "7"]
+    assert (kept["device"], kept["precision"], kept["seed"]) == ("cpu", "bf16", 7)
+    assert kept["threads"] == torch.get_num_threads()
+
+
+def test_a_package_that_is_not_there_is_recorded_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "_PACKAGES", ("torch", "no-such-package"))
+    packages = record.environment(torch.device("cpu"), "fp32", 0)["packages"]
+    assert packages == {"torch": version("torch"), "no-such-package": None}
+
+
+def test_a_gpu_is_recorded_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "NVIDIA H100")
+    assert record.environment(torch.device("cuda"), "bf16", 0)["device"] == "NVIDIA H100"
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (None, "abc123-dirty"),
+        (FileNotFoundError(), None),
+        (subprocess.CalledProcessError(128, "git"), None),
+        (subprocess.TimeoutExpired("git", 10), None),
+    ],
+)
+def test_the_revision_is_gits_or_unknown(
+    monkeypatch: pytest.MonkeyPatch, failure: Exception | None, expected: str | None
+) -> None:
+    def run(words: list[str], **options):
+        assert words[:2] == ["git", "describe"]
+        if failure:
+            raise failure
+        return subprocess.CompletedProcess(words, 0, stdout="abc123-dirty\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert record.environment(torch.device("cpu"), "fp32", 0)["code"] == expected

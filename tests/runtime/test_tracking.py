@@ -1,0 +1,251 @@
+"""metrics.jsonl is always whole, and wandb neither asks nor stops a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from arguments import RunArguments
+from runtime import tracking
+from runtime.errors import UserError
+from runtime.tracking import LossWindow, Tracker, read_metrics
+
+
+class FakeRun:
+    """A wandb run that keeps what it is told, or fails at it."""
+
+    def __init__(self, failing: str | None = None) -> None:
+        self.lines: list[tuple[int, dict[str, float]]] = []
+        self.exit_code: int | None = None
+        self.failing = failing
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        if self.failing == "log":
+            raise BrokenPipeError("the wandb process is gone")
+        self.lines.append((step, values))
+
+    def finish(self, exit_code: int) -> None:
+        if self.failing == "finish":
+            raise TimeoutError("no upload")
+        self.exit_code = exit_code
+
+
+class FakeWandb(SimpleNamespace):
+    """The part of an older wandb that is used."""
+
+    def __init__(self, api_key: str | None = None, settings_key: str | None = None, failing: str | None = None) -> None:
+        super().__init__(api=SimpleNamespace(api_key=api_key), options=None, run=FakeRun(failing), failing=failing)
+        self.Settings = lambda: SimpleNamespace(api_key=settings_key)
+
+    def login(self, key: str | None = None) -> bool:
+        pytest.fail("asked")
+
+    def init(self, **options: Any) -> FakeRun:
+        if self.failing == "init":
+            raise RuntimeError("no such entity")
+        self.options = options
+        return self.run
+
+
+class FakeNewWandb(FakeWandb):
+    """A wandb whose login can be told not to ask, and that has no ``wandb.api``."""
+
+    def __init__(self, api_key: str | None = None) -> None:
+        super().__init__()
+        del self.api, self.Settings
+        self.key = api_key
+
+    def login(self, key: str | None = None, verify: bool = True, prompt: bool = True) -> bool:
+        assert not prompt and not verify  # the second would need the network
+        return self.key is not None
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch):
+    """Put a fake wandb in the place of the real one."""
+
+    def put(wandb: FakeWandb | None) -> FakeWandb | None:
+        monkeypatch.setitem(sys.modules, "wandb", wandb)
+        return wandb
+
+    return put
+
+
+def _arguments(folder: Path, **flags: Any) -> RunArguments:
+    return RunArguments(output_dir=str(folder), **flags)
+
+
+# ----------------------------------------------------------------------------------------------------- metrics.jsonl
+
+
+def test_every_call_is_a_line_that_is_there_at_once(tmp_path: Path, use: Any) -> None:
+    use(None)  # an import of it fails
+    path = tmp_path / "run" / "metrics.jsonl"
+    with Tracker(_arguments(tmp_path / "run"), {}) as tracker:
+        tracker.log(1, {"loss": 2.5})
+        assert read_metrics(path) == [{"step": 1, "loss": 2.5}]
+        tracker.log(2, {"eval_loss": 2.0, "eval_f1": 50.0})
+    assert path.read_text() == '{"step": 1, "loss": 2.5}\n{"step": 2, "eval_loss": 2.0, "eval_f1": 50.0}\n'
+
+
+def test_logging_dir_takes_the_lines_elsewhere(tmp_path: Path) -> None:
+    with Tracker(_arguments(tmp_path / "run", logging_dir=str(tmp_path / "logs" / "a")), {}) as tracker:
+        tracker.log(1, {"loss": 1.0})
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
+    assert read_metrics(tmp_path / "logs" / "a" / "metrics.jsonl") == [{"step": 1, "loss": 1.0}]
+
+
+def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    lines = [{"step": step, "loss": 1.0} for step in (2, 4, 4, 6, 8)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"step": 10, "lo')  # killed in mid-line
+    with Tracker(_arguments(tmp_path), {}, start_step=4) as tracker:
+        assert read_metrics(path) == lines[:3]
+        tracker.log(6, {"loss": 0.5})
+    assert read_metrics(path) == [*lines[:3], {"step": 6, "loss": 0.5}]
+
+
+def test_a_new_run_begins_with_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 2, "loss": 1.0}\n')
+    with Tracker(_arguments(tmp_path), {}):
+        pass
+    assert (tmp_path / "metrics.jsonl").read_text() == ""
+
+
+def test_secondary_processes_write_nothing(tmp_path: Path, use: Any) -> None:
+    wandb = use(FakeWandb("key"))
+    with Tracker(_arguments(tmp_path / "run", report_to="wandb"), {}, active=False) as tracker:
+        tracker.log(1, {"loss": 1.0})
+    assert list(tmp_path.iterdir()) == [] and wandb.options is None
+
+
+def test_metrics_that_are_not_there_are_no_lines(tmp_path: Path) -> None:
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+# ------------------------------------------------------------------------------------------------------------- wandb
+
+
+@pytest.mark.parametrize(
+    ("flags", "started"),
+    [
+        ({}, False),
+        ({"report_to": "auto"}, False),
+        ({"wandb_project": "odqa"}, True),
+        ({"wandb_entity": "team"}, True),
+        ({"report_to": "wandb"}, True),
+        ({"report_to": "none"}, False),
+        ({"report_to": "none", "wandb_project": "odqa"}, False),
+    ],
+)
+def test_wandb_runs_where_it_is_wanted(tmp_path: Path, use: Any, flags: dict[str, str], started: bool) -> None:
+    wandb = use(FakeWandb())
+    with Tracker(_arguments(tmp_path, **flags), {}) as tracker:
+        tracker.log(3, {"loss": 1.0})
+    assert wandb.run.lines == ([(3, {"loss": 1.0})] if started else [])
+    assert wandb.run.exit_code == (0 if started else None)
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 3, "loss": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("wandb", "mode"),
+    [
+        (FakeWandb(), "offline"),
+        (FakeWandb(api_key="key"), "online"),
+        (FakeWandb(settings_key="key"), "online"),
+        (FakeNewWandb(), "offline"),
+        (FakeNewWandb("key"), "online"),
+    ],
+)
+def test_wandb_is_online_with_a_key_and_else_offline_without_asking(
+    tmp_path: Path, use: Any, wandb: FakeWandb, mode: str
+) -> None:
+    use(wandb)
+    flags = {"wandb_project": "odqa", "wandb_entity": "team", "run_name": "first", "description": "a test"}
+    environment = dict(os.environ)
+    with Tracker(_arguments(tmp_path / "run", **flags), {"seed": 1}):
+        pass
+    assert dict(os.environ) == environment
+    assert wandb.options == {
+        "project": "odqa",
+        "entity": "team",
+        "name": "first",
+        "notes": "a test",
+        "config": {"seed": 1},
+        "dir": str(tmp_path / "run"),
+        "mode": mode,
+    }
+    assert (tmp_path / "run").is_dir()  # wandb writes elsewhere when its dir is not there
+
+
+def test_a_run_without_a_name_is_named_after_its_folder(tmp_path: Path, use: Any) -> None:
+    wandb = use(FakeWandb())
+    with Tracker(_arguments(tmp_path / "bert", report_to="wandb"), {}):
+        pass
+    assert (wandb.options["name"], wandb.options["project"]) == ("bert", "odqa")
+
+
+@pytest.mark.parametrize("failing", ["init", "log", "finish"])
+def test_a_wandb_that_fails_does_not_stop_the_run(tmp_path: Path, use: Any, failing: str, log_lines: list[str]) -> None:
+    use(FakeWandb(failing=failing))
+    with Tracker(_arguments(tmp_path, report_to="wandb"), {}) as tracker:
+        for step in (1, 2):
+            tracker.log(step, {"loss": 1.0})
+    assert [line["step"] for line in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
+    warnings = [line for line in log_lines if line.startswith("WARNING")]
+    assert len(warnings) == 1 and "the run goes on without it: " in warnings[0]
+
+
+def test_a_run_that_fails_tells_wandb(tmp_path: Path, use: Any) -> None:
+    wandb = use(FakeWandb())
+    with pytest.raises(ZeroDivisionError), Tracker(_arguments(tmp_path, report_to="wandb"), {}):
+        raise ZeroDivisionError
+    assert wandb.run.exit_code == 1
+
+
+def test_a_missing_package_names_the_way_out(tmp_path: Path, use: Any) -> None:
+    use(None)
+    with pytest.raises(UserError) as refusal:
+        Tracker(_arguments(tmp_path, wandb_project="odqa"), {})
+    assert str(refusal.value) == "tracking with wandb needs its package: pip install wandb, or --report_to none"
+
+
+# -------------------------------------------------------------------------------------------------------- LossWindow
+
+
+def _alone(totals: torch.Tensor, reduction: str) -> torch.Tensor:
+    """What accelerate's reduce gives a single process."""
+    assert reduction == "sum"
+    return totals
+
+
+def test_the_loss_is_the_mean_over_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 4.0, 4.0, 6.0, 6.0])
+    monkeypatch.setattr(tracking.time, "perf_counter", lambda: next(now))
+    window = LossWindow()
+    window.add(torch.tensor(2.0, requires_grad=True), 3)
+    window.add(torch.tensor(4.0), 1)
+    assert window.close(_alone) == {"loss": 2.5, "examples_per_second": 1.0}
+    window.add(torch.tensor(7.0), 4)
+    assert window.close(_alone) == {"loss": 7.0, "examples_per_second": 2.0}
+
+
+def test_the_loss_is_the_mean_over_processes_that_read_unequal_batches() -> None:
+    here, there = LossWindow(), LossWindow()
+    here.add(torch.tensor(2.0), 3)
+    there.add(torch.tensor(4.0), 1)
+    shares = [window._totals for window in (here, there)]
+    assert here.close(lambda *_, **__: sum(shares))["loss"] == 2.5
+
+
+def test_the_window_holds_no_graph() -> None:
+    window = LossWindow()
+    window.add(torch.tensor(2.0, requires_grad=True) * 3, 2)
+    assert not window._totals.requires_grad

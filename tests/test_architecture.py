@@ -1,0 +1,181 @@
+"""The house rules that a program can check: arrows point one way, imports are silent, nothing runs foreign code."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# A folder or file of the library may import from itself and from these.
+ARROWS = {
+    "runtime": {"arguments"},
+    "models": {"runtime", "arguments"},
+    "mrc": {"runtime", "arguments"},
+    "retrieval": {"runtime", "arguments"},
+    "arguments": {"runtime"},
+    "processor": {"arguments", "models", "mrc", "retrieval", "runtime"},
+    "trainer_qa": {"arguments", "models", "mrc", "processor", "retrieval", "runtime"},
+}
+FOLDERS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+LIBRARY = sorted(path for name in ARROWS for path in (*ROOT.glob(f"{name}.py"), *ROOT.glob(f"{name}/**/*.py")))
+COMMANDS = sorted(set(ROOT.glob("*.py")) - set(LIBRARY))
+PROGRAMS = sorted(path for folder in ("script", "benchmarks") for path in ROOT.glob(f"{folder}/*.py"))
+TESTS = sorted(ROOT.glob("tests/**/*.py"))
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in (*LIBRARY, *COMMANDS, *PROGRAMS, *TESTS)}
+
+# What an installation may lack, and what would slow down or talk at every start.
+OPTIONAL = {"wandb", "kiwipiepy", "rank_bm25", "elasticsearch", "pymilvus", "faiss"}
+PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def _found(paths: list[Path], faults_of: Callable[[ast.Module], Iterator[ast.AST]]) -> list[str]:
+    """Every fault as ``file:line: code``."""
+    return [
+        f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {ast.unparse(node)[:80]}"
+        for path in paths
+        for node in faults_of(TREES[path])
+    ]
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _roots_imported(node: ast.AST) -> set[str]:
+    """The top-level packages that an import statement names; empty for other nodes."""
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    return {node.module.split(".")[0]} if isinstance(node, ast.ImportFrom) and node.module else set()
+
+
+def _calls(tree: ast.Module, names: set[str]) -> Iterator[ast.Call]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+            yield node
+
+
+# ---------------------------------------------------------------------------------------------------------- structure
+
+
+def test_every_folder_of_the_library_has_its_place_among_the_arrows() -> None:
+    assert set(ARROWS) >= FOLDERS >= {"models", "mrc", "retrieval", "runtime"}
+
+
+def test_arrows_point_one_way_and_never_to_a_command() -> None:
+    ours = {_module(path).split(".")[0] for path in (*LIBRARY, *COMMANDS, *PROGRAMS)} | {"script", "benchmarks"}
+    for path in LIBRARY:
+        mine = path.relative_to(ROOT).with_suffix("").parts[0]
+        used = {name for node in ast.walk(TREES[path]) for name in _roots_imported(node)} & ours
+        assert used <= ARROWS[mine] | {mine}, path
+
+
+def test_every_command_has_a_runnable_example_parse_and_main() -> None:
+    assert {path.stem for path in COMMANDS} >= {"train_mrc", "inference", "score"}
+    for path in COMMANDS:
+        tree = TREES[path]
+        assert f"\n    python {path.name} " in (ast.get_docstring(tree) or ""), path
+        functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
+        for name in ("parse", "main"):
+            assert [argument.arg for argument in functions[name].args] == ["argv"], path
+            assert [ast.unparse(default) for default in functions[name].defaults] == ["None"], path
+        assert ast.unparse(tree.body[-1]) == "if __name__ == '__main__':\n    run_command(main)", path
+
+
+def test_every_file_and_every_public_name_of_the_library_says_what_it_is() -> None:
+    assert [path for path in TREES if not ast.get_docstring(TREES[path]) and path not in TESTS] == []
+
+    def undocumented(tree: ast.Module) -> Iterator[ast.AST]:
+        public = [n for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef) and not n.name.startswith("_")]
+        return (node for node in public if not ast.get_docstring(node))
+
+    assert _found(LIBRARY, undocumented) == []
+
+
+# ------------------------------------------------------------------------------------------------------------- imports
+
+
+def test_importing_everything_is_silent_and_offline_and_loads_no_optional_package() -> None:
+    code = f"""
+import socket, sys
+
+def refuse(*_, **__):
+    raise AssertionError("the network was asked for")
+
+socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
+for name in {[_module(path) for path in (*LIBRARY, *COMMANDS)]}:
+    __import__(name)
+assert not {OPTIONAL} & set(sys.modules), {OPTIONAL} & set(sys.modules)
+"""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "WANDB_"))}
+    environment["PYTHONPATH"] = str(ROOT)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_optional_packages_are_imported_where_they_are_used() -> None:
+    def at_the_top(tree: ast.Module) -> Iterator[ast.AST]:
+        return (node for node in tree.body if _roots_imported(node) & OPTIONAL)
+
+    assert _found([*LIBRARY, *COMMANDS], at_the_top) == []
+
+
+# -------------------------------------------------------------------------------------------------------------- safety
+
+
+def test_nothing_is_pickled() -> None:
+    def pickling(tree: ast.Module) -> Iterator[ast.AST]:
+        yield from (node for node in ast.walk(tree) if _roots_imported(node) & PICKLING)
+        yield from _calls(tree, {"torch.load", "torch.save"})
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
+                yield node
+
+    assert _found(list(TREES), pickling) == []
+
+
+def test_code_that_comes_with_a_model_is_never_trusted() -> None:
+    """Only ``trust_remote_code=False`` may be said; where nothing is, Transformers asks whether to run the code."""
+
+    def trusting(tree: ast.Module) -> Iterator[ast.AST]:
+        for node in ast.walk(tree):
+            told: list[tuple[str | None, ast.expr]] = []
+            if isinstance(node, ast.Call):
+                told = [(keyword.arg, keyword.value) for keyword in node.keywords]
+            elif isinstance(node, ast.Dict):
+                told = [(key.value, node.values[i]) for i, key in enumerate(node.keys) if isinstance(key, ast.Constant)]
+            if any(name == "trust_remote_code" and ast.unparse(value) != "False" for name, value in told):
+                yield node
+
+    assert _found(list(TREES), trusting) == []
+
+
+def test_no_text_is_run_and_no_environment_variable_written() -> None:
+    def unsafe(tree: ast.Module) -> Iterator[ast.AST]:
+        yield from _calls(tree, {"eval", "exec", "os.putenv", "os.environ.update", "os.environ.setdefault"})
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Assign) and any(ast.unparse(t).startswith("os.environ") for t in node.targets):
+                yield node
+
+    assert _found([*LIBRARY, *COMMANDS], unsafe) == []
+
+
+def test_the_library_prints_nothing() -> None:
+    printing = _found(LIBRARY, lambda tree: _calls(tree, {"print"}))
+    assert {line.split(":")[0] for line in printing} <= {"runtime/errors.py"}  # the last words of a command
+
+
+def test_no_path_of_some_machine_is_written_down() -> None:
+    path_of_a_machine = re.compile(r"(?<![\w./~$:-])/(opt|home|root|mnt|data|usr(?!/bin/env)|var|work|Users)/\w")
+    found = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in TREES
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if path_of_a_machine.search(line) and path.name != "test_record.py"  # sees that such a path is not recorded
+    ]
+    assert found == []

@@ -1,0 +1,504 @@
+"""Flags: documented, read, owned once, and refused where they would have no effect."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import arguments
+from arguments import (
+    _BOUNDS,
+    _IGNORED,
+    GROUPS,
+    AugmentationArguments,
+    DatasetArguments,
+    FreezeArguments,
+    InferenceArguments,
+    ModelArguments,
+    OptimizationArguments,
+    RetrieverArguments,
+    RunArguments,
+    ScoreArguments,
+    build_parser,
+    parse_arguments,
+    resolved_arguments,
+)
+from runtime.trainer_arguments import TrainerArguments
+
+ROOT = Path(arguments.__file__).parent
+DATA = [ModelArguments, DatasetArguments, AugmentationArguments, RetrieverArguments]
+TRAINING = [RunArguments, *DATA, OptimizationArguments]
+TRAINER = [TrainerArguments, *DATA, FreezeArguments]
+INFERENCE = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
+FIELDS = [(group, field) for group in GROUPS for field in dataclasses.fields(group)]
+REQUIRED = {ScoreArguments: "--gold a --predictions b"}
+
+
+def _flags(groups: list[type]) -> set[str]:
+    return {field.name for group in groups for field in dataclasses.fields(group)}
+
+
+def parse(words: str | list[str], groups: list[type] = TRAINING, **options: Any) -> dict[str, Any]:
+    """Return the values of all flags of ``command.py WORDS``."""
+    words = words.split() if isinstance(words, str) else words
+    return resolved_arguments(*parse_arguments("command.py", groups, words, **options))
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]):
+    """Return the complaints about a command line that is refused."""
+
+    def refuse(words: str | list[str], groups: list[type] = TRAINING, **options: Any) -> list[str]:
+        with pytest.raises(SystemExit) as end:
+            parse(words, groups, **options)
+        assert end.value.code == 2
+        shown = capsys.readouterr()
+        *complaints, hint = shown.err.splitlines()
+        assert (shown.out, hint) == ("", "see python command.py --help")
+        assert all(complaint.startswith("command.py: error: ") for complaint in complaints)
+        return [complaint.removeprefix("command.py: error: ") for complaint in complaints]
+
+    return refuse
+
+
+# ------------------------------------------------------------------------------------------------------ the dataclasses
+
+
+@pytest.mark.parametrize(("group", "field"), FIELDS, ids=lambda value: getattr(value, "name", ""))
+def test_every_flag_has_one_line_of_help(group: type, field: dataclasses.Field) -> None:
+    text = field.metadata["help"]
+    assert text.endswith((".", ")")) and "\n" not in text and len(text) < 120
+    assert group.__doc__ and group._argument_group_name
+
+
+def test_no_flag_is_owned_twice() -> None:
+    """But --do_eval: training and inference each have a meaning for it, and no command reads both groups."""
+    owners = Counter(field.name for _, field in FIELDS)
+    assert {name for name, count in owners.items() if count > 1} == {"do_eval"}
+
+
+def _names_read() -> set[str]:
+    """Every attribute that some program or library file reads."""
+    folders = [".", "mrc", "models", "retrieval", "runtime"]
+    files = [path for folder in folders for path in (ROOT / folder).glob("*.py") if path.name != "arguments.py"]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+def test_every_flag_is_read() -> None:
+    unread = {field.name for _, field in FIELDS} - _names_read()
+    assert unread == set()
+
+
+def test_every_rule_and_bound_is_about_a_flag() -> None:
+    names = {field.name for _, field in FIELDS} | _flags([TrainerArguments])
+    assert set(_BOUNDS) | {rule.flag for rule in _IGNORED} <= names
+    numbers = {field.name for _, field in FIELDS if type(field.default) in (int, float)}
+    assert numbers - set(_BOUNDS) == {"max_steps", "null_score_diff_threshold"}  # any number is right for these
+
+
+# -------------------------------------------------------------------------------------------------------------- values
+
+
+def test_without_flags_every_value_is_its_default() -> None:
+    assert parse("") == {field.name: field.default for group in TRAINING for field in dataclasses.fields(group)}
+    run, model = parse_arguments("command.py", [RunArguments, ModelArguments], [])
+    assert isinstance(run, RunArguments) and isinstance(model, ModelArguments)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--max_seq_len 512 --learning_rate 1e-5", {"max_seq_len": 512, "learning_rate": 1e-5}),
+        ("--max-seq-len 512", {"max_seq_len": 512}),
+        ("--learning_rate=3e-4", {"learning_rate": 3e-4}),
+        ("--concat_eval", {"concat_eval": True}),
+        ("--concat_eval True", {"concat_eval": True}),
+        ("--concat_eval false", {"concat_eval": False}),
+        ("--custom_model linear", {"head": "linear"}),
+        ("--evaluation_strategy epoch", {"eval_strategy": "epoch"}),
+        ("--version_2_with_negative --do_eval --null_score_diff_threshold -1.5", {"null_score_diff_threshold": -1.5}),
+        ("--version_2_with_negative --do_eval --null_score_diff_threshold -1e-3", {"null_score_diff_threshold": -1e-3}),
+        ("--version_2_with_negative --do_eval --null_score_diff_threshold -.5", {"null_score_diff_threshold": -0.5}),
+        ("--save_total_limit 2 --do_eval", {"save_total_limit": 2}),
+        ("--num_train_epochs 0.5", {"num_train_epochs": 0.5}),
+        ("--resume_from_checkpoint true", {"resume_from_checkpoint": "true"}),
+        ("--resume_from_checkpoint False", {"resume_from_checkpoint": None}),
+        ("--seed 1 --seed 2", {"seed": 2}),
+    ],
+)
+def test_flags_are_read(words: str, expected: dict[str, Any]) -> None:
+    values = parse(words)
+    assert {name: values[name] for name in expected} == expected
+
+
+def test_words_come_from_the_command_line_when_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["train_mrc.py", "--seed", "7"])
+    assert parse_arguments("train_mrc.py", [RunArguments])[0].seed == 7
+
+
+def test_a_command_has_defaults_of_its_own() -> None:
+    own = {"output_dir": "./elsewhere"}
+    assert parse("", defaults=own)["output_dir"] == "./elsewhere"
+    assert parse("--output_dir here", defaults=own)["output_dir"] == "here"
+
+
+def test_help_shows_every_flag_with_its_default_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse("--help --seed", unused={"logging_dir": "of no use"}, description="Train a reader.")
+    assert end.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Train a reader." in text
+    for group in TRAINING:
+        assert f"{group._argument_group_name}:" in text
+        for field in dataclasses.fields(group):
+            assert f"--{field.name} " in text or f"--{field.name}," in text or field.name == "logging_dir"
+    assert "--logging_dir" not in text and "--max-seq-len" not in text
+    assert "--head, --custom_model HEAD" in text
+    assert "special tokens. (default: 384)" in text and "(default: None)" not in text
+
+
+def test_values_are_recorded_as_plain_json() -> None:
+    values = parse("--do_eval")
+    assert json.loads(json.dumps(values)) == values
+
+
+# ----------------------------------------------------------------------------------------------------- what is refused
+
+# For every rule of arguments._IGNORED a command line on which it holds, and one on which the flag is right.
+_CASES = {
+    "--max_steps replaces it": ("--num_train_epochs 2 --max_steps 5", "--num_train_epochs 2"),
+    "--warmup_steps is given": ("--warmup_ratio 0.1 --warmup_steps 5", "--warmup_ratio 0.1"),
+    "only --lr_scheduler_type cosine_with_restarts restarts": (
+        "--warmup_cycles 2 --lr_scheduler_type cosine",
+        "--warmup_cycles 2 --lr_scheduler_type cosine_with_restarts",
+    ),
+    "constant has no warm-up: constant_with_warmup has": (
+        "--{flag} 1 --lr_scheduler_type constant",
+        "--{flag} 1 --lr_scheduler_type constant_with_warmup",
+    ),
+    "--eval_strategy epoch evaluates once an epoch": ("--eval_steps 5 --eval_strategy epoch", "--eval_steps 5"),
+    "checkpoints are chosen by evaluation: add --do_eval": ("--save_total_limit 1", "--save_total_limit 1 --do_eval"),
+    "nothing is evaluated: add --do_eval": ("--{flag} 1", "--{flag} 1 --do_eval"),
+    "only --freeze_pretrained_weight first or last counts epochs": (
+        "--freeze_pretrained_weight_epoch 2 --freeze_pretrained_weight all",
+        "--freeze_pretrained_weight_epoch 2 --freeze_pretrained_weight last",
+    ),
+    "add --version_2_with_negative": (
+        "--null_score_diff_threshold 1",
+        "--null_score_diff_threshold 1 --version_2_with_negative --do_eval",
+    ),
+    "this --report_to does not report to wandb": ("--{flag} odqa --report_to none", "--{flag} odqa"),
+    "--resume_from_checkpoint continues the run": (
+        "--overwrite_output_dir --resume_from_checkpoint true",
+        "--overwrite_output_dir --resume_from_checkpoint false",
+    ),
+    "only --retriever_type get_retrieved_df reads a table": (
+        "--retrieved_df_path a.csv",
+        "--retrieved_df_path a.csv --retriever_type get_retrieved_df",
+    ),
+    "nothing is indexed with this --retriever_type": (
+        "--{flag} {value} --retriever_type none",
+        "--{flag} {value} --analyzer wordpiece",
+    ),
+    "only SparseRetrieval_BM25P reads it": (
+        "--{flag} {value} --retriever_type SparseRetrieval_TFIDF",
+        "--{flag} {value} --retriever_type SparseRetrieval_BM25P",
+    ),
+    "only SparseRetrieval_TFIDF reads it": (
+        "--tfidf_features char",
+        "--tfidf_features char --retriever_type SparseRetrieval_TFIDF",
+    ),
+    "only --analyzer wordpiece has a model": (
+        "--analyzer_model a --analyzer kiwi",
+        "--analyzer_model a --analyzer wordpiece",
+    ),
+    "--retriever_type none reads one context a question": (
+        "--top_k_retrieval 3 --retriever_type none",
+        "--top_k_retrieval 3",
+    ),
+    "--retriever_type none has no retriever score": (
+        "--retrieval_weight 0.5 --retriever_type none",
+        "--retrieval_weight 0.5",
+    ),
+    "there is one passage a question": ("--passage_reading joined --retriever_type none", "--passage_reading joined"),
+    "--augment names none that is drawn: random_flip, mask_word, mask_entity or mask_context": (
+        "--augment_probability 0.3 --augment negative_passage,title_prefix",
+        "--augment_probability 0.3 --augment title_prefix,mask_word",
+    ),
+    "add --augment negative_passage": (
+        "--{flag} {value} --augment mask_word",
+        "--{flag} {value} --augment mask_word,negative_passage {retriever}",
+    ),
+    "only --head cnn_sds reads it": ("--{flag} 1 --head lstm", "--{flag} 1 --head Bert_CNN_Answering"),
+    "--freeze_pretrained_weight all leaves no layer to train": (
+        "--layerwise_lr_decay 0.9 --freeze_pretrained_weight all",
+        "--layerwise_lr_decay 0.9 --freeze_pretrained_weight first",
+    ),
+}
+_TRAINER_CASES = {
+    "nothing is evaluated while training: see --do_eval": ("--{flag} 1 --eval_strategy no", "--{flag} 1 --do_eval"),
+    "--save_strategy no keeps no checkpoints": ("--{flag} 1 --save_strategy no", "--{flag} 1"),
+    "only --save_strategy steps counts them": ("--save_steps 5 --save_strategy epoch", "--save_steps 5"),
+    "only --logging_strategy steps counts them": ("--logging_steps 5 --logging_strategy epoch", "--logging_steps 5"),
+    "--bf16 or --fp16 is given": ("--precision fp32 --fp16", "--precision fp32"),
+    "--bf16 is given": ("--bf16 --fp16", "--fp16"),
+    "--lr_scheduler_kwargs is given": (
+        '--warmup_cycles 2 --lr_scheduler_type cosine_with_restarts --lr_scheduler_kwargs {{"num_cycles":2}}',
+        "--warmup_cycles 2 --lr_scheduler_type cosine_with_restarts",
+    ),
+    "batches hold features of similar length; --train_sampling_strategy sequential keeps the order of the data": (
+        "--group_by_length false",
+        "--group_by_length",
+    ),
+    "weights are saved as safetensors": ("--save_safetensors false", "--save_safetensors"),
+    "add --freeze_type": ("--freeze_epoch 2", "--freeze_epoch 2 --freeze_type roberta"),
+}
+_VALUES = {
+    "retriever_type": "SparseRetrieval_TFIDF",
+    "analyzer": "wordpiece",
+    "bm25_backend": "rank_bm25",
+    "bm25_b": "0.5",
+    "tfidf_features": "char",
+}
+_RETRIEVERS = {
+    "retrieved_df_path": "--retriever_type get_retrieved_df",
+    "analyzer_model": "--analyzer wordpiece",
+    "tfidf_features": "--retriever_type SparseRetrieval_TFIDF",
+}
+
+
+@pytest.mark.parametrize("rule", _IGNORED, ids=lambda rule: f"{rule.flag}: {rule.reason}")
+def test_a_flag_without_effect_is_refused_with_the_reason(rule: arguments.Ignored, refusal: Any) -> None:
+    if rule.reason in _TRAINER_CASES or rule.flag not in _flags(TRAINING + INFERENCE):
+        groups = TRAINER
+    elif rule.flag in _flags(INFERENCE[3:]) and rule.reason != "add --augment negative_passage":
+        groups = INFERENCE
+    else:
+        groups = TRAINING
+    values = {
+        "flag": rule.flag, "value": _VALUES.get(rule.flag, "1"), "retriever": _RETRIEVERS.get(rule.flag, "")
+    }  # fmt: skip
+    refused, right = (words.format(**values) for words in (_CASES | _TRAINER_CASES)[rule.reason])
+    assert f"--{rule.flag} would be ignored: {rule.reason}" in refusal(refused, groups)
+    parse(right, groups)
+
+
+def test_a_rule_about_flags_that_a_command_has_not_does_not_hold() -> None:
+    groups = [RunArguments, DatasetArguments]
+    assert parse("--overwrite_output_dir --max_eval_samples 3", groups)["max_eval_samples"] == 3
+    assert parse("--overwrite_output_dir", groups)["overwrite_output_dir"]
+
+
+@pytest.mark.parametrize("name", _BOUNDS)
+def test_every_number_has_its_range(name: str, refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "_IGNORED", [])
+    bound = _BOUNDS[name]
+    of_trainer = [(TrainerArguments, field) for field in dataclasses.fields(TrainerArguments)]
+    group, field = {field.name: (group, field) for group, field in of_trainer + FIELDS}[name]
+    whole = "int" in str(field.type)
+    step = 1 if whole else 1e-3
+    with_value = f"{REQUIRED.get(group, '')} --{name} {{}} ".format
+
+    lowest = int(bound.low) if whole else bound.low
+    wrong = lowest - step if bound.low_allowed else lowest
+    kind = "at least" if bound.low_allowed else "above"
+    (complaint,) = [line for line in refusal(with_value(wrong), [group]) if line.startswith(f"--{name} ")]
+    assert complaint.startswith(f"--{name} {wrong:.10g} must be {kind} {bound.low:.10g}")
+    if name not in ("max_seq_len", "stride_len"):  # they bound each other
+        right = lowest if bound.low_allowed else lowest + step
+        assert parse(with_value(right), [group])[name] == right
+    if bound.high < float("inf"):
+        highest = int(bound.high) if whole else bound.high
+        assert parse(with_value(highest), [group])[name] == highest
+        (complaint,) = refusal(with_value(highest + step), [group])
+        assert complaint.endswith(f"and at most {bound.high:.10g}")
+    if not whole:
+        assert refusal(with_value("nan"), [group])[0].startswith(f"--{name} nan must be")
+
+
+def test_shares_are_at_most_one() -> None:
+    shares = "head_dropout_ratio backbone_dropout label_smoothing_factor warmup_ratio bm25_b layerwise_lr_decay"
+    assert {name for name, bound in _BOUNDS.items() if bound.high == 1} == set(shares.split())
+
+
+def test_the_stride_is_below_the_length(refusal: Any) -> None:
+    assert refusal("--max_seq_len 64 --stride_len 64") == ["--stride_len 64 must be below --max_seq_len 64"]
+    assert parse("--max_seq_len 64 --stride_len 63")["stride_len"] == 63
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--modle a", "--modle is not a flag of command.py; did you mean --model?"),
+        ("--learnin_rate=3", "--learnin_rate is not a flag of command.py; did you mean --learning_rate?"),
+        ("--evaluation_strateg epoch", "--evaluation_strateg is not a flag of command.py; did you mean "
+                                       "--evaluation_strategy?"),
+        ("--stride-length 3", "--stride-length is not a flag of command.py; did you mean --stride_len?"),
+        ("--dpr a", "--dpr is not a flag of command.py"),
+        ("--foo -1", "--foo is not a flag of command.py"),
+        ("-x", "-x is not a flag of command.py"),
+        ("--do_predict", "--do_predict has no effect in command.py; it belongs to another command"),
+        ("--fp16", "--fp16 is not a flag of command.py: use --precision fp16"),
+        ("--bf16 True", "--bf16 is not a flag of command.py: use --precision bf16"),
+        ("--save_steps 5", "--save_steps is not a flag of command.py: state is saved at every evaluation: use "
+                           "--eval_steps"),
+        ("--do_train", "--do_train is not a flag of command.py: this command always trains"),
+        ("--push_to_hub", "--push_to_hub is a flag of the Hugging Face Trainer, and command.py does not read it"),
+        ("--model", "argument --model: expected one argument"),
+        ("--seed many", "argument --seed: invalid int value: 'many'"),
+        ("--learning_rat 3", "--learning_rat is not a flag of command.py; did you mean --learning_rate?"),
+        ("model seed", "do not know what to do with model seed: every value needs its flag"),
+        ("--seed 1 2", "do not know what to do with 2: every value needs its flag"),
+        ("--config nowhere.yaml", "--config nowhere.yaml cannot be read: [Errno 2] No such file or directory: "
+                                  "'nowhere.yaml'"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_flag_is_said_in_one_line(words: str, complaint: str, refusal: Any) -> None:
+    assert refusal(words) == [complaint]
+
+
+def test_a_value_that_is_no_choice_names_the_choices(refusal: Any) -> None:
+    (complaint,) = refusal("--freeze_pretrained_weight some")
+    assert complaint.startswith("argument --freeze_pretrained_weight: invalid choice: 'some' (choose from ")
+    assert all(choice in complaint for choice in ("none", "all", "first", "last"))
+
+
+def test_hints_are_for_commands_that_have_what_they_name(refusal: Any) -> None:
+    required = REQUIRED[ScoreArguments]
+    words = f"{required} --fp16 --do_train --save_steps 3"
+    for complaint in refusal(words, [ScoreArguments]):
+        assert complaint.endswith("is a flag of the Hugging Face Trainer, and command.py does not read it")
+
+
+def test_required_flags_are_named(refusal: Any) -> None:
+    assert refusal("", [ScoreArguments]) == ["the following arguments are required: --gold, --predictions"]
+
+
+def test_a_flag_that_the_command_does_not_read_is_refused_with_its_reason(refusal: Any) -> None:
+    unused = {"logging_dir": "nothing is logged", "learning_rate": "nothing is trained"}
+    assert refusal("--logging_dir a --learning_rate -1", unused=unused) == [
+        "--logging_dir has no effect in command.py: nothing is logged",
+        "--learning_rate has no effect in command.py: nothing is trained",
+        "--learning_rate -1 must be above 0",
+    ]
+
+
+def test_everything_that_is_wrong_is_said_at_once(refusal: Any) -> None:
+    assert refusal("--modle a --fp16 --max_steps 5 --num_train_epochs 2 --logging_steps 0 --max_seq_len 16") == [
+        "--modle is not a flag of command.py; did you mean --model?",
+        "--fp16 is not a flag of command.py: use --precision fp16",
+        "--num_train_epochs would be ignored: --max_steps replaces it",
+        "--logging_steps 0 must be above 0",
+        "--stride_len 128 must be below --max_seq_len 16",
+    ]
+
+
+def test_abbreviations_are_no_flags() -> None:
+    assert not build_parser("command.py", TRAINING).allow_abbrev
+
+
+# -------------------------------------------------------------------------------------------------------------- config
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    """Write a file of flags and return the words that name it."""
+
+    def write(text: str, name: str = "run.yaml") -> list[str]:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return ["--config", str(tmp_path / name)]
+
+    return write
+
+
+YAML = """\
+model: klue/roberta-large
+learning_rate: 3e-5  # YAML takes this for text
+max_steps: 20
+do_eval: true
+concat_eval: false
+version_2_with_negative: yes
+null_score_diff_threshold: -2.5
+description: "-한국어"
+run_name: 2021-11-07
+wandb_entity:
+"""
+EXPECTED = {
+    "model": "klue/roberta-large",
+    "learning_rate": 3e-5,
+    "max_steps": 20,
+    "do_eval": True,
+    "concat_eval": False,
+    "version_2_with_negative": True,
+    "null_score_diff_threshold": -2.5,
+    "description": "-한국어",
+    "run_name": "2021-11-07",
+    "wandb_entity": None,
+}
+
+
+def test_a_yaml_file_gives_values(config: Any) -> None:
+    values = parse(config(YAML))
+    assert {name: values[name] for name in EXPECTED} == EXPECTED
+    others = parse("")
+    assert {name: value for name, value in values.items() if name not in EXPECTED} == {
+        name: value for name, value in others.items() if name not in EXPECTED
+    }
+
+
+def test_a_json_file_gives_the_same(config: Any) -> None:
+    assert parse(config(json.dumps(EXPECTED), "run.json")) == parse(config(YAML))
+
+
+def test_the_command_line_wins(config: Any) -> None:
+    file = config(YAML)
+    values = parse([*file, "--max_steps", "7"])
+    assert (values["max_steps"], values["model"]) == (7, "klue/roberta-large")
+    assert parse(["--seed", "3", *file, "--model", "b"])["model"] == "b"
+    assert parse(["--model", "b", *file])["model"] == "b"
+
+
+def test_required_flags_can_be_in_the_file(config: Any) -> None:
+    values = parse(config("gold: a\npredictions: b\n"), [ScoreArguments])
+    assert (values["gold"], values["predictions"]) == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("modle: a", "--modle is not a flag of command.py; did you mean --model?"),
+        ("num_train_epochs: 2\nmax_steps: 5", "--num_train_epochs would be ignored: --max_steps replaces it"),
+        ("logging_steps: 0", "--logging_steps 0 must be above 0"),
+        ("seed: [1, 2]", "do not know what to do with 2: every value needs its flag"),
+        ("- a\n- b", "--config {path} must hold a mapping of flags to values"),
+        ("", "--config {path} must hold a mapping of flags to values"),
+        ("run: {seed: 1}", "--config {path}: run must be a flag with a value; files do not nest"),
+        ("config: other.yaml", "--config {path}: config must be a flag with a value; files do not nest"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(config: Any, refusal: Any, text: str, complaint: str) -> None:
+    words = config(text)
+    assert refusal(words) == [complaint.format(path=words[1])]
+
+
+@pytest.mark.parametrize(("name", "text"), [("run.yaml", "a: [1"), ("run.json", '{"seed": 1'), ("run.yaml", "\x00")])
+def test_a_file_that_cannot_be_parsed_is_named_in_one_line(config: Any, refusal: Any, name: str, text: str) -> None:
+    words = config(text, name)
+    (complaint,) = refusal(words)
+    assert complaint.startswith(f"--config {words[1]} cannot be read: ")
+
+
+def test_lists_are_for_flags_that_take_several_values(config: Any) -> None:
+    @dataclasses.dataclass
+    class Several:
+        numbers: list[int] = dataclasses.field(default_factory=list, metadata={"help": "Some numbers."})
+
+    assert parse(config("numbers: [1, -2, 3]"), [Several])["numbers"] == [1, -2, 3]
