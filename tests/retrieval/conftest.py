@@ -1,8 +1,7 @@
-"""Twelve passages and a way to read log lines, for every test of retrieval."""
+"""Twelve passages, for every test of retrieval."""
 
 from __future__ import annotations
 
-import logging
 import random
 
 import pytest
@@ -45,21 +44,3 @@ def questions() -> list[str]:
     """Random words, some repeated and some in no passage; then only unknown words, and nothing at all."""
     rng = random.Random(1)
     return [" ".join(rng.choices([*_WORDS, "우주선"], k=rng.randint(1, 8))) for _ in range(30)] + ["로봇 우주선", ""]
-
-
-@pytest.fixture
-def log_lines():
-    """The lines that the retrieval modules log, as ``LEVEL text``."""
-    lines: list[str] = []
-
-    class Keeper(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(f"{record.levelname} {record.getMessage()}")
-
-    logger, handler = logging.getLogger("transformers.odqa.retrieval"), Keeper()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    yield lines
-    logger.removeHandler(handler)
-    logger.setLevel(level)
