@@ -76,7 +76,7 @@ def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.Data
     df["rank"], df["score"] = (pd.to_numeric(df[name], errors="coerce") for name in ("rank", "score"))
     position = {example_id: row for row, example_id in enumerate(examples["id"])}
     if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position)]:
-        raise DataError(problems, "Write the table anew for this data set, with python retrieve.py.")
+        raise DataError(problems, "Write the table anew for this data set; inference.py writes one beside its answers.")
 
     df = df[df["id"].isin(position) & (df["rank"] <= top_k)].astype({"rank": "int64", "score": "float32"})
     df = df.assign(position=df["id"].map(position)).sort_values(["position", "rank"], ignore_index=True)
