@@ -202,6 +202,8 @@ def train(run: Run) -> None:
                         keep_if_best(run, metrics)
                     save_run_state(run)
                 if is_over(run):
+                    if progress.step < run.total_steps:
+                        logger.info("stopped: %d evaluations in a row got no better", run.best.stale)
                     return
             progress.epoch, progress.batch = progress.epoch + 1, 0
 

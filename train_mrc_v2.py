@@ -30,7 +30,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
-from models import load_reader_to_train, load_tokenizer, save_reader
+from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
@@ -120,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
     # model
     model = load_reader_to_train(args.model, precision, training_args.device)
+    check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
     freezing = make_freezing(args.freezing, model)
 
@@ -214,6 +215,10 @@ class RunCallback(TrainerCallback):
         self.tracker = tracker
         self.tokenizer = tokenizer
         self.records = records
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if args.logging_strategy == "steps" and state.global_step == state.max_steps:
+            control.should_log = True  # the last steps too, however few
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
