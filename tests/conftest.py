@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -186,6 +187,25 @@ def reader_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTra
     BertForQuestionAnswering(tiny_bert_config(bert_tokenizer)).save_pretrained(folder)
     bert_tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture
+def training_command(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
+    """What every training command is given: 12 features in batches of 4, so 3 steps an epoch, 4 epochs, dropout on."""
+    flags = {
+        "model": encoder_path,
+        "dataset_path": dataset_path,
+        "output_dir": tmp_path / "run",
+        "cache_dir": tmp_path / "cache",
+        "max_seq_len": 128,
+        "stride_len": 16,
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 4,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "precision": "fp32",
+    }
+    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from comparing import assert_equal_weights
 from transformers import PreTrainedTokenizerFast
 
 import inference
@@ -20,32 +20,8 @@ from runtime.tracking import read_metrics
 
 
 @pytest.fixture
-def command(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
-    """12 features in batches of 4: 3 steps an epoch, 3 epochs, dropout on."""
-    flags = {
-        "model": encoder_path,
-        "dataset_path": dataset_path,
-        "output_dir": tmp_path / "run",
-        "cache_dir": tmp_path / "cache",
-        "max_seq_len": 128,
-        "stride_len": 16,
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 3,
-        "learning_rate": 1e-3,
-        "logging_steps": 1,
-        "precision": "fp32",
-        "eval_steps": 4,
-    }
-    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def equal(left: Path, right: Path) -> bool:
-    left_weights, right_weights = weights(left), weights(right)
-    return all(torch.equal(value, right_weights[name]) for name, value in left_weights.items())
+def command(training_command: list[str]) -> list[str]:
+    return [*training_command, "--num_train_epochs", "3", "--eval_steps", "4"]
 
 
 class Killed(BaseException):
@@ -80,7 +56,7 @@ def test_killed_and_resumed_sees_the_same_data(
             train_mrc.main(command)
     torch.manual_seed(999)  # a new process begins with other random numbers
     train_mrc.main([*command, "--resume_from_checkpoint", "true"])
-    assert equal(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
+    assert_equal_weights(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
     again = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["loss"] for line in again] == [line["loss"] for line in lines]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from comparing import assert_equal_weights, weights
 
 import train_mrc
 from models import load_reader
@@ -21,34 +21,8 @@ from runtime.tracking import read_metrics
 
 
 @pytest.fixture
-def command(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
-    """12 features in batches of 4: 3 steps an epoch, 4 epochs, dropout on."""
-    flags = {
-        "model": encoder_path,
-        "dataset_path": dataset_path,
-        "output_dir": tmp_path / "run",
-        "cache_dir": tmp_path / "cache",
-        "max_seq_len": 128,
-        "stride_len": 16,
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 4,
-        "learning_rate": 1e-3,
-        "logging_steps": 1,
-        "precision": "fp32",
-        "eval_steps": 4,
-    }
-    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_equal_weights(left: Path, right: Path) -> None:
-    left_weights, right_weights = weights(left), weights(right)
-    assert left_weights.keys() == right_weights.keys()
-    for name, value in left_weights.items():
-        assert torch.equal(value, right_weights[name]), name
+def command(training_command: list[str]) -> list[str]:
+    return [*training_command, "--eval_steps", "4"]
 
 
 def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:

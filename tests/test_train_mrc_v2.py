@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from comparing import assert_equal_weights, weights
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, TrainingArguments
 
 import train_mrc
@@ -25,38 +25,8 @@ ROOT = Path(train_mrc_v2.__file__).parent
 
 
 @pytest.fixture
-def shared(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
-    """What both commands are given: 12 features in batches of 4, so 3 steps an epoch, 4 epochs."""
-    flags = {
-        "model": encoder_path,
-        "dataset_path": dataset_path,
-        "output_dir": tmp_path / "run",
-        "cache_dir": tmp_path / "cache",
-        "max_seq_len": 128,
-        "stride_len": 16,
-        "per_device_train_batch_size": 4,
-        "num_train_epochs": 4,
-        "learning_rate": 1e-3,
-        "logging_steps": 1,
-        "precision": "fp32",
-    }
-    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-
-
-@pytest.fixture
-def command(shared: list[str]) -> list[str]:
-    return [*shared, "--do_train"]
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "model.safetensors")
-
-
-def assert_equal_weights(left: Path, right: Path, **tolerance: float) -> None:
-    left_weights, right_weights = weights(left), weights(right)
-    assert left_weights.keys() == right_weights.keys()
-    for name, value in left_weights.items():
-        torch.testing.assert_close(value, right_weights[name], **tolerance or {"rtol": 0, "atol": 0}, msg=name)
+def command(training_command: list[str]) -> list[str]:
+    return [*training_command, "--do_train"]
 
 
 def logged(folder: Path, name: str) -> list[float]:
@@ -124,27 +94,27 @@ def test_learns_the_training_examples_and_the_reader_comes_back(command: list[st
         "--augment mask_context,multiple_answers --num_train_epochs 2.5 --use_max_padding True",
     ],
 )
-def test_both_commands_follow_the_same_loss_curve(shared: list[str], tmp_path: Path, flags: str) -> None:
-    words = [*shared, "--backbone_dropout", "0", "--do_eval", "--eval_steps", "5", *flags.split()]
+def test_both_commands_follow_the_same_loss_curve(training_command: list[str], tmp_path: Path, flags: str) -> None:
+    words = [*training_command, "--backbone_dropout", "0", "--do_eval", "--eval_steps", "5", *flags.split()]
     both = (train_mrc.main, words), (train_mrc_v2.main, [*words, "--do_train"])
     best = [main([*words, "--output_dir", str(tmp_path / str(n))]) for n, (main, words) in enumerate(both)]
     for name in ("loss", "learning_rate", "eval_loss", "eval_exact_match", "eval_f1"):
         left, right = (logged(tmp_path / str(n), name) for n in range(2))
         assert len(left) >= 2 and left == pytest.approx(right, rel=1e-5), name
     assert best[0]["step"] == best[1]["step"]
-    assert_equal_weights(tmp_path / "0" / "best", tmp_path / "1" / "best", rtol=0, atol=1e-5)
+    assert_equal_weights(tmp_path / "0" / "best", tmp_path / "1" / "best", atol=1e-5)
     last = next((tmp_path / "0" / "resume").iterdir())
     newest = max((tmp_path / "1").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    assert_equal_weights(last, newest, rtol=0, atol=1e-5)
+    assert_equal_weights(last, newest, atol=1e-5)
 
 
-def test_both_commands_accumulate_alike(shared: list[str], tmp_path: Path) -> None:
-    words = [*shared, "--backbone_dropout", "0", "--gradient_accumulation_steps", "2"]
+def test_both_commands_accumulate_alike(training_command: list[str], tmp_path: Path) -> None:
+    words = [*training_command, "--backbone_dropout", "0", "--gradient_accumulation_steps", "2"]
     for name, main in (("0", train_mrc.main), ("1", train_mrc_v2.main)):
         extra = ["--do_train"] if name == "1" else []
         main([*words, *extra, "--output_dir", str(tmp_path / name)])
     assert logged(tmp_path / "0", "learning_rate") == pytest.approx(logged(tmp_path / "1", "learning_rate"))
-    assert_equal_weights(tmp_path / "0" / "best", tmp_path / "1" / "best", rtol=0, atol=1e-5)
+    assert_equal_weights(tmp_path / "0" / "best", tmp_path / "1" / "best", atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------ resuming
@@ -245,10 +215,18 @@ def test_best_is_the_best_evaluated_reader_also_where_no_checkpoint_was_saved(
 @pytest.mark.parametrize("main", [train_mrc.main, train_mrc_v2.main])
 @pytest.mark.parametrize(("patience", "stops_at"), [(1, 3), (2, 4)])
 def test_stops_at_the_evaluation_that_exhausts_the_patience(
-    shared: list[str], tmp_path: Path, scripted: None, main: Any, patience: int, stops_at: int
+    training_command: list[str], tmp_path: Path, scripted: None, main: Any, patience: int, stops_at: int
 ) -> None:
-    index = shared.index("--num_train_epochs")
-    command = [*shared[:index], *shared[index + 2 :], "--max_steps", "6", "--do_eval", "--eval_steps", "1"]
+    index = training_command.index("--num_train_epochs")
+    command = [
+        *training_command[:index],
+        *training_command[index + 2 :],
+        "--max_steps",
+        "6",
+        "--do_eval",
+        "--eval_steps",
+        "1",
+    ]
     command += ["--early_stopping_patience", str(patience)]
     command += ["--do_train", "--save_steps", "1"] if main is train_mrc_v2.main else []
     metrics = main(command)
