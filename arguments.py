@@ -26,9 +26,12 @@ from transformers import HfArgumentParser
 from runtime.errors import UserError
 
 
-def _flag(default: Any, help: str, aliases: Sequence[str] = ()) -> Any:
+def _flag(default: Any, help: str, aliases: Sequence[str] = (), **options: Any) -> Any:
     """A dataclass field with its one line of help and the older names that users may type."""
-    return field(default=default, metadata={"help": help, "aliases": [f"--{alias}" for alias in aliases]})
+    metadata = {"help": help, "aliases": [f"--{alias}" for alias in aliases], **options}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass
@@ -205,16 +208,21 @@ class RetrieverArguments:
         "SparseRetrieval_BM25P",
         "Name of a retriever, get_retrieved_df for a table written earlier, or none to read the examples' contexts.",
     )
-    top_k_retrieval: int = _flag(10, "Passages retrieved per question: to read, or in training to draw negatives from.")
+    top_k_retrieval: int = _flag(
+        10, "Passages retrieved per question: to read, or in training to draw negatives from.", aliases=["top_k"]
+    )
     context_path: str | None = _flag(
         None, "Corpus: wikipedia_documents.json or JSON lines (.gz) (default: the one in or beside dataset_path)."
     )
     retrieved_df_path: str | None = _flag(None, "Table of retrieved passages (.csv or .parquet) for get_retrieved_df.")
     index_dir: str = _flag("./outputs/index", "Folder for indexes; each is keyed by corpus and parameters.")
-    analyzer: Literal["kiwi", "wordpiece", "whitespace", "bigram"] = _flag(
-        "kiwi", "How text becomes terms: Kiwi content words, a model's word pieces, words, character bigrams."
+    analyzer: Literal["kiwi", "mecab", "wordpiece", "whitespace", "bigram"] = _flag(
+        "kiwi", "How text becomes terms: Kiwi or mecab content words, a model's word pieces, words, character bigrams."
     )
     analyzer_model: str | None = _flag(None, "Tokenizer of --analyzer wordpiece (default: the reader's).")
+    analyzer_tags: list[str] | None = _flag(  # noqa: RUF009
+        None, "Parts of speech that --analyzer kiwi or mecab keeps, such as NNG NNP (default: its content words)."
+    )
     bm25_backend: Literal["bm25s", "rank_bm25"] = _flag(
         "bm25s", "Engine of BM25+; both give the same scores, bm25s is two orders of magnitude faster."
     )
@@ -224,6 +232,118 @@ class RetrieverArguments:
     tfidf_features: Literal["word", "char", "word_char"] = _flag(
         "word_char", "TF-IDF over 1-2-grams of the analyser's terms, 2-3-grams of characters, or both."
     )
+    retriever_dir: str = _flag(
+        "./models/retriever", "Folder that train_dpr.py wrote, or one encoder (folder or hub name) for both sides."
+    )
+    pooling: Literal["cls", "mean"] | None = _flag(
+        None, "One vector of a text: its first token's, or the mean of all (default: the encoder's own, else cls)."
+    )
+    question_prefix: str | None = _flag(None, "Text before every question (default: the encoder's own, else none).")
+    passage_prefix: str | None = _flag(None, "Text before every passage (default: the encoder's own, else none).")
+    title_prefix: bool | None = _flag(
+        None, "Encode 'title: text', or the text alone (default: the encoder's own, else with title)."
+    )
+    normalize: bool | None = _flag(
+        None, "Scale vectors to length 1, so that scores are cosines (default: the encoder's own, else false)."
+    )
+    question_max_len: int | None = _flag(None, "Longest question in tokens (default: the encoder's own, else 64).")
+    passage_max_len: int | None = _flag(None, "Longest passage in tokens (default: the encoder's own, else 256).")
+    encode_batch_size: int | None = _flag(
+        None, "Texts per forward pass of an encoder (default: 128 on a GPU, 16 on a CPU, whose caches hold no more)."
+    )
+    vectors_dtype: Literal["float32", "float16"] = _flag(
+        "float32", "How passage vectors are kept; float16 halves the index and rounds the scores."
+    )
+    hybrid_retrievers: list[str] = _flag(  # noqa: RUF009
+        ["SparseRetrieval_BM25P", "DenseRetrieval"],
+        "Retrievers that HybridRetrieval fuses, two or more; NAME,flag=value,... gives one flags of its own.",
+    )
+    fusion: Literal["rrf", "weighted"] = _flag(
+        "weighted", "Fuse reciprocal ranks, or scores that are normalised per question."
+    )
+    fusion_weights: list[float] | None = _flag(  # noqa: RUF009
+        None, "Weight of each fused retriever, in order (default: equal)."
+    )
+    fusion_depth: int = _flag(100, "Passages that each fused retriever finds per question.")
+    reranker: str | None = _flag(
+        None, "Cross-encoder (folder that train_reranker.py wrote, or hub name) that re-orders what was retrieved."
+    )
+    rerank_depth: int = _flag(20, "Best passages per question that --reranker re-orders.")
+    elastic_url: str = _flag(
+        "http://localhost:9200",
+        "Elasticsearch server; credentials only from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD.",
+    )
+    elastic_index: str | None = _flag(None, "Name of the Elasticsearch index (default: from corpus and parameters).")
+    elastic_user_dictionary: str | None = _flag(None, "File of nori user dictionary rules, one a line.")
+    milvus_uri: str = _flag(
+        "./outputs/index/milvus.db",
+        "Milvus: where its embedded form keeps its data, or a server's URL (token: MILVUS_TOKEN).",
+    )
+    milvus_vectors: Literal["dense", "sparse", "hybrid"] = _flag(
+        "hybrid", "What Milvus searches: encoder vectors, BM25+ weights, or both fused by reciprocal ranks."
+    )
+
+    def __post_init__(self) -> None:
+        for flag, variables in (
+            ("elastic_url", "ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD,"),
+            ("milvus_uri", "MILVUS_TOKEN (a token, or user:password)"),
+        ):
+            if _CREDENTIALS.match(getattr(self, flag)):  # which would be logged and saved with the other flags
+                raise FlagError([f"--{flag} must not hold credentials: set {variables} in the environment"])
+
+
+@dataclass
+class MiningArguments:
+    """Hard negatives: passages that a retriever ranks high for a question and that do not hold its answer."""
+
+    _argument_group_name = "hard negatives"
+
+    hard_negatives: int = _flag(1, "Hard negatives per question, drawn anew each epoch; 0 for none.")
+    mine_from: Literal["bm25", "dense"] = _flag(
+        "bm25", "Mine with BM25+, or with the encoder that training starts from (a second round)."
+    )
+    mining_depth: int = _flag(50, "Best passages per question that negatives are drawn from.")
+
+
+@dataclass
+class DPRArguments:
+    """The dense passage retriever: what it starts from and how it is trained."""
+
+    _argument_group_name = "the dense retriever"
+
+    dpr_model: str = _flag(
+        "klue/bert-base", "Encoder to start from (folder or hub name), or a folder that train_dpr.py wrote."
+    )
+    dpr_epochs: float = _flag(3.0, "Passes over the training questions; fractions allowed.")
+    dpr_train_batch: int = _flag(16, "Questions per batch; their passages are each other's negatives.")
+    dpr_learning_rate: float = _flag(2e-5, "Peak learning rate of AdamW.")
+    dpr_warmup_steps: int = _flag(0, "Optimizer steps of linear warm-up.")
+    dpr_weight_decay: float = _flag(0.01, "Decoupled weight decay; biases and layer norms are exempt.")
+    dpr_eval_batch: int = _flag(64, "Texts per forward pass when nothing is trained.")
+    dpr_eval_steps: int = _flag(100, "Optimizer steps between evaluations, and between resumable states.")
+    dpr_dropout: float | None = _flag(None, "Dropout of the encoders while training (default: their own).")
+    dpr_freeze_embeddings: bool = _flag(False, "Keep the word embeddings as they are.")
+    shared_encoder: bool = _flag(False, "Train one encoder for questions and passages.")
+    temperature: float = _flag(1.0, "Divides the scores in the loss; about 0.05 with --normalize true.")
+    chunk_size: int | None = _flag(
+        None, "Questions per forward pass: large batches in little memory by cached gradients (default: the batch)."
+    )
+    write_dpr_json: str | None = _flag(
+        None, "Also write the training questions with their mined negatives as DPR JSON to this file."
+    )
+
+
+@dataclass
+class RerankerArguments:
+    """The cross-encoder: what it starts from and what it reads."""
+
+    _argument_group_name = "the reranker"
+
+    reranker_model: str = _flag("klue/bert-base", "Encoder or cross-encoder to start from (folder or hub name).")
+    reranker_max_len: int = _flag(320, "Longest pair of question and passage in tokens.")
+    reranker_title_prefix: bool = _flag(True, "Read the passage as 'title: text', or its text alone.")
+    reranker_dropout: float | None = _flag(None, "Dropout while training (default: the model's own).")
+    reranker_freeze_embeddings: bool = _flag(False, "Keep the word embeddings as they are.")
 
 
 @dataclass
@@ -255,6 +375,36 @@ class ScoreArguments:
     score_seed: int = _flag(42, "Seed of the resampling.")
 
 
+@dataclass
+class RetrieveArguments(RetrieverArguments):
+    """The retrievers: which ones, over which corpus, with which parameters that they share."""
+
+    retriever_type: list[str] = _flag(  # noqa: RUF009
+        ["SparseRetrieval_BM25P"],
+        "Retrievers to measure side by side; NAME,flag=value,... gives one flags of its own.",
+    )
+    top_k_retrieval: int = _flag(100, "Passages retrieved per question, and the deepest recall.", aliases=["top_k"])
+
+
+@dataclass
+class ComparisonArguments:
+    """The comparison: over which questions, and what it writes beside the figures."""
+
+    _argument_group_name = "the comparison"
+
+    split: Literal["train", "validation", "test"] = _flag(
+        "validation", "Questions to search for; those of test have no gold answers and are only searched."
+    )
+    write: list[str] = _flag(  # noqa: RUF009
+        [],
+        "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives.",
+        choices=["csv", "parquet", "trec", "dpr_json"],
+    )
+    tune_fusion: bool = _flag(
+        False, "Choose each HybridRetrieval's fusion_weights on half of the passages, measure them on the other half."
+    )
+
+
 class Ignored(NamedTuple):
     """A rule: with these values ``flag`` has no effect, so setting it is refused."""
 
@@ -275,6 +425,41 @@ def _augments(values: argparse.Namespace, *names: str) -> bool:
     return any(name.strip() in names for name in (values.augment or "").split(","))
 
 
+_READ_BY = {
+    ("SparseRetrieval_BM25P", "SparseRetrieval_TFIDF", "MilvusRetrieval"): (
+        "analyzer", "analyzer_model", "analyzer_tags",
+    ),
+    ("SparseRetrieval_BM25P",): ("bm25_backend",),
+    ("SparseRetrieval_BM25P", "ElasticRetrieval", "MilvusRetrieval"): ("bm25_k1", "bm25_b"),
+    ("SparseRetrieval_BM25P", "MilvusRetrieval"): ("bm25_delta",),
+    ("SparseRetrieval_TFIDF",): ("tfidf_features",),
+    ("DenseRetrieval", "MilvusRetrieval"): (
+        "retriever_dir", "pooling", "question_prefix", "passage_prefix", "title_prefix", "normalize",
+        "question_max_len", "passage_max_len", "encode_batch_size",
+    ),
+    ("DenseRetrieval",): ("vectors_dtype",),
+    ("HybridRetrieval",): ("hybrid_retrievers", "fusion", "fusion_weights"),
+    ("HybridRetrieval", "MilvusRetrieval"): ("fusion_depth",),
+    ("ElasticRetrieval",): ("elastic_url", "elastic_index", "elastic_user_dictionary"),
+    ("MilvusRetrieval",): ("milvus_uri", "milvus_vectors"),
+}  # fmt: skip
+
+_TERMS = tuple(flag for names, flags in _READ_BY.items() if "SparseRetrieval_BM25P" in names for flag in flags)
+
+
+def _only(names: Sequence[str]) -> str:
+    return f"only {', '.join(names)} {'reads' if len(names) == 1 else 'read'} it"
+
+
+def _retrieves_with(values: argparse.Namespace, *names: str) -> bool:
+    """Whether one of the named retrievers is used, by itself or in a hybrid."""
+    chosen = values.retriever_type if isinstance(values.retriever_type, list) else [values.retriever_type]
+    chosen = [retriever.split(",")[0] for retriever in chosen]
+    if "HybridRetrieval" in chosen:
+        chosen += [retriever.split(",")[0] for retriever in values.hybrid_retrievers]
+    return any(name in chosen for name in names)
+
+
 _IGNORED = [
     Ignored(
         "augment_probability",
@@ -285,18 +470,20 @@ _IGNORED = [
         Ignored(flag, lambda a: not _augments(a, "negative_passage"), "add --augment negative_passage")
         for flag in ("negative_passages", *(f.name for f in dataclasses.fields(RetrieverArguments)))
     ),
-    Ignored("num_train_epochs", lambda a: a.max_steps > 0, "--max_steps replaces it"),
+    *(
+        Ignored(flag, lambda a: a.max_steps > 0, "--max_steps replaces it")
+        for flag in ("num_train_epochs", "dpr_epochs")
+    ),
     Ignored("warmup_ratio", lambda a: a.warmup_steps > 0, "--warmup_steps is given"),
+    Ignored("warmup_ratio", lambda a: a.dpr_warmup_steps > 0, "--dpr_warmup_steps is given"),
     Ignored(
         "warmup_cycles",
         lambda a: a.lr_scheduler_type != "cosine_with_restarts",
         "only --lr_scheduler_type cosine_with_restarts restarts",
     ),
-    Ignored(
-        "warmup_steps", lambda a: a.lr_scheduler_type == "constant", "constant has no warm-up: constant_with_warmup has"
-    ),
-    Ignored(
-        "warmup_ratio", lambda a: a.lr_scheduler_type == "constant", "constant has no warm-up: constant_with_warmup has"
+    *(
+        Ignored(flag, lambda a: a.lr_scheduler_type == "constant", "constant has no warm-up: constant_with_warmup has")
+        for flag in ("warmup_steps", "dpr_warmup_steps", "warmup_ratio")
     ),
     Ignored("eval_steps", lambda a: a.eval_strategy == "epoch", "--eval_strategy epoch evaluates once an epoch"),
     *(
@@ -383,16 +570,69 @@ _IGNORED = [
             lambda a: a.retriever_type in ("none", "get_retrieved_df"),
             "nothing is indexed with this --retriever_type",
         )
-        for flag in ("context_path", "index_dir", "analyzer", "analyzer_model")
+        for flag in ("context_path", "index_dir", "reranker", "rerank_depth")
     ),
     *(
-        Ignored(flag, lambda a: a.retriever_type != "SparseRetrieval_BM25P", "only SparseRetrieval_BM25P reads it")
-        for flag in ("bm25_backend", "bm25_k1", "bm25_b", "bm25_delta")
+        Ignored(flag, lambda a, names=names: not _retrieves_with(a, *names), _only(names))
+        for names, flags in _READ_BY.items()
+        for flag in flags
     ),
+    *(
+        Ignored(
+            flag,
+            lambda a, vectors=vectors: a.retriever_type == "MilvusRetrieval" and a.milvus_vectors in vectors,
+            reason,
+        )
+        for vectors, reason, flags in (
+            (
+                ("sparse",),
+                "--milvus_vectors sparse encodes nothing",
+                _READ_BY["DenseRetrieval", "MilvusRetrieval"],
+            ),
+            (
+                ("dense",),
+                "--milvus_vectors dense counts no terms",
+                ("analyzer", "analyzer_model", "analyzer_tags", "bm25_k1", "bm25_b"),
+            ),
+            (("dense", "hybrid"), "only --milvus_vectors sparse gives scores of BM25+", ("bm25_delta",)),
+            (("dense", "sparse"), "only --milvus_vectors hybrid fuses", ("fusion_depth",)),
+        )
+        for flag in flags
+    ),
+    Ignored("rerank_depth", lambda a: a.reranker is None and not hasattr(a, "reranker_model"), "add --reranker"),
     Ignored(
-        "tfidf_features", lambda a: a.retriever_type != "SparseRetrieval_TFIDF", "only SparseRetrieval_TFIDF reads it"
+        "rerank_depth",
+        lambda a: a.reranker_model and not a.do_eval,
+        "nothing is re-ordered without an evaluation: add --do_eval",
     ),
+    *(
+        Ignored(flag, lambda a: a.dpr_model and a.hard_negatives == 0, "--hard_negatives 0 mines nothing")
+        for flag in ("mine_from", "mining_depth", "index_dir", *_TERMS)
+    ),
+    *(
+        Ignored(
+            flag,
+            lambda a: a.dpr_model and a.hard_negatives > 0 and a.mine_from == "dense",
+            "--mine_from dense counts no terms",
+        )
+        for flag in _TERMS
+    ),
+    *(
+        Ignored(
+            flag,
+            lambda a: a.dpr_model and a.concat_eval and a.test_eval_dataset_path is None,
+            "--concat_eval leaves nothing to evaluate on: add --test_eval_dataset_path",
+        )
+        for flag in ("early_stopping_patience", "max_eval_samples")
+    ),
+    Ignored("tune_fusion", lambda a: not _retrieves_with(a, "HybridRetrieval"), "add --retriever_type HybridRetrieval"),
+    Ignored("tune_fusion", lambda a: a.split == "test", "the test questions have no gold answers to tune on"),
     Ignored("analyzer_model", lambda a: a.analyzer != "wordpiece", "only --analyzer wordpiece has a model"),
+    Ignored(
+        "analyzer_tags",
+        lambda a: a.analyzer not in ("kiwi", "mecab"),
+        "only --analyzer kiwi and mecab know parts of speech",
+    ),
     Ignored(
         "top_k_retrieval", lambda a: a.retriever_type == "none", "--retriever_type none reads one context a question"
     ),
@@ -432,16 +672,19 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default is None else super()._get_help_string(action)
 
 
+class FlagError(UserError):
+    """Everything that is wrong with some flags."""
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        self.complaints = list(complaints)
+        super().__init__("; ".join(self.complaints))
+
+
 class _Parser(HfArgumentParser):
     """Says what is wrong, without the whole usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.refuse([message])
-
-    def refuse(self, complaints: Sequence[str]) -> NoReturn:
-        """End the command with status 2 and one line per complaint."""
-        lines = [f"{self.prog}: error: {complaint}" for complaint in complaints]
-        self.exit(2, "\n".join([*lines, f"see python {self.prog} --help", ""]))
+        raise FlagError([message])
 
 
 def build_parser(
@@ -466,6 +709,7 @@ def build_parser(
     return parser
 
 
+_CREDENTIALS = re.compile(r"\w+://[^/]*@|[^/]*:[^/]*@")  # at the beginning of a URL
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 _NOT_GIVEN = object()
 
@@ -484,15 +728,32 @@ def parse_arguments(
     command's own where they are not the groups'. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
+    try:
+        return read_arguments(command, groups, sys.argv[1:] if argv is None else argv, unused, defaults, description)
+    except FlagError as error:
+        lines = [f"{command}: error: {complaint}" for complaint in error.complaints]
+        sys.stderr.write("\n".join([*lines, f"see python {command} --help", ""]))
+        raise SystemExit(2) from None
+
+
+def read_arguments(
+    command: str,
+    groups: Sequence[type],
+    argv: Sequence[str],
+    unused: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    description: str | None = None,
+) -> tuple[Any, ...]:
+    """Do what :func:`parse_arguments` does, but raise :class:`FlagError` for flags that cannot be taken."""
     unused = unused or {}
     parser = build_parser(command, groups, unused, description)
     parser.set_defaults(**(defaults or {}))
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = list(argv)
     names = [f.name for group in groups for f in dataclasses.fields(group)]
     try:
         words = _config_words(command, argv) + argv
     except UserError as error:
-        parser.error(str(error))
+        raise FlagError([str(error)]) from None
     namespace, unknown = parser.parse_known_args(words, argparse.Namespace(**dict.fromkeys(names, _NOT_GIVEN)))
     given = {name: value for name in names if (value := getattr(namespace, name)) is not _NOT_GIVEN}
     chosen = {**(defaults or {}), **given}
@@ -513,7 +774,7 @@ def parse_arguments(
     ]
     complaints += _out_of_range(values)
     if complaints:
-        parser.refuse(complaints)
+        raise FlagError(complaints)
     return filled
 
 
@@ -617,6 +878,25 @@ _BOUNDS = {
     "bm25_k1": _Bound(0, low_allowed=False),
     "bm25_b": _Bound(0, 1),
     "bm25_delta": _Bound(0),
+    "question_max_len": _Bound(4),
+    "passage_max_len": _Bound(8),
+    "encode_batch_size": _Bound(1),
+    "fusion_depth": _Bound(1),
+    "rerank_depth": _Bound(1),
+    "hard_negatives": _Bound(0),
+    "mining_depth": _Bound(1),
+    "dpr_epochs": _Bound(0, low_allowed=False),
+    "dpr_train_batch": _Bound(1),
+    "dpr_learning_rate": _Bound(0, low_allowed=False),
+    "dpr_warmup_steps": _Bound(0),
+    "dpr_weight_decay": _Bound(0),
+    "dpr_eval_batch": _Bound(1),
+    "dpr_eval_steps": _Bound(1),
+    "dpr_dropout": _Bound(0, 1),
+    "temperature": _Bound(0, low_allowed=False),
+    "chunk_size": _Bound(1),
+    "reranker_max_len": _Bound(16),
+    "reranker_dropout": _Bound(0, 1),
     "retrieval_weight": _Bound(0),
     "bootstrap_samples": _Bound(1),
     "score_seed": _Bound(0),
@@ -646,6 +926,10 @@ GROUPS = (
     OptimizationArguments,
     FreezeArguments,
     RetrieverArguments,
+    MiningArguments,
+    DPRArguments,
+    RerankerArguments,
     InferenceArguments,
     ScoreArguments,
+    ComparisonArguments,
 )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 from datasets import Dataset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
@@ -27,7 +26,7 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader, load_tokenizer
-from models.reader import load_config
+from models.loading import load_config
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
 from mrc.metrics import compute_metrics, references_of
@@ -36,7 +35,7 @@ from mrc.reading import read_features
 from processor import QAProcessor
 from retrieval.finding import find_passages
 from retrieval.metrics import hit_at_k
-from retrieval.table import write_retrieved_df
+from retrieval.table import Retrieved, write_retrieved_df
 from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import write_json
@@ -47,7 +46,6 @@ from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
 
-_QUESTIONS_AT_ONCE = 256
 _HITS = (1, 5, 10, 20, 50, 100)
 
 _TRAINS_NOTHING = "inference trains nothing"
@@ -125,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if retrieved is None:
         answers = read(reader, own_contexts(examples), "reading")
     else:
-        answers = read_retrieved(reader, retrieved, args.inference)
+        answers = read_retrieved(reader, retrieved, len(examples), args.inference)
     stopwatch.lap("read")
 
     # score
@@ -158,20 +156,21 @@ def read(reader: Reader, examples: Dataset, what: str, retrieval_weight: float =
     return reader.qa_processor.find_answers(examples, features, logits.predictions, retrieval_weight)
 
 
-def read_retrieved(reader: Reader, retrieved: pd.DataFrame, arguments: InferenceArguments) -> dict[str, list[Answer]]:
-    """Read every question's retrieved passages, some hundred questions at a time, so that memory stays bounded."""
-    questions = list(dict.fromkeys(retrieved["id"]))
-    chunks = [questions[start : start + _QUESTIONS_AT_ONCE] for start in range(0, len(questions), _QUESTIONS_AT_ONCE)]
+def read_retrieved(
+    reader: Reader, retrieved: Retrieved, questions: int, arguments: InferenceArguments
+) -> dict[str, list[Answer]]:
+    """Read every question's retrieved passages, some thousand passages at a time, so that memory stays bounded."""
+    to_examples = joined_passages if arguments.passage_reading == "joined" else separate_passages
     answers: dict[str, list[Answer]] = {}
-    for chunk in tqdm(chunks, desc="answering", unit="chunk"):
-        rows = retrieved[retrieved["id"].isin(set(chunk))]
-        to_examples = joined_passages if arguments.passage_reading == "joined" else separate_passages
-        answers |= read(reader, to_examples(rows), "reading", arguments.retrieval_weight)
+    with tqdm(total=questions, desc="answering", unit="question") as progress:
+        for block in retrieved.blocks():
+            answers |= read(reader, to_examples(block), "reading", arguments.retrieval_weight)
+            progress.update(len(answers) - progress.n)
     return answers
 
 
 def score(
-    reader: Reader, examples: Dataset, retrieved: pd.DataFrame | None, answers: dict[str, list[Answer]]
+    reader: Reader, examples: Dataset, retrieved: Retrieved | None, answers: dict[str, list[Answer]]
 ) -> dict[str, float]:
     """Return end-to-end scores and, with retrieval, hit@k and the scores with the gold passage given (oracle)."""
     references = references_of(examples)
@@ -179,8 +178,7 @@ def score(
     if retrieved is not None:
         oracle = predictions_of(read(reader, own_contexts(examples), "reading gold passages"))
         metrics |= {f"oracle_{name}": value for name, value in compute_metrics(oracle, references).items()}
-        deepest = int(retrieved["rank"].max())
-        metrics |= hit_at_k(retrieved, examples, [k for k in _HITS if k < deepest] + [deepest])
+        metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in _HITS if k < retrieved.k] + [retrieved.k])
     return metrics
 
 
@@ -199,7 +197,7 @@ def print_metrics(metrics: dict[str, float]) -> None:
 def save(
     args: Arguments,
     examples: Dataset,
-    retrieved: pd.DataFrame | None,
+    retrieved: Retrieved | None,
     answers: dict[str, list[Answer]],
     metrics: dict[str, float],
     record: dict[str, Any],
@@ -211,7 +209,7 @@ def save(
     write_json(output_dir / "predictions.json", {question: predictions[question] for question in examples["id"]})
     write_json(output_dir / "nbest_predictions.json", {question: nbest[question] for question in examples["id"]})
     if retrieved is not None:
-        write_retrieved_df(retrieved, output_dir / "retrieved_passages.csv")
+        write_retrieved_df(retrieved.blocks(), output_dir / "retrieved_passages.csv")
     if metrics:
         write_json(output_dir / "metrics.json", metrics | {"seconds": seconds})
     write_json(output_dir / "arguments.json", resolved_arguments(*args))

@@ -10,6 +10,7 @@ example can give several (see ``mrc/features.py``).
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
@@ -101,7 +102,7 @@ class QAProcessor:
             retrieved = find_passages(examples, retriever_args, self.dataset_args, self.tokenizer.name_or_path)
             if retrieved is None:
                 raise UserError("--augment negative_passage needs a retriever: --retriever_type none finds no passages")
-            negatives = answer_free(examples, retrieved)
+            negatives = answer_free(examples, pd.concat(retrieved.blocks()))
         return AugmentedFeatures(
             examples,
             lambda changed, what: self.make_features(changed, what, cached=False),

@@ -40,7 +40,7 @@ from mrc.features import fingerprint
 from mrc.freezing import FreezeSchedule
 from mrc.loss import reader_loss
 from mrc.metrics import compute_metrics
-from mrc.optimization import make_optimizer, make_scheduler
+from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from mrc.reading import read_features
 from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
@@ -49,9 +49,10 @@ from runtime.errors import run_command
 from runtime.files import read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.processes import close_accelerator, open_accelerator
 from runtime.record import environment
 from runtime.seeding import set_seed
-from runtime.tracking import LossWindow, Tracker
+from runtime.tracking import LossWindow, Tracker, check_tracking
 
 logger = get_logger("train_mrc")
 
@@ -103,6 +104,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Train a reader; return the metrics of its best checkpoint."""
     args = parse(argv)
+    check_tracking(args.run)
     precision = resolve_precision(args.run.precision, default_device())
     accelerator = make_accelerator(args, precision)
     configure_logging(accelerator.is_main_process)
@@ -136,9 +138,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     # optimisation
     batches_per_process = math.ceil(len(batches) / accelerator.num_processes)
     steps_per_epoch = math.ceil(batches_per_process / args.optimization.gradient_accumulation_steps)
-    total_steps = args.optimization.max_steps
-    if total_steps <= 0:
-        total_steps = math.ceil(args.optimization.num_train_epochs * steps_per_epoch)
+    total_steps = count_steps(args.optimization, batches_per_process)
     freezing = FreezeSchedule(model, args.model, steps_per_epoch, total_steps)
     optimizer = make_optimizer(freezing.trained_parameters(), args.optimization, model.base_model_prefix)
     scheduler = make_scheduler(optimizer, args.optimization, total_steps)
@@ -308,15 +308,15 @@ def save(run: Run) -> dict[str, float]:
             metrics = read_json(source / "metrics.json")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")
-    run.accelerator.end_training()
+    close_accelerator(run.accelerator)
     return metrics
 
 
 def make_accelerator(args: Arguments, precision: str) -> Accelerator:
     """Return the accelerator: device, processes, precision and gradient accumulation."""
     thaws = args.model.freeze_pretrained_weight in ("first", "last")
-    return Accelerator(
-        mixed_precision={"fp32": "no"}.get(precision, precision),
+    return open_accelerator(
+        precision,
         gradient_accumulation_steps=args.optimization.gradient_accumulation_steps,
         step_scheduler_with_optimizer=False,
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=thaws)],

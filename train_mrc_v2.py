@@ -44,7 +44,7 @@ from runtime.log import configure_logging, get_logger
 from runtime.output import check_output_dir, open_output_dir, warn_of_changes
 from runtime.record import environment
 from runtime.seeding import set_seed
-from runtime.tracking import Tracker
+from runtime.tracking import Tracker, check_tracking
 from runtime.trainer_arguments import TrainerArguments
 from trainer_qa import (
     FreezeBackboneCallback,
@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Train a reader; return the metrics of the best one."""
     args = parse(argv)
     check(args.training)
+    check_tracking(args.training)
     training_args = args.training.training_arguments()
     precision = {"no": "fp32"}.get(training_args.mixed_precision, training_args.mixed_precision)
     main_process = training_args.process_index == 0

@@ -16,7 +16,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from models.reader import load_reader, load_tokenizer, save_reader
+from models.loading import load_tokenizer
+from models.reader import load_reader, save_reader
 from runtime.errors import UserError, run_command
 from runtime.files import read_json
 from runtime.log import configure_logging, get_logger

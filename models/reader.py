@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import (
-    AutoConfig,
-    AutoModelForQuestionAnswering,
-    AutoTokenizer,
-    PretrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import ModelArguments
 from models.head_reader import load_head_reader, not_loaded
 from models.heads import default_parameters, head_name
+from models.loading import (
+    attention_dropout,
+    first_names,
+    load_config,
+    load_pretrained,
+    position_limit,
+    quiet,
+    set_dropout,
+)
 from runtime.device import fastest_attention
 from runtime.errors import UserError
 from runtime.files import staged_folder, write_json
@@ -30,33 +30,8 @@ from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
-# What encoder families call their dropouts.
-_ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
-_HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "hidden_dropout", "embedding_dropout", "mlp_dropout")
 # The head of a checkpoint that is not ours.
 _PLAIN = {"name": "linear", "dropout": 0.0}
-# Where there is no tokenizer, Transformers makes one up from the model's kind, of special tokens alone.
-_SMALLEST_VOCABULARY = 10
-
-
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
-    """Return the tokenizer in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # whatever the readers of damaged files raise
-        raise UserError(_cannot_load("tokenizer", name, error)) from None
-    if len(tokenizer) < _SMALLEST_VOCABULARY:
-        raise UserError(f"there is no tokenizer in {name}; name one with --tokenizer")
-    return tokenizer
-
-
-def load_config(name: str) -> PretrainedConfig:
-    """Return the configuration in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
-    try:
-        return AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # whatever the readers of damaged files raise
-        raise UserError(_cannot_load("configuration", name, error)) from None
 
 
 def load_reader(
@@ -87,23 +62,22 @@ def load_reader(
     config.reader_head = _describe_head(saved_head or _PLAIN, head, head_parameters or {}, head_dropout)
     new_head = saved_head is None or config.reader_head | {"dropout": 0} != saved_head | {"dropout": 0}
     if backbone_dropout is not None:
-        for attribute in (*_ATTENTION_DROPOUTS, *_HIDDEN_DROPOUTS):
-            if hasattr(config, attribute):
-                setattr(config, attribute, backbone_dropout)
+        set_dropout(config, backbone_dropout)
     model, missing = _build(name, config, attention, new_head)
     backbone = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
     if backbone:
         raise UserError(
-            f"--model {name} lacks {len(backbone)} weights of a {config.model_type} of this size: {_first(backbone)}"
+            f"--model {name} lacks {len(backbone)} weights of a {config.model_type} of this size: "
+            f"{first_names(backbone)}"
         )
     if missing and trained:
         raise UserError(
-            f"--model {name} holds an encoder but no trained reader (missing: {_first(missing)}); "
+            f"--model {name} holds an encoder but no trained reader (missing: {first_names(missing)}); "
             "train one first with train_mrc.py"
         )
     if missing:
         instead = f" instead of its {saved_head['name']} head" if new_head and saved_head else ""
-        logger.info("new %s head on %s%s (%s)", config.reader_head["name"], name, instead, _first(missing))
+        logger.info("new %s head on %s%s (%s)", config.reader_head["name"], name, instead, first_names(missing))
     return model
 
 
@@ -144,7 +118,7 @@ def save_reader(
 ) -> None:
     """Write reader and tokenizer to ``folder``, whole or not at all, with ``records`` as ``<key>.json`` beside them."""
     with staged_folder(folder) as staging:
-        with _quiet():
+        with quiet():
             model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         for key, content in (records or {}).items():
@@ -153,20 +127,9 @@ def save_reader(
 
 def check_length(model: PreTrainedModel, max_seq_len: int) -> None:
     """Raise :class:`UserError` if ``model`` has fewer positions than ``max_seq_len`` tokens."""
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    if table is None:  # relative positions, or computed ones
-        return
-    unused = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts on from the padding id
-    if max_seq_len > table.num_embeddings - unused:
-        raise UserError(
-            f"--max_seq_len {max_seq_len} is more than {model.name_or_path} can read "
-            f"({table.num_embeddings - unused} tokens)"
-        )
-
-
-def attention_dropout(config: PretrainedConfig) -> float:
-    """Return the dropout of the attention probabilities that ``config`` asks for."""
-    return next((getattr(config, name) for name in _ATTENTION_DROPOUTS if hasattr(config, name)), 0.0)
+    limit = position_limit(model)
+    if limit is not None and max_seq_len > limit:
+        raise UserError(f"--max_seq_len {max_seq_len} is more than {model.name_or_path} can read ({limit} tokens)")
 
 
 def _describe_head(
@@ -186,22 +149,9 @@ def _describe_head(
 def _build(
     name: str, config: PretrainedConfig, attention: str | None, new_head: bool
 ) -> tuple[PreTrainedModel, list[str]]:
-    """Return the reader, and which of its weights are not in ``name``.
-
-    An encoder family without ``attention`` is built with eager attention.
-    """
+    """Return the reader, and which of its weights are not in ``name``."""
     build = _load_linear if config.reader_head["name"] == "linear" else partial(load_head_reader, new_head=new_head)
-    options = {"dtype": torch.float32, "trust_remote_code": False}
-    try:
-        with _quiet():
-            try:
-                model, missing = build(name, config, attn_implementation=attention, **options)
-            except ValueError:
-                if attention is None:
-                    raise
-                model, missing = build(name, config, attn_implementation="eager", **options)
-    except Exception as error:  # whatever the readers of damaged files raise
-        raise UserError(_cannot_load("model", name, error)) from None
+    model, missing = load_pretrained(build, name, config, attention)
     return model, sorted(missing)
 
 
@@ -224,27 +174,3 @@ def _drop_hidden_states(backbone: PreTrainedModel, _inputs: Any, output: Any) ->
     ratio = backbone.config.reader_head["dropout"]
     output.last_hidden_state = F.dropout(output.last_hidden_state, ratio, training=backbone.training)
     return output
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back Transformers' loading report and progress bars; what matters of them we say in one line."""
-    verbosity, progress_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if progress_bar:
-            transformers_logging.enable_progress_bar()
-        transformers_logging.set_verbosity(verbosity)
-
-
-def _cannot_load(what: str, name: str, error: Exception) -> str:
-    kind = "folder" if Path(name).is_dir() else "hub name (and there is no such folder)"
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"no {what} could be loaded from the {kind} {name}: {first_line}"

@@ -79,7 +79,8 @@ def check_row(raw: Mapping[str, Any], questions_only: bool) -> tuple[dict[str, A
 
     row: dict[str, Any] = {
         "id": text("id", _number_as_text(raw.get("id", raw.get("guid"))), required=True),
-        "title": text("title", raw.get("title")),
+        # titles of SQuAD-format files are page addresses, with underscores for spaces
+        "title": text("title", raw.get("title")).replace("_", " "),
         "question": text("question", raw.get("question"), required=True),
         "document_id": text("document_id", _number_as_text(raw.get("document_id"))),
     }

@@ -71,6 +71,14 @@ def _layer(name: str, base_model_prefix: str) -> int | None:
     return int(number[1])
 
 
+def count_steps(arguments: OptimizationArguments, batches_per_epoch: int) -> int:
+    """Return the optimizer steps of a run: ``max_steps``, else those of its epochs, each ending with a step."""
+    if arguments.max_steps > 0:
+        return arguments.max_steps
+    steps_per_epoch = math.ceil(batches_per_epoch / arguments.gradient_accumulation_steps)
+    return math.ceil(arguments.num_train_epochs * steps_per_epoch)
+
+
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: OptimizationArguments, total_steps: int) -> Any:
     """Return the schedule over ``total_steps`` optimizer steps; warm-up comes from steps, else from the ratio."""
     warmup_steps = arguments.warmup_steps or math.ceil(arguments.warmup_ratio * total_steps)

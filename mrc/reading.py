@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel
 from mrc.batching import FeatureCollator, longest_first_batches
 from mrc.decoding import FORBIDDEN
 from mrc.loss import reader_loss
-from runtime.device import autocast, fastest_attention
+from runtime.device import autocast, reading_mode
 
 
 class Logits(NamedTuple):
@@ -62,7 +61,7 @@ def read_features(
     device = model.device
     read: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
     losses: list[tuple[float, int]] = []
-    with _reading_mode(model, precision), autocast(precision, device):
+    with reading_mode(model), autocast(precision, device):
         for rows in tqdm(batches, desc=what, unit="batch", leave=False, disable=quiet):
             batch = collator([inputs[row] for row in rows])
             loss, outputs = reader_loss(model, {name: tensor.to(device) for name, tensor in batch.items()})
@@ -93,20 +92,3 @@ def _stack(rows: Sequence[np.ndarray], tokens: int) -> np.ndarray:
     for target, row in zip(stacked, rows, strict=True):
         target[..., : row.shape[-1]] = row
     return stacked
-
-
-@contextmanager
-def _reading_mode(model: PreTrainedModel, precision: str) -> Iterator[None]:
-    """Evaluate with the attention that is fastest for reading; training goes on as it was."""
-    training, attention = model.training, model.config._attn_implementation
-    fastest = fastest_attention(model.device, 0.0, training=False)
-    switch = attention != fastest and getattr(model, "_supports_sdpa", False)
-    model.eval()
-    if switch:
-        model.set_attn_implementation(fastest)
-    try:
-        yield
-    finally:
-        if switch:
-            model.set_attn_implementation(attention)
-        model.train(training)

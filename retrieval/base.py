@@ -58,6 +58,11 @@ class Retriever(Protocol):
         """Read the index of ``corpus``; raise :class:`UserError` when ``folder`` holds another one."""
 
 
+def parts_of(retriever: Retriever) -> Sequence[Retriever]:
+    """Return the retrievers that ``retriever`` is made of; none for one that has an index of its own."""
+    return getattr(retriever, "parts", ())
+
+
 def top_k(scores: np.ndarray, k: int) -> SearchResults:
     """Return the ``min(k, N)`` highest of ``scores`` (n, N): score descending, ties by lower row number.
 
@@ -106,6 +111,12 @@ def identity(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
     return json.loads(json.dumps(content))  # as it will be read back: tuples become lists
 
 
+def index_folder(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -> Path:
+    """Return the folder of an index, whose name holds a hash of everything that the results depend on."""
+    key = hashlib.sha256(json.dumps(identity(retriever, corpus), sort_keys=True).encode("ascii")).hexdigest()[:16]
+    return Path(index_dir) / f"{retriever.name}-{key}"
+
+
 @contextmanager
 def new_index_folder(folder: str | Path, retriever: Retriever, corpus: Corpus) -> Iterator[Path]:
     """Yield a folder to write the index into; with its manifest it becomes ``folder``, or vanishes on failure."""
@@ -113,6 +124,7 @@ def new_index_folder(folder: str | Path, retriever: Retriever, corpus: Corpus) -
         yield staging
         versions = {library: version(library) for library in retriever.libraries}
         content = {**identity(retriever, corpus), "code_version": _code_version(), "library_versions": versions}
+        content["build_seconds"] = getattr(retriever, "build_seconds", None)  # known where load_or_build built it
         write_json(staging / MANIFEST_NAME, content)
 
 

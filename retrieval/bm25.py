@@ -10,7 +10,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
-from retrieval.analyzers import Analyzer, create_analyzer
+from retrieval.analysis import analyze_corpus
+from retrieval.analyzers import Analyzer, analyzer_of
 from retrieval.base import SearchResults, check_manifest, import_optional, new_index_folder, search_in_blocks
 from retrieval.corpus import Corpus
 from runtime.files import read_json, write_json
@@ -27,17 +28,24 @@ class SparseRetrieval_BM25P:
     name = "SparseRetrieval_BM25P"
 
     def __init__(
-        self, analyzer: Analyzer, k1: float = 1.5, b: float = 0.75, delta: float = 1.0, backend: str = "bm25s"
+        self,
+        analyzer: Analyzer,
+        k1: float = 1.5,
+        b: float = 0.75,
+        delta: float = 1.0,
+        backend: str = "bm25s",
+        index_dir: str | Path | None = None,
     ) -> None:
         self.analyzer = analyzer
+        self.index_dir = index_dir
         self.k1, self.b, self.delta = k1, b, delta
         self.backend = backend
         self.libraries = [backend]
 
     @classmethod
     def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> SparseRetrieval_BM25P:
-        analyzer = create_analyzer(arguments.analyzer, arguments.analyzer_model or default_tokenizer)
-        return cls(analyzer, arguments.bm25_k1, arguments.bm25_b, arguments.bm25_delta, arguments.bm25_backend)
+        weights = (arguments.bm25_k1, arguments.bm25_b, arguments.bm25_delta)
+        return cls(analyzer_of(arguments, default_tokenizer), *weights, arguments.bm25_backend, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:
         analyzer = self.analyzer.description
@@ -46,7 +54,7 @@ class SparseRetrieval_BM25P:
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus
         self.engine = self._new_engine()
-        self.engine.build(self.analyzer.analyze(corpus.search_texts()))
+        self.engine.build(analyze_corpus(self.analyzer, corpus, self.index_dir))
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         def score(block: Sequence[list[str]]) -> np.ndarray:

@@ -163,7 +163,7 @@ def _parse_row(row: Any, default_id: Any) -> tuple[str, str, str]:
         reasons.append("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
     if reasons:
         raise ValueError("; ".join(reasons))
-    return str(document_id), title or "", text
+    return str(document_id), (title or "").replace("_", " "), text  # as the titles of examples are read
 
 
 def _is_encodable(text: str) -> bool:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from functools import partial
+
 from datasets import Dataset
 
 from arguments import DatasetArguments, RetrieverArguments
 from retrieval import create_retriever, load_or_build
 from retrieval.corpus import find_corpus, load_corpus
-from retrieval.table import get_retrieved_df, retrieved_df
+from retrieval.table import Retrieved, get_retrieved_df, retrieved_blocks, table_blocks
 from runtime.errors import UserError
 
 
 def find_passages(
     examples: Dataset, arguments: RetrieverArguments, dataset_args: DatasetArguments, default_tokenizer: str
-) -> pd.DataFrame | None:
-    """Return the passages of every question, a long table (see ``retrieval/table.py``); None without a retriever.
+) -> Retrieved | None:
+    """Return the passages of every question (see ``retrieval/table.py``); None without a retriever.
 
     ``default_tokenizer`` serves ``--analyzer wordpiece``.
     """
@@ -24,10 +25,12 @@ def find_passages(
     if arguments.retriever_type == "get_retrieved_df":
         if arguments.retrieved_df_path is None:
             raise UserError("--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read")
-        return get_retrieved_df(arguments.retrieved_df_path, examples, arguments.top_k_retrieval)
+        df = get_retrieved_df(arguments.retrieved_df_path, examples, arguments.top_k_retrieval)
+        return Retrieved(partial(table_blocks, df), int(df["rank"].max()))
     retriever = create_retriever(arguments, default_tokenizer)
     corpus = load_corpus(
         arguments.context_path or find_corpus(dataset_args.dataset_path), skip_bad_rows=dataset_args.skip_bad_rows
     )
     retriever = load_or_build(retriever, corpus, arguments.index_dir)
-    return retrieved_df(examples, corpus, retriever.search(examples["question"], arguments.top_k_retrieval))
+    results = retriever.search(examples["question"], arguments.top_k_retrieval)
+    return Retrieved(partial(retrieved_blocks, examples, corpus, results), results.ids.shape[1])

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,6 +25,7 @@ from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
+_PASSAGES_AT_ONCE = 2560  # rows of a table that is made block by block
 COLUMNS = ["id", "question", "rank", "document_id", "title", "context", "score"]
 
 
@@ -47,14 +50,57 @@ def retrieved_df(examples: Dataset, corpus: Corpus, results: SearchResults) -> p
     return df
 
 
-def write_retrieved_df(df: pd.DataFrame, path: str | Path) -> None:
-    """Write the table as ``.csv`` (UTF-8) or ``.parquet``, whole or not at all."""
-    suffix = _check_suffix(path)
+class Retrieved(NamedTuple):
+    """The passages of every question: ``blocks()`` gives the long table some questions at a time, again and again.
+
+    So that a deep one never is in memory as a whole; ``k`` is its deepest rank.
+    """
+
+    blocks: Callable[[], Iterator[pd.DataFrame]]
+    k: int
+
+
+def retrieved_blocks(examples: Dataset, corpus: Corpus, results: SearchResults) -> Iterator[pd.DataFrame]:
+    """Yield the long table of ``results`` some questions at a time, never one question in two blocks."""
+    at_once = max(1, _PASSAGES_AT_ONCE // max(1, results.ids.shape[1]))
+    for start in range(0, len(examples), at_once):
+        block = slice(start, start + at_once)
+        questions = examples.select(range(*block.indices(len(examples))))
+        yield retrieved_df(questions, corpus, SearchResults(results.ids[block], results.scores[block]))
+
+
+def table_blocks(df: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Yield a table whose questions follow each other some questions at a time, never one question in two blocks."""
+    at_once = max(1, _PASSAGES_AT_ONCE // int(df["rank"].max()))
+    starts = np.flatnonzero(df["id"] != df["id"].shift())[::at_once]  # (blocks,)
+    for start, end in zip(starts, [*starts[1:], len(df)], strict=True):
+        yield df.iloc[start:end]
+
+
+def write_retrieved_df(df: pd.DataFrame | Iterable[pd.DataFrame], path: str | Path) -> None:
+    """Write the table, given whole or in blocks, as ``.csv`` (UTF-8) or ``.parquet``, whole or not at all."""
+    write = _write_parquet if _check_suffix(path) == ".parquet" else _write_csv
     with staged_file(path) as staging:
-        if suffix == ".parquet":
-            df.to_parquet(staging, index=False)
-        else:  # with every text in quotes, so that a lone carriage return does not end its row
-            df.to_csv(staging, index=False, encoding="utf-8", lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        write([df] if isinstance(df, pd.DataFrame) else df, staging)
+
+
+def _write_csv(blocks: Iterable[pd.DataFrame], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        for number, block in enumerate(blocks):
+            # every text in quotes, so that a lone carriage return does not end its row
+            block.to_csv(file, index=False, header=number == 0, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+
+
+def _write_parquet(blocks: Iterable[pd.DataFrame], path: Path) -> None:
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    with ExitStack() as stack:
+        writer = None
+        for block in blocks:
+            table = pyarrow.Table.from_pandas(block, preserve_index=False)
+            writer = writer or stack.enter_context(ParquetWriter(path, table.schema))
+            writer.write_table(table)
 
 
 def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.DataFrame:

@@ -10,9 +10,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
-from retrieval.analyzers import Analyzer, create_analyzer, normalize
+from retrieval.analysis import analyze_corpus
+from retrieval.analyzers import Analyzer, analyzer_of, normalize
 from retrieval.base import SearchResults, check_manifest, new_index_folder, search_in_blocks
 from retrieval.corpus import Corpus
+from runtime.errors import UserError
 from runtime.files import read_json, write_json
 
 FEATURES = {"word": ["word"], "char": ["char"], "word_char": ["word", "char"]}
@@ -24,15 +26,15 @@ class SparseRetrieval_TFIDF:
     name = "SparseRetrieval_TFIDF"
     libraries = ("scikit-learn",)
 
-    def __init__(self, analyzer: Analyzer, features: str = "word_char") -> None:
+    def __init__(self, analyzer: Analyzer, features: str = "word_char", index_dir: str | Path | None = None) -> None:
         self.analyzer = analyzer
+        self.index_dir = index_dir
         self.features = features
         self.kinds = FEATURES[features]
 
     @classmethod
     def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> SparseRetrieval_TFIDF:
-        analyzer = create_analyzer(arguments.analyzer, arguments.analyzer_model or default_tokenizer)
-        return cls(analyzer, arguments.tfidf_features)
+        return cls(analyzer_of(arguments, default_tokenizer), arguments.tfidf_features, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:
         return {"analyzer": self.analyzer.description if "word" in self.kinds else None, "features": self.features}
@@ -42,7 +44,16 @@ class SparseRetrieval_TFIDF:
         self.vectorizers, self.weights = {}, {}
         for kind in self.kinds:
             self.vectorizers[kind] = _new_vectorizer(kind)
-            documents = tqdm(self._documents(kind, corpus.search_texts()), f"TF-IDF {kind}", unit="passage", delay=1)
+            if kind == "word":
+                documents = analyze_corpus(self.analyzer, corpus, self.index_dir)
+                if not any(documents):
+                    raise UserError(
+                        f"no passage holds a term of --analyzer {self.analyzer.description['name']}: choose another "
+                        "analyzer or other --analyzer_tags, or --tfidf_features char"
+                    )
+            else:
+                documents = self._documents(kind, corpus.search_texts())
+            documents = tqdm(documents, f"TF-IDF {kind}", unit="passage", delay=1)
             self.weights[kind] = self.vectorizers[kind].fit_transform(documents).T.tocsr()  # (N, V) -> (V, N)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:

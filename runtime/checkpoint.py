@@ -9,7 +9,7 @@ import random
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -71,10 +71,33 @@ class BestCheckpoints:
         return surplus
 
 
+@dataclass
+class BestScores:
+    """The save rule of one model that is kept: its scores, the first that differs deciding, rose.
+
+    ``stale`` counts the evaluations since they did.
+    """
+
+    scores: list[float] = field(default_factory=list)
+    step: int | None = None
+    stale: int = 0
+
+    def update(self, step: int, *scores: float) -> bool:
+        """Take in an evaluation; return whether its model is to be kept."""
+        better = self.step is None or list(scores) > self.scores
+        if better:
+            self.scores, self.step = list(scores), step
+        self.stale = 0 if better else self.stale + 1
+        return better
+
+
+_Best = TypeVar("_Best", BestCheckpoints, BestScores)
+
+
 def save_state(
     output_dir: str | Path,
     progress: Progress,
-    best: BestCheckpoints,
+    best: BestCheckpoints | BestScores,
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler: Any,
@@ -111,11 +134,11 @@ def save_state(
             shutil.rmtree(older)
 
 
-def find_state(output_dir: str | Path, resume_from: str | None) -> Path | None:
+def find_state(output_dir: str | Path, resume_from: str | None, flag: str = "--output_dir") -> Path | None:
     """Return the folder of the state to resume from; None to start from scratch.
 
     ``resume_from`` is ``true`` for the newest state in ``output_dir`` (none yet: start from scratch, said so), or the
-    folder of one of its states. Raises :class:`UserError` for any other folder.
+    folder of one of its states. Raises :class:`UserError` for any other folder; ``flag`` is what named ``output_dir``.
     """
     if resume_from is None:
         return None
@@ -129,22 +152,30 @@ def find_state(output_dir: str | Path, resume_from: str | None) -> Path | None:
             return state
     held = f"it holds {', '.join(str(state) for state in states)}" if states else "it holds none"
     raise UserError(
-        f"--resume_from_checkpoint {resume_from} is not a training state of --output_dir {output_dir} ({held}): "
+        f"--resume_from_checkpoint {resume_from} is not a training state of {flag} {output_dir} ({held}): "
         "a run goes on in its own folder; pass true for its newest state"
     )
 
 
 def load_state(
-    folder: str | Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, scheduler: Any, scaler: Any = None
-) -> tuple[Progress, BestCheckpoints]:
-    """Restore model, optimizer, scheduler, loss scaler and random number generators; return where the run stood."""
+    folder: str | Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: Any,
+    scaler: Any = None,
+    best: type[_Best] = BestCheckpoints,
+) -> tuple[Progress, _Best]:
+    """Restore model, optimizer, scheduler, loss scaler and random number generators; return where the run stood.
+
+    ``best`` is the save rule that the run follows.
+    """
     folder = Path(folder)
     state = read_json(folder / "state.json")
     try:
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"the state in {folder} is of another model than --model: {reason}") from None
+        raise UserError(f"the state in {folder} is of another model than this run's: {reason}") from None
     try:
         _restore_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
     except ValueError:
@@ -153,7 +184,7 @@ def load_state(
     if scaler is not None and state["scaler"]:
         scaler.load_state_dict(state["scaler"])
     _restore_rng(load_file(folder / "rng.safetensors"), state["rng"])
-    return Progress(**state["progress"]), BestCheckpoints(**state["best"])
+    return Progress(**state["progress"]), best(**state["best"])
 
 
 def _complete_states(folder: Path) -> list[Path]:

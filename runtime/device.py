@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -44,6 +47,23 @@ def fastest_attention(device: torch.device, attention_dropout: float, training: 
     computes on a slow path. Measured by ``benchmarks/attention.py``.
     """
     return "eager" if device.type == "cpu" and training and attention_dropout > 0 else "sdpa"
+
+
+@contextmanager
+def reading_mode(model: Any) -> Iterator[None]:
+    """Evaluate a Transformers ``model`` with the attention that is fastest for it; training goes on as it was."""
+    training, attention = model.training, model.config._attn_implementation
+    fastest = fastest_attention(model.device, 0.0, training=False)
+    switch = attention != fastest and getattr(model, "_supports_sdpa", False)
+    model.eval()
+    if switch:
+        model.set_attn_implementation(fastest)
+    try:
+        yield
+    finally:
+        if switch:
+            model.set_attn_implementation(attention)
+        model.train(training)
 
 
 def keep_freed_memory() -> None:

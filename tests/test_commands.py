@@ -154,6 +154,8 @@ def test_commands_are_found_where_they_must_be():
             "train_mrc_example.sh",
             "two_stage_example.sh",
             "inference_example.sh",
+            "retrieve_example.sh",
+            "train_dpr_example.sh",
             "README.md",
         )
     }
@@ -167,6 +169,9 @@ def test_commands_are_found_where_they_must_be():
     assert found["train_mrc_example.sh"] == ["train_mrc.py"]
     assert found["two_stage_example.sh"] == ["train_mrc.py", "train_mrc.py"]
     assert found["inference_example.sh"] == ["inference.py"]
+    assert found["retrieve_example.sh"] == ["script/build_offline_encoder.py", "retrieve.py"]
+    expected = ["script/build_offline_encoder.py", "train_dpr.py", "retrieve.py", "inference.py"]
+    assert found["train_dpr_example.sh"] == expected
     assert found["README.md"] or not (ROOT / "README.md").exists()
 
 

@@ -186,3 +186,45 @@ def test_bad_corpus_leaves_nothing_behind(command: list[str], tmp_path: Path) ->
     with pytest.raises(DataError, match=r"corpus\.jsonl"):
         inference.main([*command, "--do_predict", "--context_path", str(path)])
     assert not (tmp_path / "out").exists() and not (tmp_path / "index").exists()
+
+
+@pytest.mark.parametrize("reading", ["separate", "joined"])
+def test_passages_are_read_a_bounded_number_at_a_time_and_the_answers_stay(
+    command: list[str], tmp_path: Path, reading: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags, evaluated = command, ["--do_eval", "--passage_reading", reading]
+    expected = inference.main([*flags, *evaluated])
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    read, original = [], inference.read
+
+    def counted(reader, examples, *rest):
+        read.append(sum(map(len, examples["passages"])))
+        return original(reader, examples, *rest)
+
+    monkeypatch.setattr(inference, "read", counted)
+    monkeypatch.setattr("retrieval.table._PASSAGES_AT_ONCE", 7)  # two questions of three passages
+    assert inference.main([*flags, *evaluated]) == expected
+    assert read[:3] == [6, 6, 6]
+    table = ["--retriever_type", "get_retrieved_df", "--retrieved_df_path", str(tmp_path / "passages.csv")]
+    (tmp_path / "out" / "retrieved_passages.csv").rename(tmp_path / "passages.csv")
+    for name in ("predictions.json", "nbest_predictions.json"):
+        assert (tmp_path / "out" / name).read_bytes() == whole[name]
+    assert (tmp_path / "passages.csv").read_bytes() == whole["retrieved_passages.csv"]
+    read.clear()
+    inference.main([*without(flags, "analyzer", "index_dir"), *evaluated, *table])
+    assert read[:3] == [6, 6, 6]
+    assert (tmp_path / "out" / "predictions.json").read_bytes() == whole["predictions.json"]
+
+
+def test_what_a_reranker_puts_first_is_read_first(command: list[str], tmp_path: Path, reranker_path: str) -> None:
+    spec = f"SparseRetrieval_BM25P,analyzer=bigram,reranker={reranker_path},rerank_depth=2"
+    tables = []
+    for flags in ([], ["--retriever_type", spec]):
+        inference.main([*without(command, "analyzer"), *(flags or ["--analyzer", "bigram"]), "--do_predict"])
+        df = pd.read_csv(tmp_path / "out" / "retrieved_passages.csv", dtype=str)
+        tables.append(df.pivot(index="id", columns="rank", values="document_id"))
+    before, after = tables
+    assert (before["3"] == after["3"]).all()
+    assert [set(row) for row in before[["1", "2"]].values] == [set(row) for row in after[["1", "2"]].values]
+    assert (before["1"] != after["1"]).any()
+    assert len(list((tmp_path / "index").glob("SparseRetrieval_BM25P-*"))) == 1

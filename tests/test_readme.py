@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 
 import inference
+import retrieve
 import score
+import train_dpr
 import train_mrc
 import train_mrc_v2
+import train_reranker
+from arguments import RetrieverArguments
 from models import average
 from models.heads import HEADS
 from mrc.augmentation import AUGMENTATIONS
+from retrieval import RETRIEVERS
+from retrieval.analyzers import ANALYZERS
 
 ROOT = Path(train_mrc.__file__).parent
 READMES = ["README.md", "README.ko.md"]
@@ -44,6 +51,9 @@ def test_the_python_example_runs(
     ("command", "groups", "unused"),
     [
         ("train_mrc.py", train_mrc.Arguments, {}),
+        ("train_dpr.py", train_dpr.Arguments, train_dpr.UNUSED),
+        ("train_reranker.py", train_reranker.Arguments, train_reranker.UNUSED),
+        ("retrieve.py", retrieve.Arguments, retrieve.UNUSED),
         ("inference.py", inference.Arguments, inference.UNUSED),
     ],
 )
@@ -59,22 +69,43 @@ def test_the_table_of_flags_is_complete(name: str, command: str, groups: type, u
 
 def test_the_documented_commands_are_understood() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    parsers = {f"{command.__name__}.py": command.parse for command in (train_mrc, train_mrc_v2, inference, score)}
+    commands = (train_mrc, train_mrc_v2, train_dpr, train_reranker, retrieve, inference, score)
+    parsers = {f"{command.__name__}.py": command.parse for command in commands}
     parsers["-m models.average"] = average.parse_arguments
     for name, parse in parsers.items():
-        commands = re.findall(rf"^python {re.escape(name)} (.*)$", text, flags=re.MULTILINE)
-        assert commands, name
-        for words in commands:
+        documented = re.findall(rf"^python {re.escape(name)} (.*)$", text, flags=re.MULTILINE)
+        assert documented, name
+        for words in documented:
             parse(shlex.split(words))
 
 
 @pytest.mark.parametrize("name", READMES)
-def test_the_tables_of_heads_and_augmentations_are_complete(name: str) -> None:
+@pytest.mark.parametrize(
+    ("flag", "values"),
+    [
+        ("head", HEADS),
+        ("augment", AUGMENTATIONS),
+        ("retriever_type", [*RETRIEVERS, "get_retrieved_df", "none"]),
+        ("analyzer", ANALYZERS),
+        ("milvus_vectors", get_args(get_type_hints(RetrieverArguments)["milvus_vectors"])),
+    ],
+)
+def test_the_tables_of_values_are_complete(name: str, flag: str, values: Iterable[str]) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    for flag, names in (("head", HEADS), ("augment", AUGMENTATIONS)):
-        table = text.split(f"| `--{flag}` |")[1].split("\n\n")[0]
-        first_cells = [line.split("|")[1] for line in table.splitlines()[2:]]
-        assert sorted(re.findall(r"`(\w+)`", " ".join(first_cells))) == sorted(names)
+    (table,) = re.findall(rf"^\| `--{flag}` \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
+    first_cells = " ".join(line.split("|")[1] for line in table.splitlines())
+    assert sorted(re.findall(r"`(\w+)`", first_cells)) == sorted(values)
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_files_and_headings_that_are_linked_or_run_exist(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}
+    targets = re.findall(r"\]\(([^)]+)\)", text)
+    assert {"docs/heads.md", "docs/retrieval.md"} <= set(targets)
+    assert [target for target in targets if target[0] == "#" and target[1:] not in headings] == []
+    files = [target for target in targets if target[0] != "#"] + re.findall(r"script/\w+\.(?:sh|py)", text)
+    assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
 def test_both_languages_have_the_same_commands_and_sections() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from comparing import assert_equal_weights, weights
+from launching import in_two_processes
 
 import train_mrc
 from models import load_reader
@@ -143,6 +144,19 @@ def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path)
     assert process.wait() == -signal.SIGKILL
     subprocess.run([*words, "--resume_from_checkpoint", "true"], check=True, **quiet)
     assert_equal_weights(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
+
+
+def test_two_processes_are_one_run(command: list[str], tmp_path: Path) -> None:
+    flags = [*_without(command, "num_train_epochs"), "--do_eval", "--max_steps", "2"]
+    in_two_processes("train_mrc.py", [*flags, "--per_device_train_batch_size", "2"])
+    run = tmp_path / "run"
+    assert json.loads((run / "environment.json").read_text())["processes"] == 2
+    assert {path.name for path in run.iterdir()} == {
+        "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "best", "checkpoint-2", "resume"
+    }  # fmt: skip
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 2]
+    assert lines[1]["epoch"] == pytest.approx(2 / 3)  # a step reads two features in each process, of 12
 
 
 def test_the_best_checkpoints_survive_the_limit(

@@ -206,6 +206,13 @@ def test_squad_1_with_a_byte_order_mark_and_several_gold_answers():
     assert (rows[1]["id"], rows[1]["title"], rows[1]["document_id"]) == ("7", "한강", "")
 
 
+def test_titles_that_are_page_addresses_get_their_spaces_back():
+    data = squad(question())
+    data["data"][0]["title"] = "고대_노르드어"
+    write("dev.json", data)
+    assert load_examples("dev.json", ["validation"])["validation"][0]["title"] == "고대 노르드어"
+
+
 def test_squad_2_and_klue_keep_unanswerable_questions_with_empty_answers():
     plausible = {"text": "서울", "answer_start": 4}
     squad_2 = squad(

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
+import torch
+from elastic_stub import ElasticStub
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from retrieval.corpus import Corpus
 
@@ -44,3 +49,62 @@ def questions() -> list[str]:
     """Random words, some repeated and some in no passage; then only unknown words, and nothing at all."""
     rng = random.Random(1)
     return [" ".join(rng.choices([*_WORDS, "우주선"], k=rng.randint(1, 8))) for _ in range(30)] + ["로봇 우주선", ""]
+
+
+@pytest.fixture(scope="session")
+def bag_of_characters(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of an encoder that only counts characters: no layers, and a direction of its own for each of them.
+
+    With mean pooling its inner products are those of character counts, so that what it finds can be reasoned about.
+    """
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *sorted({c for passage in PASSAGES for c in "".join(passage)} - {" "}),
+    ]
+    backend = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.Replace(" ", "")
+    backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]")
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=len(pieces),
+        num_hidden_layers=0,
+        num_attention_heads=1,
+        intermediate_size=1,
+        max_position_embeddings=64,
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    with torch.no_grad():
+        for table in (model.embeddings.position_embeddings, model.embeddings.token_type_embeddings):
+            table.weight.zero_()
+        model.embeddings.word_embeddings.weight.copy_(torch.eye(len(pieces)))
+        model.embeddings.word_embeddings.weight[:4] = 0  # the layer norm leaves a vector of zeros as it is
+    folder = tmp_path_factory.mktemp("bag_of_characters")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture
+def elastic_stub(monkeypatch: pytest.MonkeyPatch):
+    """What stands for an Elasticsearch server, and an environment without credentials for another."""
+    for name in ("ELASTIC_API_KEY", "ELASTIC_USER", "ELASTIC_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    with ElasticStub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def milvus_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where an embedded Milvus may be; its server, threads of this process, is stopped at the end."""
+    from milvus_lite.server_manager import server_manager_instance
+
+    path = str(tmp_path_factory.mktemp("milvus") / "new" / "milvus.db")
+    yield path
+    server_manager_instance.release_server(path)

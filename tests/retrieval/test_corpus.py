@@ -51,6 +51,11 @@ def test_json_lines_plain_and_gzipped_are_the_same_corpus(tmp_path):
     assert load_corpus(tmp_path / "passages.jsonl.gz") == corpus
 
 
+def test_titles_that_are_page_addresses_get_their_spaces_back(tmp_path):
+    path = write_lines(tmp_path / "corpus.jsonl", [{"id": 1, "title": "고대_노르드어", "text": "밑줄_은 글에 남는다."}])
+    assert load_corpus(path) == Corpus(["1"], ["고대 노르드어"], ["밑줄_은 글에 남는다."])
+
+
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
     path = tmp_path / "wikipedia_documents.json"
     path.write_text('{"0": {"text": "왕"}}', encoding="utf-8-sig")

@@ -6,25 +6,57 @@ import dataclasses
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sklearn.feature_extraction.text  # noqa: F401  (its own imports need the pickle that a test here takes away)
 
 from arguments import RetrieverArguments
 from retrieval import RETRIEVERS, create_retriever, load_or_build
+from retrieval.base import index_folder
 from retrieval.corpus import Corpus
 from runtime.errors import UserError
 
-BM25, TFIDF = "SparseRetrieval_BM25P", "SparseRetrieval_TFIDF"
+BM25, TFIDF, DENSE = "SparseRetrieval_BM25P", "SparseRetrieval_TFIDF", "DenseRetrieval"
+HYBRID = "HybridRetrieval"
+MILVUS = "MilvusRetrieval"
+ENCODING = {"pooling": "mean", "normalize": True, "passage_max_len": 64}
 VARIANTS = {
     "bm25s kiwi": RetrieverArguments(retriever_type=BM25),
+    "bm25s mecab": RetrieverArguments(retriever_type=BM25, analyzer="mecab"),
     "bm25s bigram": RetrieverArguments(retriever_type=BM25, analyzer="bigram"),
     "rank_bm25 bigram": RetrieverArguments(retriever_type=BM25, analyzer="bigram", bm25_backend="rank_bm25"),
     "tfidf word": RetrieverArguments(retriever_type=TFIDF, analyzer="bigram", tfidf_features="word"),
     "tfidf char": RetrieverArguments(retriever_type=TFIDF, analyzer="bigram", tfidf_features="char"),
     "tfidf word_char": RetrieverArguments(retriever_type=TFIDF, analyzer="bigram"),
+    "dense": RetrieverArguments(retriever_type=DENSE, **ENCODING),
+    "dense float16": RetrieverArguments(retriever_type=DENSE, vectors_dtype="float16", **ENCODING),
+    "milvus sparse": RetrieverArguments(retriever_type=MILVUS, analyzer="bigram", milvus_vectors="sparse"),
+    "milvus dense": RetrieverArguments(retriever_type=MILVUS, milvus_vectors="dense", **ENCODING),
+    "milvus hybrid": RetrieverArguments(retriever_type=MILVUS, analyzer="bigram", **ENCODING),
+    "elastic": RetrieverArguments(retriever_type="ElasticRetrieval"),
 }
-every_variant = pytest.mark.parametrize("arguments", list(VARIANTS.values()), ids=list(VARIANTS))
+PARTS = [f"{BM25},analyzer=bigram", f"{DENSE},pooling=mean,normalize=true,passage_max_len=64"]
+VARIANTS["hybrid rrf"] = RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=PARTS, fusion="rrf")
+VARIANTS["hybrid weighted"] = RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=PARTS, fusion_depth=4)
+ALONE = {name: variant for name, variant in VARIANTS.items() if variant.retriever_type != HYBRID}
+every_variant = pytest.mark.parametrize("arguments", list(VARIANTS.values()), ids=list(VARIANTS), indirect=True)
+every_variant_with_its_own_index = pytest.mark.parametrize(
+    "arguments", list(ALONE.values()), ids=list(ALONE), indirect=True
+)
+
+
+@pytest.fixture
+def arguments(request, bag_of_characters, tmp_path_factory):
+    """The variant's flags, with an encoder, a server if it needs one, and a folder for work in progress."""
+    work = str(tmp_path_factory.mktemp("work"))
+    flags = {"retriever_dir": bag_of_characters, "index_dir": work}
+    if request.param.retriever_type == "ElasticRetrieval":
+        flags["elastic_url"] = request.getfixturevalue("elastic_stub").url
+    if request.param.retriever_type == MILVUS:
+        flags["milvus_uri"] = request.getfixturevalue("milvus_file")
+    return dataclasses.replace(request.param, **flags)
 
 
 def changed(corpus):
@@ -63,7 +95,8 @@ def test_an_index_is_free_of_pickle_and_describes_itself(arguments, corpus, tmp_
     monkeypatch.setattr("pickle.dump", None)
     retriever.build(corpus)
     retriever.save(tmp_path / "index")
-    assert {path.suffix for path in (tmp_path / "index").iterdir()} <= {".json", ".npy", ".npz"}
+    files = [path for path in (tmp_path / "index").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".json", ".npy", ".npz"}
     manifest = json.loads((tmp_path / "index/manifest.json").read_text(encoding="utf-8"))
     assert manifest["format_version"] == 1
     assert manifest["retriever"] == arguments.retriever_type
@@ -109,9 +142,10 @@ def test_load_or_build_builds_once_for_every_corpus(corpus, tmp_path, log_lines)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-@every_variant
+@every_variant_with_its_own_index
 @pytest.mark.parametrize("damage", ["empty", "truncated", "missing", "swapped"])
-def test_a_damaged_index_is_built_anew(arguments, damage, corpus, tmp_path, log_lines):
+def test_a_damaged_index_is_built_anew(arguments, damage, corpus, tmp_path, log_lines, monkeypatch):
+    monkeypatch.setattr("retrieval.time", SimpleNamespace(perf_counter=lambda: 0.0))  # the manifest holds a duration
     expected = load_or_build(create_retriever(arguments), corpus, tmp_path).search(["서울"], 3)
     (folder,) = tmp_path.iterdir()
     for name in sorted(path.name for path in folder.iterdir()):
@@ -127,11 +161,33 @@ def test_a_damaged_index_is_built_anew(arguments, damage, corpus, tmp_path, log_
         assert retriever.search(["서울"], 3).ids.tolist() == expected.ids.tolist()
         if log_lines != [f"INFO index {folder}: loaded"]:
             assert log_lines[0].startswith(f"WARNING index {folder} is damaged and is built anew: ")
-            assert log_lines[1] == f"INFO index {folder}: built over 12 passages and saved"
+            assert log_lines[-1] == f"INFO index {folder}: built over 12 passages and saved"
             assert (folder / name).read_bytes() == content
         else:
             path.write_bytes(content)
         assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_the_manifest_keeps_how_long_the_build_took(corpus, tmp_path, monkeypatch):
+    seconds = iter([10.0, 12.345])
+    monkeypatch.setattr("retrieval.time", SimpleNamespace(perf_counter=lambda: next(seconds)))
+    arguments = RetrieverArguments(analyzer="bigram")
+    load_or_build(create_retriever(arguments), corpus, tmp_path)
+    loaded = load_or_build(create_retriever(arguments), corpus, tmp_path)  # asks no clock
+    manifest = json.loads((index_folder(loaded, corpus, tmp_path) / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["build_seconds"] == pytest.approx(2.345)
+    assert not hasattr(loaded, "build_seconds")
+
+
+def test_a_hybrid_shares_the_indexes_of_its_parts(corpus, tmp_path):
+    alone = create_retriever(RetrieverArguments(retriever_type=f"{BM25},analyzer=bigram"))
+    load_or_build(alone, corpus, tmp_path)
+    parts = [f"{BM25},analyzer=bigram", f"{TFIDF},tfidf_features=char"]
+    hybrid = create_retriever(RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=parts))
+    load_or_build(hybrid, corpus, tmp_path)
+    assert [hasattr(part, "build_seconds") for part in hybrid.parts] == [False, True]
+    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == [BM25, TFIDF]
+    assert hybrid.search(["세종대왕"], 1).ids.tolist() == [[1]]
 
 
 def test_a_build_that_fails_leaves_nothing(corpus, tmp_path, monkeypatch):
@@ -146,8 +202,7 @@ def test_unknown_names_list_the_choices():
     with pytest.raises(UserError) as caught:
         create_retriever(RetrieverArguments(retriever_type="BM25"))
     assert str(caught.value) == (
-        "--retriever_type BM25 cannot be built: "
-        "choose from SparseRetrieval_BM25P, SparseRetrieval_TFIDF, get_retrieved_df, none"
+        f"--retriever_type BM25 cannot be built: choose from {', '.join(RETRIEVERS)}, get_retrieved_df, none"
     )
 
 
@@ -167,7 +222,7 @@ def test_a_missing_engine_names_the_pip_command(package, corpus, monkeypatch):
 
 
 def test_importing_retrieval_loads_no_engine():
-    engines = ["bm25s", "rank_bm25", "kiwipiepy", "sklearn.feature_extraction", "scipy.sparse.linalg"]
+    engines = ["bm25s", "rank_bm25", "kiwipiepy", "mecab_ko", "sklearn.feature_extraction"]
     command = f"import sys, retrieval; print([name for name in {engines} if name in sys.modules])"
     output = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert output.stdout == "[]\n"

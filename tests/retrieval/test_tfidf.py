@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from retrieval.analyzers import BigramAnalyzer, WhitespaceAnalyzer
+from retrieval.analyzers import BigramAnalyzer, WhitespaceAnalyzer, create_analyzer
+from retrieval.corpus import Corpus
 from retrieval.tfidf import SparseRetrieval_TFIDF
+from runtime.errors import UserError
 
 QUESTIONS = [
     "왕은 누구인가",
@@ -65,3 +67,13 @@ def test_characters_find_one_syllable_words(corpus):
     retriever = SparseRetrieval_TFIDF(WhitespaceAnalyzer(), "char")
     retriever.build(corpus)
     assert retriever.search(["달"], 1).ids.tolist() == [[6]]
+
+
+def test_a_corpus_without_any_term_is_refused_with_the_way_out(corpus):
+    retriever = SparseRetrieval_TFIDF(create_analyzer("mecab", tags=["IC"]))
+    with pytest.raises(UserError) as refusal:
+        retriever.build(Corpus(["1", "2"], ["", ""], ["왕", "물"]))
+    assert str(refusal.value) == (
+        "no passage holds a term of --analyzer mecab: choose another analyzer or other --analyzer_tags, "
+        "or --tfidf_features char"
+    )

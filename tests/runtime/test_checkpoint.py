@@ -184,7 +184,7 @@ def test_another_model_and_other_trained_weights_are_refused(tmp_path: Path) -> 
     training.step()
     save_state(tmp_path, Progress(1), BestCheckpoints(), *training)
     state = find_state(tmp_path, "true")
-    with pytest.raises(UserError, match=f"the state in {state} is of another model than --model: "):
+    with pytest.raises(UserError, match=f"the state in {state} is of another model than this run's: "):
         load_state(state, torch.nn.Linear(2, 2), training.optimizer, training.scheduler)
     other = _training()
     fewer = make_optimizer(list(other.model.named_parameters())[1:], OptimizationArguments(), "encoder")

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from runtime.files import read_json, remove_leftovers, staged_file, staged_folder, write_json, write_text
+from runtime.files import (
+    finish_moves,
+    newest,
+    read_json,
+    remove_leftovers,
+    staged_file,
+    staged_folder,
+    staged_together,
+    write_json,
+    write_text,
+)
 
 
 class Killed(BaseException):
@@ -101,3 +113,75 @@ def test_json_is_readable_utf8(tmp_path: Path) -> None:
         '{\n  "답": "훈민정음",\n  "none": null,\n  "score": 0.1\n}\n'
     )
     assert read_json(tmp_path / "a.json") == content
+
+
+# ------------------------------------------------------------------------------------------------------ several at once
+
+IN_FOLDERS = (("p", "w"), ("q", "w"))
+WHOLE = {"a.json": "{0}", "p": None, "p/w": "{0}", "q": None, "q/w": "{0}"}
+
+
+def _put(run: Path, text: str) -> None:
+    with staged_together(run) as staging:
+        for name in ("p", "q"):
+            with staged_folder(staging / name) as inner:
+                (inner / "w").write_text(text)
+        write_text(staging / "a.json", text)
+
+
+def _whole(text: str) -> dict[str, str | None]:
+    return {path: content and content.format(text) for path, content in WHOLE.items()}
+
+
+def _kill_at(patch: pytest.MonkeyPatch, call: int) -> None:
+    """Raise ``Killed`` instead of the ``call``-th change of the file system; nothing is cleaned up after it."""
+    calls = count(1)
+
+    def watch(original: Callable) -> Callable:
+        def watched(*args, **options):
+            now = next(calls)
+            if now == call:
+                raise Killed
+            return original(*args, **options) if now < call else None
+
+        return watched
+
+    for name in ("rename", "replace", "rmdir", "unlink"):
+        patch.setattr(Path, name, watch(getattr(Path, name)))
+    patch.setattr("runtime.files.shutil.rmtree", watch(shutil.rmtree))
+
+
+def test_what_is_put_together_replaces_what_was_there(tmp_path: Path) -> None:
+    write_text(tmp_path / "other", "stays")
+    for text in ("old", "new"):
+        _put(tmp_path, text)
+        assert _everything(tmp_path) == _whole(text) | {"other": "stays"}
+
+
+def test_killed_at_any_moment_all_is_old_or_all_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for call in count(1):
+        run = tmp_path / str(call)
+        _put(run, "old")
+        with monkeypatch.context() as patch:
+            _kill_at(patch, call)
+            try:
+                _put(run, "new")
+            except Killed:
+                pass
+            else:
+                break
+        (text,) = {newest(run, name).joinpath(inner).read_text() for name, inner in (("a.json", ""), *IN_FOLDERS)}
+        seen.append(text)
+        remove_leftovers(run)
+        finish_moves(run)
+        assert _everything(run) == _whole(text)
+    assert seen == sorted(seen, reverse=True) and seen.count("old") >= 4 and seen.count("new") >= 10
+
+
+def test_a_failure_leaves_the_old(tmp_path: Path) -> None:
+    _put(tmp_path, "old")
+    with pytest.raises(OSError), staged_together(tmp_path) as staging:
+        write_text(staging / "a.json", "new")
+        raise OSError
+    assert _everything(tmp_path) == _whole("old")

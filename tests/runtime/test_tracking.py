@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ import torch
 from arguments import RunArguments
 from runtime import tracking
 from runtime.errors import UserError
-from runtime.tracking import LossWindow, Tracker, read_metrics
+from runtime.tracking import LossWindow, Tracker, check_tracking, read_metrics
 
 
 class FakeRun:
@@ -212,9 +213,23 @@ def test_a_run_that_fails_tells_wandb(tmp_path: Path, use: Any) -> None:
 
 def test_a_missing_package_names_the_way_out(tmp_path: Path, use: Any) -> None:
     use(None)
-    with pytest.raises(UserError) as refusal:
-        Tracker(_arguments(tmp_path, wandb_project="odqa"), {})
-    assert str(refusal.value) == "tracking with wandb needs its package: pip install wandb, or --report_to none"
+    for start in (check_tracking, lambda arguments: Tracker(arguments, {})):
+        with pytest.raises(UserError) as refusal:
+            start(_arguments(tmp_path, wandb_project="odqa"))
+        assert str(refusal.value) == "tracking with wandb needs its package: pip install wandb, or --report_to none"
+    check_tracking(_arguments(tmp_path))
+    check_tracking(_arguments(tmp_path, wandb_project="odqa", report_to="none"))
+
+
+@pytest.mark.parametrize(("command", "flags"), [("train_mrc", []), ("train_mrc_v2", ["--do_train"])])
+def test_a_missing_package_is_noticed_before_the_data_are_read(
+    tmp_path: Path, use: Any, command: str, flags: list[str]
+) -> None:
+    use(None)
+    places = ["--output_dir", str(tmp_path / "run"), "--dataset_path", str(tmp_path / "nowhere")]
+    with pytest.raises(UserError, match="pip install wandb"):
+        importlib.import_module(command).main([*places, "--wandb_project", "odqa", *flags])
+    assert list(tmp_path.iterdir()) == []
 
 
 # -------------------------------------------------------------------------------------------------------- LossWindow

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from arguments import RetrieverArguments
+from models.encoder import EncoderSettings, load_settings
 from runtime.errors import UserError
 from script import build_offline_encoder as builder
 
@@ -145,6 +147,9 @@ def test_build_gives_a_checkpoint_that_transformers_loads(tmp_path, wheels, caps
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert tokenizer.convert_ids_to_tokens(tokenizer("한강은")["input_ids"]) == ["<s>", "▁한강", "은", "</s>"]
     assert list(tokenizer("한강은")) == ["input_ids", "attention_mask"]
+    assert load_settings(out, RetrieverArguments()) == EncoderSettings(
+        pooling="mean", normalize=True, question_prefix="query: ", passage_prefix="passage: ", title_prefix=True
+    )
 
 
 def test_a_complete_folder_is_reused_and_a_damaged_one_built_again(tmp_path, wheels, capsys):
@@ -159,6 +164,13 @@ def test_a_complete_folder_is_reused_and_a_damaged_one_built_again(tmp_path, whe
     (out / "model.safetensors").write_bytes(weights[:-1])
     builder.main(["--out", str(out), *wheels])
     assert (out / "model.safetensors").read_bytes() == weights
+
+    built = json.loads((out / "build.json").read_text(encoding="utf-8"))
+    del built["files"]["encoder.json"]  # as built before retrievers read it
+    (out / "build.json").write_text(json.dumps(built), encoding="utf-8")
+    (out / "encoder.json").unlink()
+    builder.main(["--out", str(out), *wheels])
+    assert (out / "encoder.json").is_file()
 
 
 def test_a_folder_of_something_else_is_not_replaced_unasked(tmp_path, wheels):

@@ -1,0 +1,225 @@
+"""Cross-encoders: one encoder reads question and passage together and gives one score (Nogueira and Cho 2019).
+
+A saved folder needs nothing else: weights, config and tokenizer as ``AutoModelForSequenceClassification`` has them,
+and ``reranker.json`` with how pairs are read. Any such checkpoint with one label works, ours or the hub's.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from models.encoder import LENGTH_MULTIPLE
+from models.head_reader import not_loaded
+from models.loading import (
+    attention_dropout,
+    first_names,
+    load_config,
+    load_pretrained,
+    load_tokenizer,
+    position_limit,
+    quiet,
+    set_dropout,
+)
+from runtime.device import autocast, default_device, fastest_attention, reading_mode, resolve_precision
+from runtime.errors import UserError
+from runtime.files import read_json, staged_folder, write_json
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+_SETTINGS_NAME = "reranker.json"
+_HUB_MAX_LEN = 512
+_TOKENIZER_WANTED = "save the model's tokenizer there"
+
+
+class Pair(NamedTuple):
+    """What is scored: how well the passage answers the question."""
+
+    question: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class RerankerSettings:
+    """How a pair is read: in at most ``max_len`` tokens, the passage as ``title: text`` or as its text alone."""
+
+    max_len: int
+    title_prefix: bool = True
+
+
+class CrossEncoder:
+    """Scores pairs of question and passage; its ``model`` gives one logit a pair."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: RerankerSettings) -> None:
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+
+    def tokenize(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
+        """Return the inputs of each pair, without padding.
+
+        What is too long loses the end of its passage; a question alone is cut where it fills more than half.
+        """
+        if not pairs:
+            return []
+        encoded = self.tokenizer(
+            self._shorten([_normalize(pair.question) for pair in pairs]),
+            [_normalize(self._passage(pair)) for pair in pairs],
+            truncation="only_second",
+            max_length=self.settings.max_len,
+            return_attention_mask=False,
+        )
+        return [dict(zip(encoded, row, strict=True)) for row in zip(*encoded.values(), strict=True)]
+
+    def pad(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Return rows as tensors (pairs, tokens), as long as the longest, rounded up for the matrix kernels."""
+        longest = max(len(row["input_ids"]) for row in rows)
+        length = max(longest, min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.settings.max_len))
+        rows = [{**row, "attention_mask": [1] * len(row["input_ids"])} for row in rows]
+        fillers = {
+            "input_ids": self.tokenizer.pad_token_id or 0,
+            "token_type_ids": self.tokenizer.pad_token_type_id,
+            "attention_mask": 0,
+        }
+        return {
+            name: torch.tensor([row[name] + [fillers[name]] * (length - len(row[name])) for row in rows])
+            for name in rows[0]
+        }  # (pairs, tokens) each
+
+    @torch.no_grad()
+    def score(
+        self,
+        pairs: Sequence[Pair],
+        progress: Callable[[int], Any] = lambda pairs: None,
+        batch_size: int = 64,
+        precision: str = "auto",
+    ) -> np.ndarray:
+        """Return the logits (pairs,) float32; pairs of like length are read together.
+
+        ``progress`` is told the size of every batch that was read.
+        """
+        rows, device = self.tokenize(pairs), self.model.device
+        longest_first = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
+        scores = np.empty(len(rows), dtype=np.float32)  # (pairs,)
+        with reading_mode(self.model), autocast(resolve_precision(precision, device), device):
+            for start in range(0, len(rows), batch_size):
+                chosen = longest_first[start : start + batch_size]
+                batch = self.pad([rows[row] for row in chosen])
+                logits = self.model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
+                scores[chosen] = logits[:, 0].float().cpu().numpy()  # (batch, 1) -> (batch,)
+                progress(len(chosen))
+        return scores
+
+    def _passage(self, pair: Pair) -> str:
+        return f"{pair.title}: {pair.text}" if self.settings.title_prefix and pair.title else pair.text
+
+    def _shorten(self, questions: list[str]) -> list[str]:
+        most = self.settings.max_len // 2
+        offsets = self.tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return [
+            question if len(spans) <= most else question[: spans[most - 1][1]]
+            for question, spans in zip(questions, offsets, strict=True)
+        ]
+
+
+def load_cross_encoder(name: str) -> CrossEncoder:
+    """Return the trained cross-encoder in the folder, or of the hub name, ``name``, on the machine's device.
+
+    Raises :class:`UserError` where that is something else, such as an encoder or a classifier of several labels.
+    """
+    check_cross_encoder(name)
+    device = default_device()
+    model, missing = load_pretrained(_load, name, load_config(name), fastest_attention(device, 0.0, training=False))
+    if missing:
+        raise UserError(f"the reranker {name} lacks {len(missing)} of its weights: {first_names(missing)}")
+    tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
+    saved = Path(name) / _SETTINGS_NAME
+    if saved.exists():
+        settings = _read_settings(saved)
+    else:
+        settings = RerankerSettings(min(_HUB_MAX_LEN, _length_limit(model, tokenizer)))
+    return CrossEncoder(model.to(device), tokenizer, settings)
+
+
+def check_cross_encoder(name: str) -> None:
+    """Raise :class:`UserError` unless the configuration of ``name`` is a cross-encoder's; reads no weights."""
+    config = load_config(name)
+    if not any("ForSequenceClassification" in architecture for architecture in config.architectures or []):
+        raise UserError(f"--reranker {name} holds no trained reranker: train one with train_reranker.py")
+    if config.num_labels != 1:
+        raise UserError(f"--reranker {name} is a classifier of {config.num_labels} labels; a reranker gives one score")
+
+
+def load_cross_encoder_to_train(
+    name: str, settings: RerankerSettings, dropout: float | None, device: torch.device
+) -> CrossEncoder:
+    """Return a cross-encoder on the encoder, or the cross-encoder, ``name``, with the attention to train it fastest.
+
+    ``dropout`` replaces hidden and attention dropout. Raises :class:`UserError` for what cannot be loaded, and for
+    settings longer than the model can read.
+    """
+    config = load_config(name)
+    config.num_labels = 1
+    if dropout is not None:
+        set_dropout(config, dropout)
+    model, missing = load_pretrained(
+        _load, name, config, fastest_attention(device, attention_dropout(config), training=True)
+    )
+    # a pooler belongs to the score: few encoders bring one
+    encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
+    if encoder:
+        raise UserError(
+            f"--reranker_model {name} lacks {len(encoder)} weights of a {config.model_type} of this size: "
+            f"{first_names(encoder)}"
+        )
+    if missing:
+        logger.info("new scores on %s (%s)", name, first_names(missing))
+    tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
+    limit = _length_limit(model, tokenizer)
+    if settings.max_len > limit:
+        raise UserError(f"--reranker_max_len {settings.max_len} is more than {name} can read ({limit} tokens)")
+    return CrossEncoder(model, tokenizer, settings)
+
+
+def save_cross_encoder(
+    folder: str | Path, cross_encoder: CrossEncoder, records: Mapping[str, Any] | None = None
+) -> None:
+    """Write weights, tokenizer and settings to ``folder``, whole or not at all, with ``records`` as ``<key>.json``."""
+    with staged_folder(folder) as staging:
+        with quiet():
+            cross_encoder.model.save_pretrained(staging)
+        cross_encoder.tokenizer.save_pretrained(staging)
+        write_json(staging / _SETTINGS_NAME, asdict(cross_encoder.settings))
+        for key, content in (records or {}).items():
+            write_json(staging / f"{key}.json", content)
+
+
+def _normalize(text: str) -> str:
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def _load(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
+    """Return the model, and which of its weights are not in ``name``."""
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
+    )
+    return model, sorted(not_loaded(info))
+
+
+def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens a pair may have."""
+    return min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
+
+
+def _read_settings(path: Path) -> RerankerSettings:
+    try:
+        return RerankerSettings(**read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}): copy or train the reranker anew") from None

@@ -1,0 +1,330 @@
+"""Two encoders, one vector a text: questions and passages meet as an inner product (Karpukhin et al. 2020, DPR).
+
+What turns text into a vector beside the weights (pooling, prefixes, lengths) is kept in ``encoder.json`` next to
+them, and is applied here alone, so that training, indexing and searching cannot differ.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from arguments import RetrieverArguments
+from models.loading import (
+    attention_dropout,
+    first_names,
+    load_config,
+    load_pretrained,
+    load_tokenizer,
+    position_limit,
+    quiet,
+    set_dropout,
+)
+from runtime.device import autocast, default_device, fastest_attention
+from runtime.errors import UserError
+from runtime.files import newest, read_json, staged_folder, write_json
+
+SETTINGS_NAME = "encoder.json"
+SIDES = ("p_encoder", "q_encoder")
+LENGTH_MULTIPLE = 16  # batches are padded to multiples of it
+# Of a folder's files, those that vectors depend on; encoder.json counts by the settings that it leads to.
+_MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How both encoders turn a text into one vector; a flag of the same name overrides each."""
+
+    pooling: Literal["cls", "mean"] = "cls"
+    normalize: bool = False
+    question_prefix: str = ""
+    passage_prefix: str = ""
+    title_prefix: bool = True
+    question_max_len: int = 64
+    passage_max_len: int = 256
+
+
+class BiEncoder(torch.nn.Module):
+    """``q_encoder`` for questions and ``p_encoder`` for passages, the same object where they share their weights."""
+
+    def __init__(
+        self,
+        q_encoder: PreTrainedModel,
+        p_encoder: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: EncoderSettings,
+    ) -> None:
+        super().__init__()
+        self.q_encoder = q_encoder
+        self.p_encoder = p_encoder
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self.limit = position_limit(p_encoder)
+
+    def tokenize_questions(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
+        """Return ``{"input_ids": [...]}`` of every question: prefixed, composed (NFC), cut to its longest length."""
+        settings = self.settings
+        return self._tokenize([settings.question_prefix + text for text in texts], settings.question_max_len)
+
+    def tokenize_passages(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
+        """Return ``{"input_ids": [...]}`` of every (title, text): prefixed, composed (NFC), cut to its longest length.
+
+        With ``title_prefix`` it reads "title: text"; an empty title is left out.
+        """
+        settings = self.settings
+        texts = [
+            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and title else text)
+            for title, text in pairs
+        ]
+        return self._tokenize(texts, settings.passage_max_len)
+
+    def pad(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
+        """Return ``input_ids`` and ``attention_mask`` (1 for tokens, 0 for padding), each (batch, tokens)."""
+        longest = max(len(row["input_ids"]) for row in rows)
+        rounded = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        length = rounded if self.limit is None else min(rounded, self.limit)
+        filler = self.tokenizer.pad_token_id or 0
+        ids = [row["input_ids"] + [filler] * (length - len(row["input_ids"])) for row in rows]
+        mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
+        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}  # (batch, tokens) each
+
+    def embed_questions(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return float32 (Q, H) of a padded batch of Q questions."""
+        return self._embed(self.q_encoder, batch)
+
+    def embed_passages(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return float32 (P, H) of a padded batch of P passages."""
+        return self._embed(self.p_encoder, batch)
+
+    def forward(
+        self, question_batch: Mapping[str, torch.Tensor], passage_batch: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the vectors of questions (Q, H) and passages (P, H)."""
+        return self.embed_questions(question_batch), self.embed_passages(passage_batch)
+
+    def _tokenize(self, texts: list[str], max_length: int) -> list[dict[str, list[int]]]:
+        if not texts:
+            return []
+        composed = [unicodedata.normalize("NFC", text) for text in texts]
+        # Of one text every token has type 0, which encoders assume where they are told none.
+        tokens = self.tokenizer(
+            composed,
+            truncation=True,
+            max_length=max_length,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        return [{"input_ids": ids} for ids in tokens["input_ids"]]
+
+    def _embed(self, encoder: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        hidden_states = encoder(**batch).last_hidden_state  # (batch, tokens) -> (batch, tokens, H)
+        return pool(hidden_states, batch["attention_mask"], self.settings.pooling, self.settings.normalize)
+
+
+def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str, normalize: bool) -> torch.Tensor:
+    """Return one float32 vector a text, (batch, H), of ``hidden_states`` (batch, tokens, H).
+
+    ``cls`` takes the first token, ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
+    """
+    if pooling == "cls":
+        vectors = hidden_states[:, 0].float()  # (batch, tokens, H) -> (batch, H)
+    else:
+        mask = attention_mask.unsqueeze(-1).float()  # (batch, tokens) -> (batch, tokens, 1)
+        vectors = (hidden_states.float() * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, tokens, H) -> (batch, H)
+    return F.normalize(vectors, dim=-1) if normalize else vectors
+
+
+def load_bi_encoder(
+    path: str | Path,
+    arguments: RetrieverArguments,
+    shared: bool = False,
+    dropout: float | None = None,
+    training: bool = False,
+) -> BiEncoder:
+    """Return the encoders in ``path``, on the CPU and in evaluation mode.
+
+    ``path`` holds ``p_encoder`` and ``q_encoder``, or is one encoder (folder or hub name) for both sides: one object
+    if ``shared``, else two copies. A pair that was trained shared comes back as one object. Flags that are not None
+    override ``encoder.json``. ``dropout`` replaces hidden and attention dropout; ``training`` only chooses the
+    attention that is fastest for it.
+
+    Raises :class:`UserError` for encoders or settings that cannot be loaded or that contradict each other.
+    """
+    settings = load_settings(path, arguments)
+    folders = _folders(path)
+    shared = shared if len(folders) == 1 else _read_settings(folders[0]).get("shared", False)
+    p_encoder = _load_encoder(folders[0], settings, dropout, training)
+    if shared:
+        q_encoder = p_encoder
+    elif len(folders) == 1:
+        q_encoder = copy.deepcopy(p_encoder)
+    else:
+        q_encoder = _load_encoder(folders[1], settings, dropout, training)
+    if p_encoder.config.hidden_size != q_encoder.config.hidden_size:
+        sizes = f"{p_encoder.config.hidden_size} and {q_encoder.config.hidden_size}"
+        raise UserError(f"p_encoder and q_encoder in {path} give vectors of different sizes: {sizes}")
+    tokenizer = load_tokenizer(folders[0], "save the encoder's tokenizer there")
+    return BiEncoder(q_encoder, p_encoder, tokenizer, settings).eval()
+
+
+def load_settings(path: str | Path, arguments: RetrieverArguments) -> EncoderSettings:
+    """Return the settings of the encoders in ``path``: of the flags, else of ``encoder.json``, else the defaults.
+
+    Raises :class:`UserError` when ``path`` holds no encoders, or two that were not saved together.
+    """
+    both = [_read_settings(folder) for folder in _folders(path)]
+    if both[0] != both[-1]:
+        raise UserError(f"p_encoder and q_encoder in {path} do not belong together: copy or train the pair anew")
+    names = [field.name for field in dataclasses.fields(EncoderSettings)]
+    saved = {name: both[0][name] for name in names if name in both[0]}
+    given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    return EncoderSettings(**saved | given)
+
+
+def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
+    """Write ``folder/p_encoder`` and ``folder/q_encoder``, each with weights, tokenizer and ``encoder.json``.
+
+    Each appears whole or not at all; a name that both carry in ``encoder.json`` tells whether they belong together.
+    """
+    folder = Path(folder)
+    with staged_folder(folder / SIDES[0]) as p_staging, staged_folder(folder / SIDES[1]) as q_staging:
+        encoders = {p_staging: bi_encoder.p_encoder, q_staging: bi_encoder.q_encoder}
+        for staging, encoder in encoders.items():
+            with quiet():
+                encoder.save_pretrained(staging)
+            bi_encoder.tokenizer.save_pretrained(staging)
+        pair = hashlib.sha256("".join(map(hash_files, encoders)).encode("ascii")).hexdigest()[:16]
+        shared = bi_encoder.p_encoder is bi_encoder.q_encoder
+        for staging in encoders:
+            settings = dataclasses.asdict(bi_encoder.settings)
+            write_json(staging / SETTINGS_NAME, {**settings, "shared": shared, "pair": pair})
+
+
+def fingerprint(path: str | Path, arguments: RetrieverArguments) -> dict[str, Any]:
+    """Return what the vectors of the encoders in ``path`` depend on, without loading them.
+
+    Their settings, and of every folder a SHA-256 over weights, configuration and tokenizer; of a hub name its
+    revision.
+    """
+    settings = dataclasses.asdict(load_settings(path, arguments))
+    return {**settings, "encoders": [hash_files(Path(name)) for name in _folders(path)]}
+
+
+def encode(
+    embed: Callable[[Mapping[str, torch.Tensor]], torch.Tensor],
+    rows: Sequence[Mapping[str, list[int]]],
+    pad: Callable[[Sequence[Mapping[str, list[int]]]], dict[str, torch.Tensor]],
+    batch_size: int,
+    precision: str,
+    device: torch.device,
+    what: str,
+) -> np.ndarray:
+    """Return float32 (n, H), the vectors of ``rows`` in their order; of no rows (0, 0).
+
+    ``embed`` is a method of a :class:`BiEncoder` that is in evaluation mode on ``device``; ``precision`` is a resolved
+    one. Batches hold rows of like length, the longest first, so that memory peaks at once; ``what`` names the bar.
+    """
+    order = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
+    vectors = np.empty((0, 0), np.float32)
+    with torch.inference_mode(), tqdm(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
+        for start in range(0, len(rows), batch_size):
+            chosen = order[start : start + batch_size]
+            batch = {name: tensor.to(device) for name, tensor in pad([rows[row] for row in chosen]).items()}
+            with autocast(precision, device):
+                embedded = embed(batch).float().cpu().numpy()  # (batch, H)
+            if start == 0:
+                vectors = np.empty((len(rows), embedded.shape[1]), np.float32)  # (n, H)
+            vectors[chosen] = embedded
+            progress.update(len(chosen))
+    return vectors
+
+
+def _folders(path: str | Path) -> list[str]:
+    """Return the folders of passage and question encoder in ``path``, or ``[path]`` where it is one encoder."""
+    folder = Path(path)
+    sides = [newest(folder, side) for side in SIDES]
+    there = [side for side in sides if side.is_dir()]
+    if len(there) == 1:
+        missing = next(side for side in sides if side not in there)
+        raise UserError(f"{folder} holds {there[0].name} but no {missing.name}: copy or train the pair anew")
+    if there:
+        return [str(side) for side in sides]
+    is_path = folder.is_absolute() or str(path).startswith(".") or len(folder.parts) > 2
+    if is_path and not folder.is_dir():
+        raise UserError(
+            f"there is no folder {path}: train one with train_dpr.py, or name an encoder's folder or hub name"
+        )
+    return [str(path)]
+
+
+def _read_settings(folder: str) -> dict[str, Any]:
+    """Return the content of ``encoder.json`` in ``folder``; nothing of a folder or hub name without it."""
+    path = Path(folder) / SETTINGS_NAME
+    if not path.is_file():
+        return {}
+    try:
+        content = dict(read_json(path))
+        expected = {**dataclasses.asdict(EncoderSettings()), "shared": False, "pair": ""}
+        for name, value in content.items():
+            if name not in expected:
+                raise ValueError(f"{name} is unknown")
+            if type(value) is not type(expected[name]) or (name == "pooling" and value not in ("cls", "mean")):
+                raise ValueError(f"{name} cannot be {value!r}")
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}): copy or train the encoder anew") from None
+    return content
+
+
+def _load_encoder(name: str, settings: EncoderSettings, dropout: float | None, training: bool) -> PreTrainedModel:
+    config = load_config(name)
+    if dropout is not None:
+        set_dropout(config, dropout)
+    attention = fastest_attention(default_device(), attention_dropout(config), training)
+    encoder, missing = load_pretrained(_load_auto_model, name, config, attention)
+    if missing:
+        raise UserError(
+            f"{name} lacks {len(missing)} weights of a {config.model_type} of this size: {first_names(missing)}"
+        )
+    limit = position_limit(encoder)
+    for flag in ("question_max_len", "passage_max_len"):
+        if limit is not None and getattr(settings, flag) > limit:
+            raise UserError(f"--{flag} {getattr(settings, flag)} is more than {name} can read ({limit} tokens)")
+    # Nothing reads the pooler: without gradients it keeps neither optimizer nor distributed training waiting.
+    if (pooler := getattr(encoder, "pooler", None)) is not None:
+        pooler.requires_grad_(False)
+    return encoder
+
+
+def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
+    """Return the encoder, and which of its weights are not in ``name``, the pooler's left aside."""
+    encoder, info = AutoModel.from_pretrained(
+        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
+    )
+    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    return encoder, sorted(key for key in missing if not key.startswith("pooler."))
+
+
+def hash_files(folder: Path) -> str:
+    """Return a SHA-256 over the files of a model; of a hub name its name and revision."""
+    if not folder.is_dir():
+        return f"{folder}@{load_config(str(folder))._commit_hash}"
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _MODEL_FILES and path.name != SETTINGS_NAME:
+            digest.update(f"{path.name}:{path.stat().st_size};".encode())
+            with path.open("rb") as file:
+                while block := file.read(2**24):
+                    digest.update(block)
+    return digest.hexdigest()

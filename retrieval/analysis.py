@@ -1,0 +1,72 @@
+"""The terms of a whole corpus: found once, kept in a folder, read by every retriever that counts them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from retrieval.analyzers import Analyzer
+from retrieval.base import MANIFEST_NAME
+from retrieval.corpus import Corpus
+from runtime.files import read_json, staged_folder, write_json
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+FORMAT_VERSION = 1  # of kept analyses: raise it when older ones must not be read any more
+KEPT = ("kiwi", "mecab", "wordpiece")  # the others run about as fast as they could be read back
+
+
+def analyze_corpus(analyzer: Analyzer, corpus: Corpus, cache_dir: str | Path | None) -> list[list[str]]:
+    """Return the terms of every passage, in order and with repetitions.
+
+    Those of an analyser in ``KEPT`` are kept in ``<cache_dir>/analysis-<key>``, where the key is a hash of the
+    analyser's description and the corpus, and are read from there the next time; one that cannot be read is made anew.
+    Without ``cache_dir`` nothing is kept.
+    """
+    if cache_dir is None or analyzer.description["name"] not in KEPT:
+        return analyzer.analyze(corpus.search_texts())
+    identity = {"format_version": FORMAT_VERSION, "analyzer": analyzer.description, "corpus_hash": corpus.hash}
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()[:16]
+    folder = Path(cache_dir) / f"analysis-{key}"
+    if folder.exists():
+        try:
+            terms = _load(folder, identity, len(corpus))
+        except Exception as error:  # a damaged file can raise anything
+            logger.warning("analysis %s is damaged and is made anew: %s", folder, error)
+        else:
+            logger.info("analysis %s: loaded", folder)
+            return terms
+    terms = analyzer.analyze(corpus.search_texts())
+    _save(folder, identity, terms)
+    logger.info("analysis %s: made of %d passages and saved", folder, len(corpus))
+    return terms
+
+
+def _save(folder: Path, identity: dict[str, Any], passages: list[list[str]]) -> None:
+    vocabulary: dict[str, int] = {}
+    ids = [vocabulary.setdefault(term, len(vocabulary)) for terms in passages for term in terms]
+    offsets = np.cumsum([0, *map(len, passages)], dtype=np.int64)  # (N + 1,)
+    with staged_folder(folder) as staging:
+        write_json(staging / "vocabulary.json", list(vocabulary))
+        np.save(staging / "ids.npy", np.array(ids, dtype=np.int32), allow_pickle=False)  # (terms of all passages,)
+        np.save(staging / "offsets.npy", offsets, allow_pickle=False)
+        write_json(staging / MANIFEST_NAME, identity)
+
+
+def _load(folder: Path, identity: dict[str, Any], size: int) -> list[list[str]]:
+    """Return what :func:`_save` wrote; raise whatever comes where it is not whole."""
+    if read_json(folder / MANIFEST_NAME) != identity:
+        raise ValueError(f"{MANIFEST_NAME} describes something else")
+    vocabulary = np.array(read_json(folder / "vocabulary.json"), dtype=object)  # (V,)
+    ids = np.load(folder / "ids.npy", allow_pickle=False)
+    offsets = np.load(folder / "offsets.npy", allow_pickle=False)
+    if len(offsets) != size + 1 or offsets[-1] != len(ids) or ids.min(initial=0) < 0:
+        raise ValueError("ids.npy and offsets.npy do not belong together")
+    terms = vocabulary[ids].tolist()
+    return [terms[start:end] for start, end in pairwise(offsets.tolist())]

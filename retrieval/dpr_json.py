@@ -1,0 +1,151 @@
+"""The JSON format of the DPR repository (Karpukhin et al. 2020): questions with positive and hard negative passages.
+
+[{"question": …, "answers": […], "positive_ctxs": [{"title": …, "text": …, "passage_id": …}],
+  "hard_negative_ctxs": […], "negative_ctxs": […]}, …]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from runtime.errors import DataError, Problem
+from runtime.files import write_json
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+_NAMES = {"train": ("train.json",), "validation": ("validation.json", "dev.json")}
+_SQUAD_STARTS_WITH = b"{"
+
+
+class Passage(NamedTuple):
+    """A passage; its id may be empty."""
+
+    title: str
+    text: str
+    passage_id: str = ""
+
+
+class RetrievalExample(NamedTuple):
+    """A question, its answers, the passage that holds one, and passages that are near and hold none."""
+
+    id: str
+    question: str
+    answers: list[str]
+    positive: Passage
+    negatives: list[Passage]
+
+
+def find_dpr_json(dataset_path: str | Path, split: str) -> Path | None:
+    """Return the DPR JSON file that holds ``split`` (train, validation) in a data set; None in other layouts."""
+    path = Path(dataset_path)
+    candidates = [path] if path.is_file() else [path / name for name in _NAMES[split]]
+    return next((file for file in candidates if file.suffix == ".json" and _holds_a_list(file)), None)
+
+
+def read_dpr_json(path: str | Path, skip_bad_rows: bool = False) -> list[RetrievalExample]:
+    """Return the questions of a DPR JSON file; keys that are not in the format are passed over.
+
+    Of several positive passages the first is taken. Negatives are ``hard_negative_ctxs``, or ``negative_ctxs`` where a
+    question has no hard ones. Raises :class:`DataError` listing every bad row at once; ``skip_bad_rows`` leaves them
+    out instead.
+    """
+    problems: list[Problem] = []
+    examples: list[RetrievalExample] = []
+    for index, row in enumerate(_read_list(Path(path))):
+        try:
+            examples.append(_example(row, index))
+        except ValueError as error:
+            problems.append(Problem(str(path), f"[{index}]", str(error)))
+    if problems and not skip_bad_rows:
+        raise DataError(problems, "Mend these rows, or leave them out with --skip_bad_rows.")
+    if not examples:
+        raise DataError([*problems, Problem(str(path), "", "no question in it")])
+    if problems:
+        logger.warning("%s: left out %d bad rows of %d", path, len(problems), len(problems) + len(examples))
+    return examples
+
+
+def write_dpr_json(path: str | Path, examples: Iterable[RetrievalExample]) -> None:
+    """Write ``examples`` as DPR JSON, whole or not at all."""
+    rows = [
+        {
+            "id": example.id,
+            "question": example.question,
+            "answers": example.answers,
+            "positive_ctxs": [example.positive._asdict()],
+            "negative_ctxs": [],
+            "hard_negative_ctxs": [passage._asdict() for passage in example.negatives],
+        }
+        for example in examples
+    ]
+    write_json(path, rows)
+
+
+def _holds_a_list(path: Path) -> bool:
+    """Whether a JSON file holds a list, where one in SQuAD format holds an object."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
+    except OSError:
+        return False
+
+
+def _read_list(path: Path) -> list[Any]:
+    try:
+        content = json.loads(path.read_bytes().decode("utf-8").removeprefix("\ufeff"))
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+    except json.JSONDecodeError as error:
+        reason = f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    else:
+        if isinstance(content, list):
+            return content
+        reason = f"is not DPR JSON: expected a list, not a {type(content).__name__}"
+    raise DataError([Problem(str(path), "", reason)])
+
+
+def _example(row: Any, index: int) -> RetrievalExample:
+    """Return the question in ``row``; ValueError with all that is wrong with it."""
+    if not isinstance(row, dict):
+        raise ValueError("is not an object")
+    faults = []
+    question, answers = row.get("question"), row.get("answers")
+    if not isinstance(question, str) or not question.strip():
+        faults.append("question is not a text, or is empty")
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        faults.append("answers is not a list of texts")
+    passages: dict[str, list[Passage]] = {}
+    for name in ("positive_ctxs", "hard_negative_ctxs", "negative_ctxs"):
+        try:
+            passages[name] = _passages(row.get(name), name)
+        except ValueError as error:
+            faults.append(str(error))
+    if not faults and not passages["positive_ctxs"]:
+        faults.append("positive_ctxs holds no passage")
+    if faults:
+        raise ValueError("; ".join(faults))
+    negatives = passages["hard_negative_ctxs"] or passages["negative_ctxs"]
+    return RetrievalExample(str(row.get("id", index)), question, answers, passages["positive_ctxs"][0], negatives)
+
+
+def _passages(items: Any, name: str) -> list[Passage]:
+    """Return the passages in a list; a missing one is empty, but for the positives."""
+    if items is None and name != "positive_ctxs":
+        return []
+    if not isinstance(items, list):
+        raise ValueError(f"{name} is not a list")
+    passages = []
+    for index, item in enumerate(items):
+        text = item.get("text") if isinstance(item, dict) else None
+        title = (item.get("title") or "") if isinstance(item, dict) else None
+        if not isinstance(text, str) or not text.strip() or not isinstance(title, str):
+            raise ValueError(f"{name}[{index}] has no text, or a title that is no text")
+        identifier = item.get("passage_id", item.get("psg_id"))
+        passages.append(Passage(title, text, "" if identifier is None else str(identifier)))
+    return passages

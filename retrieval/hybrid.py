@@ -1,0 +1,125 @@
+"""Hybrid retrieval: what several retrievers find, fused into one ranking."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from arguments import RetrieverArguments
+from retrieval.base import Retriever, SearchResults, check_manifest, new_index_folder
+from retrieval.corpus import Corpus
+from runtime.errors import UserError
+
+_RRF_K = 60
+
+
+class HybridRetrieval:
+    """Two or more retrievers, fused by reciprocal ranks (``rrf``) or by normalised scores (``weighted``).
+
+    Each part finds ``depth`` passages per question, or k where more are asked for; what a part does not find gets
+    nothing from it. A fused score is the sum over the parts of weight * points (see :func:`rrf_points` and
+    :func:`weighted_points`); ties go to the lower row of the corpus.
+    """
+
+    name = "HybridRetrieval"
+    libraries = ()
+
+    def __init__(
+        self,
+        parts: Sequence[Retriever],
+        fusion: str = "weighted",
+        weights: Sequence[float] | None = None,
+        depth: int = 100,
+    ) -> None:
+        if len(parts) < 2:
+            raise UserError(f"--hybrid_retrievers must name two or more retrievers, not {len(parts)}")
+        weights = [1.0] * len(parts) if weights is None else list(weights)
+        if len(weights) != len(parts) or min(weights) < 0 or not 0 < sum(weights) < np.inf:
+            given = " ".join(f"{weight:g}" for weight in weights)
+            raise UserError(
+                f"--fusion_weights {given} must hold a number for each of the {len(parts)} retrievers, "
+                "none below 0 and one at least above"
+            )
+        self.parts, self.fusion, self.weights, self.depth = list(parts), fusion, weights, depth
+
+    @classmethod
+    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> HybridRetrieval:
+        from retrieval import create_retriever  # the registry, which holds this class itself
+
+        shared = dataclasses.replace(arguments, reranker=None)  # --reranker re-orders what was fused
+        parts = [
+            create_retriever(dataclasses.replace(shared, retriever_type=spec), default_tokenizer)
+            for spec in arguments.hybrid_retrievers
+        ]
+        return cls(parts, arguments.fusion, arguments.fusion_weights, arguments.fusion_depth)
+
+    def parameters(self) -> dict[str, Any]:
+        parts = [{"retriever": part.name, "parameters": part.parameters()} for part in self.parts]
+        return {"fusion": self.fusion, "weights": self.weights, "depth": self.depth, "parts": parts}
+
+    def build(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        for part in self.parts:
+            part.build(corpus)
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        return self.fuse(self.search_parts(questions, k), k)
+
+    def search_parts(self, questions: Sequence[str], k: int) -> list[SearchResults]:
+        """Return what each part finds, deep enough for the ``k`` best of all."""
+        return [part.search(questions, max(self.depth, k)) for part in self.parts]
+
+    def fuse(self, found: Sequence[SearchResults], k: int, weights: Sequence[float] | None = None) -> SearchResults:
+        """Return the k best of what the parts found; ``weights`` instead of the retriever's own."""
+        points = [POINTS[self.fusion](results.scores) for results in found]  # each (n, depth)
+        return fuse([results.ids for results in found], points, self.weights if weights is None else weights, k)
+
+    def save(self, folder: str | Path) -> None:
+        with new_index_folder(folder, self, self.corpus) as staging:
+            for number, part in enumerate(self.parts):
+                part.save(staging / str(number))
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        check_manifest(folder, self, corpus)
+        self.corpus = corpus
+        for number, part in enumerate(self.parts):
+            part.load(Path(folder) / str(number), corpus)
+
+
+def rrf_points(scores: np.ndarray) -> np.ndarray:
+    """Return 1 / (60 + rank) for ranks from 1 (Cormack et al. 2009, Reciprocal Rank Fusion), as (n, k)."""
+    return np.broadcast_to(1 / (_RRF_K + np.arange(1, scores.shape[1] + 1)), scores.shape)  # (k,) -> (n, k)
+
+
+def weighted_points(scores: np.ndarray) -> np.ndarray:
+    """Return each question's ``scores`` (n, k), best first, scaled to 1 for the best and 0 for the last.
+
+    Where all are equal they say nothing and become 0.
+    """
+    scores = scores.astype(np.float64)
+    low, high = scores[:, -1:], scores[:, :1]  # (n, 1)
+    return np.divide(scores - low, high - low, out=np.zeros_like(scores), where=high > low)
+
+
+POINTS = {"rrf": rrf_points, "weighted": weighted_points}
+
+
+def fuse(ids: Sequence[np.ndarray], points: Sequence[np.ndarray], weights: Sequence[float], k: int) -> SearchResults:
+    """Return the k passages with the highest sum of weight * points, ties by lower row.
+
+    ``ids`` and ``points`` hold an array (n, depth) for each part. A sum is rounded to float32 before it is ranked.
+    """
+    rows = np.concatenate(ids, axis=1)  # (n, parts * depth)
+    gains = np.concatenate([weight * part for weight, part in zip(weights, points, strict=True)], axis=1)
+    k = min(k, ids[0].shape[1])  # every part found so many, so all together no fewer
+    results = SearchResults(np.empty((len(rows), k), np.int64), np.empty((len(rows), k), np.float32))
+    for question, (question_rows, question_gains) in enumerate(zip(rows, gains, strict=True)):
+        candidates, of_gain = np.unique(question_rows, return_inverse=True)  # (m,) ascending, k <= m <= parts * depth
+        sums = np.bincount(of_gain, weights=question_gains).astype(np.float32)  # (m,)
+        best = np.argsort(-sums, kind="stable")[:k]
+        results.ids[question], results.scores[question] = candidates[best], sums[best]
+    return results

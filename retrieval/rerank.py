@@ -1,0 +1,99 @@
+"""Reranking: a cross-encoder re-orders what another retriever found (Nogueira and Cho 2019, Passage Re-ranking)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from arguments import RetrieverArguments
+from models.cross_encoder import Pair, check_cross_encoder, load_cross_encoder
+from models.encoder import hash_files
+from retrieval.base import Retriever, SearchResults, top_k
+from retrieval.corpus import Corpus
+
+_PAIRS_AT_ONCE = 2048  # whose tokens are in memory
+
+
+class Reranker(Protocol):
+    """Scores pairs of question and passage."""
+
+    def score(self, pairs: Sequence[Pair], progress: Callable[[int], Any]) -> np.ndarray:
+        """Return (pairs,) float32, the higher the better; ``progress`` is told how many more are done."""
+
+
+class RerankedRetrieval:
+    """The ``depth`` best passages of ``retriever`` in the order of a cross-encoder, the others below them.
+
+    It keeps no index: its name, its parts and what is saved are its retriever's. ``load`` turns the cross-encoder's
+    name into a :class:`Reranker` when the first question is asked.
+    """
+
+    def __init__(
+        self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] = load_cross_encoder
+    ) -> None:
+        self.retriever = retriever
+        self.reranker_name, self.depth = reranker, depth
+        self.name, self.libraries = retriever.name, retriever.libraries
+        self.parts = [retriever]
+        self._load = load
+
+    @classmethod
+    def around(cls, retriever: Retriever, arguments: RetrieverArguments) -> RerankedRetrieval:
+        """Return ``retriever`` with the reranker that the flags name; :class:`UserError` if that is none."""
+        check_cross_encoder(arguments.reranker)
+        return cls(retriever, arguments.reranker, arguments.rerank_depth)
+
+    def parameters(self) -> dict[str, Any]:
+        reranker = hash_files(Path(self.reranker_name))
+        return {**self.retriever.parameters(), "reranker": reranker, "rerank_depth": self.depth}
+
+    def build(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self.retriever.build(corpus)
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        """Return the ``min(k, N)`` best passages; those beyond ``depth`` keep their order, with scores below the rest.
+
+        Equal scores keep the order of the retriever.
+        """
+        questions = list(questions)
+        found = self.retriever.search(questions, max(k, self.depth))
+        depth = min(self.depth, found.ids.shape[1])
+        order, scores = top_k(self._score(questions, found.ids[:, :depth]), depth)  # (n, depth) each
+        ids = [np.take_along_axis(found.ids, order, axis=1), found.ids[:, depth:]]  # (n, depth), (n, others)
+        others = ids[1].shape[1]
+        below = scores[:, -1:] - np.arange(1, others + 1, dtype=np.float32) / max(others, 1)  # (n, others)
+        results = SearchResults(np.concatenate(ids, axis=1), np.concatenate([scores, below], axis=1))
+        return SearchResults(*(part[:, :k] for part in results))  # (n, k) each
+
+    def save(self, folder: str | Path) -> None:
+        self.retriever.save(folder)
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        self.corpus = corpus
+        self.retriever.load(folder, corpus)
+
+    @cached_property
+    def reranker(self) -> Reranker:
+        return self._load(self.reranker_name)
+
+    def _score(self, questions: list[str], ids: np.ndarray) -> np.ndarray:
+        """Return the scores (n, depth) of the passages ``ids`` (n, depth), some hundred questions at a time."""
+        scores = np.empty(ids.shape, dtype=np.float32)  # (n, depth)
+        titles, texts = self.corpus.titles, self.corpus.texts
+        at_once = max(1, _PAIRS_AT_ONCE // ids.shape[1])
+        with tqdm(total=ids.size, desc="Rerank", unit="pair", delay=1) as bar:
+            for start in range(0, len(questions), at_once):
+                block = slice(start, start + at_once)
+                pairs = [
+                    Pair(question, titles[row], texts[row])
+                    for question, rows in zip(questions[block], ids[block].tolist(), strict=True)
+                    for row in rows
+                ]
+                scores[block] = self.reranker.score(pairs, bar.update).reshape(-1, ids.shape[1])  # (block, depth)
+        return scores

@@ -1,0 +1,178 @@
+"""What retrieval models are trained on: questions with the passage that answers them, and passages that do not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+import torch
+from datasets import Dataset
+
+from arguments import DatasetArguments
+from retrieval.corpus import Corpus
+from retrieval.dpr_json import Passage, RetrievalExample, find_dpr_json, read_dpr_json
+from retrieval.metrics import normalize_text
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+_RANDOM_TRIES = 50  # passages looked at for each random negative, of which nearly every one will do
+
+
+def load_retrieval_examples(
+    dataset_path: str,
+    splits: Sequence[str],
+    load_examples: Callable[[str, Sequence[str], bool], Mapping[str, Dataset]],
+    skip_bad_rows: bool = False,
+) -> dict[str, list[RetrievalExample]]:
+    """Return the wanted ``splits`` (of train, validation) of any data set: DPR JSON, or what ``load_examples`` reads.
+
+    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``mrc.loading``. Questions without an answer in
+    their passage name no passage to find and are left out, which is logged. Raises :class:`UserError` and
+    :class:`DataError` as the two readers do.
+    """
+    files = {split: find_dpr_json(dataset_path, split) for split in splits}
+    other = [split for split in splits if files[split] is None]
+    loaded = load_examples(dataset_path, other, skip_bad_rows) if other else {}
+    examples = {}
+    for split in splits:
+        if files[split] is not None:
+            examples[split] = read_dpr_json(files[split], skip_bad_rows)
+        else:
+            examples[split] = from_reading_examples(loaded[split])
+            if left_out := len(loaded[split]) - len(examples[split]):
+                logger.info("%s: left out %d questions that their passage does not answer", split, left_out)
+    return examples
+
+
+def load_questions(
+    arguments: DatasetArguments,
+    load_examples: Callable[[str, Sequence[str], bool], Mapping[str, Dataset]],
+    evaluate: bool,
+) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
+    """Return the questions to train on and those to ``evaluate`` on, as the flags of the data choose them.
+
+    With ``concat_eval`` the validation questions are trained on, and there are none to evaluate on but those of
+    ``test_eval_dataset_path``. Raises as :func:`load_retrieval_examples` does.
+    """
+    own = arguments.test_eval_dataset_path
+    read = partial(load_retrieval_examples, load_examples=load_examples, skip_bad_rows=arguments.skip_bad_rows)
+    both = arguments.concat_eval or (evaluate and own is None)
+    splits = read(arguments.dataset_path, ["train", "validation"] if both else ["train"])
+    train, validation = splits["train"], splits.get("validation", [])
+    if arguments.concat_eval:
+        train, validation = train + validation, []
+    if evaluate and own is not None:
+        validation = read(own, ["validation"])["validation"]
+    return train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
+
+
+def from_reading_examples(examples: Dataset) -> list[RetrievalExample]:
+    """Return a reader's answerable ``examples`` with their contexts as the passages to find."""
+    return [
+        RetrievalExample(
+            row["id"],
+            row["question"],
+            list(row["answers"]["text"]),
+            Passage(row["title"] or "", row["context"], row["document_id"] or ""),
+            [],
+        )
+        for row in examples
+        if row["answers"]["text"]
+    ]
+
+
+def fingerprint(examples: Sequence[RetrievalExample]) -> str:
+    """Return a SHA-256 over all of ``examples``, for ``environment.json``."""
+    return hashlib.sha256(json.dumps(examples).encode("ascii")).hexdigest()
+
+
+def passage_key(text: str) -> int:
+    """Return a number (64 bits, signed) that tells passages apart by their normalised text."""
+    digest = hashlib.sha256(normalize_text(text).encode("utf-8")).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def holds_answer(passage: Passage, answers: Iterable[str]) -> bool:
+    """Whether an answer occurs in text or title of ``passage``, white space and Unicode form (NFC) normalised."""
+    whole = normalize_text(f"{passage.title}\n{passage.text}")
+    return any(answer in whole for answer in map(normalize_text, answers) if answer)
+
+
+def corpus_passages(corpus: Corpus) -> list[Passage]:
+    """Return every passage of ``corpus``, in its order."""
+    return list(map(Passage, corpus.titles, corpus.texts, corpus.document_ids))
+
+
+def with_gold_passages(corpus: Corpus, passages: Iterable[Passage]) -> tuple[Corpus, list[int]]:
+    """Return ``corpus`` with those of ``passages`` at its end that it lacks, and the row of each of ``passages``.
+
+    Passages are the same if their normalised texts are; of several rows with one text the first is meant. What is
+    added keeps its document id unless the corpus has that for another text.
+    """
+    row_of: dict[str, int] = {}
+    for row, text in enumerate(corpus.texts):
+        row_of.setdefault(normalize_text(text), row)
+    ids, added, rows = set(corpus.document_ids), [], []
+    for passage in passages:
+        key = normalize_text(passage.text)
+        if key not in row_of:
+            row_of[key] = len(corpus) + len(added)
+            document_id = passage.passage_id
+            if not document_id or document_id in ids:
+                document_id = f"added-{len(added)}"
+            ids.add(document_id)
+            added.append(passage._replace(passage_id=document_id))
+        rows.append(row_of[key])
+    if added:
+        corpus = Corpus(
+            corpus.document_ids + [passage.passage_id for passage in added],
+            corpus.titles + [passage.title for passage in added],
+            corpus.texts + [passage.text for passage in added],
+        )
+    return corpus, rows
+
+
+class TrainingQuestions:
+    """Questions in batches, each with its passages: the positive first, then ``negatives`` hard negatives.
+
+    All of it is a function of the seed, the epoch and the row: a resumed run, and every process of a distributed one,
+    draws the same. ``passages`` are where a random negative comes from once an example's own are used up; there are
+    fewer negatives only where these hold no more that would do.
+    """
+
+    def __init__(
+        self, examples: Sequence[RetrievalExample], passages: Sequence[Passage], negatives: int, seed: int
+    ) -> None:
+        self.examples = examples
+        self.passages = passages
+        self.negatives = negatives
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def batches(self, epoch: int, batch_size: int) -> list[list[int]]:
+        """Return the rows of every batch of ``epoch``, shuffled; the last batch may be smaller."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        rows = torch.randperm(len(self.examples), generator=generator)  # (rows,)
+        return [batch.tolist() for batch in rows.split(batch_size)]
+
+    def draw(self, row: int, epoch: int) -> list[Passage]:
+        """Return the passages that the question of ``row`` is trained on in ``epoch``, the positive first."""
+        example, rng = self.examples[row], random.Random(f"{self.seed} {epoch} {row}")
+        drawn = rng.sample(example.negatives, min(self.negatives, len(example.negatives)))
+        missing = self.negatives - len(drawn)
+        if missing:
+            taken = {passage_key(passage.text) for passage in (example.positive, *drawn)}
+            tries = min(len(self.passages), missing * _RANDOM_TRIES)
+            for candidate in rng.sample(range(len(self.passages)), tries):
+                passage = self.passages[candidate]
+                key = passage_key(passage.text)
+                if len(drawn) < self.negatives and key not in taken and not holds_answer(passage, example.answers):
+                    taken.add(key)
+                    drawn.append(passage)
+        return [example.positive, *drawn]

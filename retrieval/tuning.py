@@ -1,0 +1,63 @@
+"""The weights of a hybrid retriever, chosen by what they do for questions whose passage is known."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from datasets import Dataset
+
+from retrieval.metrics import normalize_text
+
+_GRID = [round(0.1 * step, 1) for step in range(11)]
+_SWEEPS = 3
+
+
+class Quality(NamedTuple):
+    """What weights are chosen by, the first that differs deciding."""
+
+    recall_at_5: float
+    mrr_at_10: float
+
+
+def tune_weights(
+    quality: Callable[[Sequence[float]], Quality], parts: int
+) -> tuple[list[float], dict[tuple[float, ...], Quality]]:
+    """Return the best weights of ``parts`` retrievers, and the quality of all that were tried, in order.
+
+    Two parts: w and 1 - w for w = 0, 0.1, ... 1. More: from equal weights on, one weight at a time is set to its best
+    of 0, 0.1, ... 1 while the others stay, until a sweep over all changes none. Of equals the first is kept.
+    """
+    tried: dict[tuple[float, ...], Quality] = {}
+
+    def try_all(candidates: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+        for weights in candidates:
+            if any(weights) and weights not in tried:
+                tried[weights] = quality(weights)
+        return max((weights for weights in candidates if any(weights)), key=tried.__getitem__)
+
+    if parts == 2:
+        return list(try_all([(weight, round(1 - weight, 1)) for weight in _GRID])), tried
+    best = (1.0,) * parts
+    for _ in range(_SWEEPS):
+        before = best
+        for part in range(parts):
+            best = try_all([best, *((*best[:part], weight, *best[part + 1 :]) for weight in _GRID)])
+        if best == before:
+            break
+    return list(best), tried
+
+
+def halves(examples: Dataset) -> np.ndarray:
+    """Return which examples are in the first half of the passages: boolean (n,).
+
+    Drawn by a hash of the passage's text, or of its id where there is none, so that no passage is in both halves and
+    the halves are the same in every run.
+    """
+    digests = [
+        hashlib.sha256(normalize_text(example["context"] or example["document_id"]).encode("utf-8")).digest()
+        for example in examples
+    ]
+    return np.array([digest[0] % 2 == 0 for digest in digests], dtype=bool)

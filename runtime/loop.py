@@ -1,0 +1,153 @@
+"""The frame of a training loop: which batch comes next, when to log, evaluate and stop, and what can be resumed.
+
+with loop.running(arguments):
+    for rows in loop.batches():
+        with loop.synchronising():
+            loss = ...
+            loop.accelerator.backward(loss * loop.share_of_step())
+        if loop.finish_batch(loss, len(rows)) and loop.is_evaluation_due():
+            ...
+            loop.save_state()
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from tqdm.auto import tqdm
+
+from arguments import RunArguments
+from runtime.checkpoint import BestScores, Progress, load_state, save_state
+from runtime.log import get_logger
+from runtime.tracking import LossWindow, Tracker
+
+logger = get_logger(__name__)
+
+
+@dataclass
+class TrainingLoop:
+    """Where a run stands, and what moves it on.
+
+    ``model`` and ``optimizer`` are what ``accelerator.prepare`` gave; ``batches_of(epoch)`` are the joint batches of
+    all processes, ``batches_per_epoch`` each time. An optimizer step is over ``accumulation`` batches, fewer at the
+    end of an epoch. ``eval_steps`` is None to evaluate after every epoch; ``patience`` bounds ``best.stale``.
+    """
+
+    run_args: RunArguments
+    accelerator: Accelerator
+    model: torch.nn.Module
+    optimizer: Any
+    scheduler: Any
+    batches_of: Callable[[int], Sequence[list[int]]]
+    batches_per_epoch: int
+    total_steps: int
+    eval_steps: int | None
+    accumulation: int = 1
+    max_grad_norm: float = 1.0
+    patience: int | None = None
+    progress: Progress = field(default_factory=Progress)
+    best: BestScores = field(default_factory=BestScores)
+
+    def resume(self, state_folder: Path) -> None:
+        """Go on from a saved state."""
+        scaler = self.accelerator.scaler
+        self.progress, self.best = load_state(
+            state_folder, self._bare_model, self.optimizer.optimizer, self.scheduler, scaler, BestScores
+        )
+
+    @contextlib.contextmanager
+    def running(self, config: dict[str, Any]) -> Iterator[None]:
+        """Show a bar and write metrics.jsonl while the block runs; ``config`` is what wandb shows of the run."""
+        is_main, step = self.accelerator.is_main_process, self.progress.step
+        bar = tqdm(total=self.total_steps, initial=step, desc="training", unit="step", disable=not is_main)
+        with Tracker(self.run_args, config, step, is_main) as self.tracker, bar as self.bar:
+            self.window = LossWindow()
+            self.model.train()
+            yield
+
+    def batches(self) -> Iterator[list[int]]:
+        """Yield the batches that are left, until all steps are taken or evaluations get no better."""
+        while not self.is_over():
+            for rows in self.batches_of(self.progress.epoch)[self.progress.batch :]:
+                yield rows
+                if self.is_over():
+                    break
+            else:
+                self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+        if self.progress.step < self.total_steps:
+            logger.info("stopped: %d evaluations in a row got no better", self.best.stale)
+
+    def share_of_step(self) -> float:
+        """Return what one batch counts in the optimizer step that the current one belongs to."""
+        begun = self.progress.batch // self.accumulation * self.accumulation
+        return 1 / min(self.accumulation, self.batches_per_epoch - begun)
+
+    def ends_step(self) -> bool:
+        """Whether the current batch is the last of its optimizer step."""
+        done = self.progress.batch + 1
+        return done % self.accumulation == 0 or done == self.batches_per_epoch
+
+    def synchronising(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context of a batch: processes exchange gradients only at the last of an optimizer step."""
+        return contextlib.nullcontext() if self.ends_step() else self.accelerator.no_sync(self.model)
+
+    def finish_batch(self, loss: torch.Tensor, examples: float) -> bool:
+        """Take the optimizer step if the batch ends one, and count; return whether it did.
+
+        ``loss`` is this process's, the mean over its ``examples``.
+        """
+        rate, ends_step = self.scheduler.get_last_lr()[0], self.ends_step()
+        self.window.add(loss, examples)
+        if ends_step:
+            if self.max_grad_norm > 0:
+                self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
+            self.optimizer.step()
+            self.scheduler.step()
+            self.optimizer.zero_grad()
+            self.progress.step += 1
+            self.bar.update()
+        self.progress.batch += 1
+        if ends_step and self._is_due(self.run_args.logging_steps):
+            epoch = self.progress.epoch + self.progress.batch / self.batches_per_epoch
+            values = self.window.close(self.accelerator.reduce) | {"learning_rate": rate, "epoch": epoch}
+            self.tracker.log(self.progress.step, values)
+            self.bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
+        return ends_step
+
+    def is_evaluation_due(self) -> bool:
+        """Whether this optimizer step is followed by an evaluation and a resumable state."""
+        if self.eval_steps is None:
+            return self.progress.batch == self.batches_per_epoch or self.progress.step == self.total_steps
+        return self._is_due(self.eval_steps)
+
+    def is_over(self) -> bool:
+        """Whether all optimizer steps are taken, or ``patience`` evaluations in a row got no better."""
+        done = self.progress.step == self.total_steps
+        return done or (self.patience is not None and self.best.stale >= self.patience)
+
+    def save_state(self) -> None:
+        """Write what --resume_from_checkpoint continues from."""
+        if self.accelerator.is_main_process:
+            save_state(
+                self.run_args.output_dir,
+                replace(self.progress),
+                self.best,
+                self._bare_model,
+                self.optimizer.optimizer,
+                self.scheduler,
+                self.accelerator.scaler,
+            )
+        self.accelerator.wait_for_everyone()
+
+    @property
+    def _bare_model(self) -> torch.nn.Module:
+        return self.accelerator.unwrap_model(self.model)
+
+    def _is_due(self, every: int) -> bool:
+        return self.progress.step % every == 0 or self.progress.step == self.total_steps

@@ -1,0 +1,47 @@
+"""The processes of a training command, however many they are: how they find each other and how they part."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+from datetime import timedelta
+from typing import Any
+
+import torch
+from accelerate import Accelerator, InitProcessGroupKwargs
+
+from runtime.device import default_device
+
+
+def open_accelerator(precision: str, **options: Any) -> Accelerator:
+    """Return the accelerator of a training command that computes in ``precision``, a resolved one.
+
+    Without CUDA it is told so: several processes under ``accelerate launch`` or ``torchrun`` would else each train by
+    themselves and write over each other. They wait a day for one of them, which may prepare the data.
+    """
+    handlers = [InitProcessGroupKwargs(timeout=timedelta(days=1)), *options.pop("kwargs_handlers", [])]
+    accelerator = Accelerator(
+        cpu=default_device().type == "cpu",
+        mixed_precision={"fp32": "no"}.get(precision, precision),
+        kwargs_handlers=handlers,
+        **options,
+    )
+    if accelerator.num_processes > 1:
+        atexit.register(_leave)
+    return accelerator
+
+
+def close_accelerator(accelerator: Accelerator) -> None:
+    """Wait for the other processes: none may leave while another still talks to it."""
+    accelerator.wait_for_everyone()
+
+
+def _leave() -> None:
+    """Leave the process group once the command is over and its model gone.
+
+    A model under DistributedDataParallel shares the group's ownership. Were it the last owner, it would end the
+    group's thread while it holds the interpreter lock that this thread may need for its last tensor: a deadlock.
+    """
+    gc.collect()  # the model and what accelerate wraps around it refer to each other
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,127 @@
+"""The in-batch loss against a brute-force one, and cached gradients against those of an ordinary step."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from models.contrastive import in_batch_loss, joint_backward, same_passages
+
+
+def brute_force_loss(q, p, labels, keys, temperature):
+    """The definition, one question and one passage at a time."""
+    losses = []
+    for i, label in enumerate(labels):
+        scores = [math.fsum(a * b for a, b in zip(q[i], row, strict=True)) / temperature for row in p]
+        counted = [s for j, s in enumerate(scores) if j == label or keys[j] != keys[label]]
+        losses.append(math.log(math.fsum(math.exp(score) for score in counted)) - scores[label])
+    return sum(losses) / len(losses)
+
+
+# two questions of one passage, a hard negative that is another question's positive, and one that stands twice
+KEYS, LABELS = [7, 1, 7, 2, 3, 7, 1, 4], [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.05])
+def test_the_loss_is_the_definition_and_leaves_the_same_passage_out(temperature: float) -> None:
+    torch.manual_seed(0)
+    q, p = torch.randn(4, 6, dtype=torch.double), torch.randn(8, 6, dtype=torch.double)
+    labels = torch.tensor(LABELS)
+    same = same_passages(torch.tensor(KEYS), labels)
+    assert same.nonzero().tolist() == [[0, 2], [0, 5], [1, 0], [1, 5], [3, 1]]
+    loss = in_batch_loss(q, p, labels, same, temperature)
+    assert loss.item() == pytest.approx(brute_force_loss(q.tolist(), p.tolist(), LABELS, KEYS, temperature))
+
+
+def test_labels_are_those_given_whatever_the_size_of_the_batch() -> None:
+    """The original made them from --per_device_train_batch_size: its last batch, of 1 of 5, was an error."""
+    q, p = torch.eye(3)[:1] * 9, torch.eye(3)
+    for label in range(3):
+        labels = torch.tensor([label])
+        loss = in_batch_loss(q, p, labels, same_passages(torch.arange(3), labels))
+        assert loss.item() == pytest.approx(math.log(math.exp(9) + 2) - (9 if label == 0 else 0), abs=1e-5)
+
+
+class Encoders(torch.nn.Module):
+    """Two small encoders with dropout, in double precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        layers = [
+            torch.nn.Sequential(torch.nn.Linear(5, 8), torch.nn.Tanh(), torch.nn.Dropout(0.3), torch.nn.Linear(8, 4))
+            for _ in "qp"
+        ]
+        self.q, self.p = (layer.double() for layer in layers)
+        self.passes = 0
+
+    def forward(self, questions, passages):
+        self.passes += 1
+        return self.q(questions["x"]), self.p(passages["x"])
+
+
+class Data(NamedTuple):
+    questions: torch.Tensor
+    passages: torch.Tensor
+    labels: torch.Tensor
+    same: torch.Tensor
+
+    def loss(self, q, p):
+        return in_batch_loss(q, p, self.labels, self.same, 0.5)
+
+    def chunks(self, size: int):
+        return [
+            ({"x": self.questions[i : i + size]}, {"x": self.passages[2 * i : 2 * (i + size)]})
+            for i in range(0, len(self.questions), size)
+        ]
+
+
+@pytest.fixture
+def data() -> Data:
+    torch.manual_seed(2)
+    labels = torch.arange(0, 14, 2)
+    keys = torch.tensor([0, 1, 2, 3, 0, 5, 6, 2, 8, 9, 10, 11, 12, 13])
+    return Data(torch.randn(7, 5).double(), torch.randn(14, 5).double(), labels, same_passages(keys, labels))
+
+
+def gradients_of(model: torch.nn.Module) -> list[torch.Tensor]:
+    return [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_cached_gradients_are_those_of_the_whole_batch_with_the_same_dropout(data: Data, size: int) -> None:
+    plain, chunked = Encoders(), Encoders()
+    torch.manual_seed(3)
+    encoded = [plain(*chunk) for chunk in data.chunks(size)]  # all graphs at once: what does not fit in memory
+    expected = data.loss(*(torch.cat(side) for side in zip(*encoded, strict=True)))
+    (expected * 0.25).backward()
+    after = torch.get_rng_state()
+
+    torch.manual_seed(3)
+    counts = [(7, 14)]
+    loss = joint_backward(Accelerator(cpu=True), chunked, data.chunks(size), counts, data.loss, scale=0.25)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12) and not loss.requires_grad
+    torch.testing.assert_close(gradients_of(chunked), gradients_of(plain), rtol=1e-12, atol=1e-14)
+    assert chunked.passes == (1 if size == 7 else 2 * len(data.chunks(size)))
+    assert torch.equal(torch.get_rng_state(), after)  # what is drawn next does not depend on the chunks
+
+
+def test_without_dropout_the_chunks_change_nothing(data: Data) -> None:
+    models = []
+    for size in (7, 3, 1):
+        models.append(Encoders().eval())
+        joint_backward(Accelerator(cpu=True), models[-1], data.chunks(size), [(7, 14)], data.loss)
+    for model in models[1:]:
+        torch.testing.assert_close(gradients_of(model), gradients_of(models[0]), rtol=1e-12, atol=1e-14)
+
+
+def test_gradients_add_up_over_calls(data: Data) -> None:
+    once, twice = Encoders().eval(), Encoders().eval()
+    joint_backward(Accelerator(cpu=True), once, data.chunks(2), [(7, 14)], data.loss)
+    for _ in range(2):
+        joint_backward(Accelerator(cpu=True), twice, data.chunks(2), [(7, 14)], data.loss, scale=0.5)
+    torch.testing.assert_close(gradients_of(twice), gradients_of(once), rtol=1e-12, atol=1e-14)

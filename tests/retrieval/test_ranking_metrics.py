@@ -1,0 +1,101 @@
+"""Recall, MRR and nDCG of retrieved rows: worked out by hand, and against scikit-learn."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from sklearn.metrics import ndcg_score
+
+from retrieval.corpus import Corpus
+from retrieval.metrics import GoldPassages, has_answer, ranking_metrics, relevant_by_answer, relevant_by_id
+
+CORPUS = Corpus(
+    ["a", "b", "c", "d", "e"],
+    ["", "", "", "", ""],
+    ["한강은 서해로 흐른다", "백두산은 높다", "한강은  서해로\n흐른다", "달은 돈다", "금강은 서해로 흐른다"],
+)
+
+
+def examples_of(*rows):
+    """(document id, context, answers) each."""
+    answers = [{"text": texts, "answer_start": [0] * len(texts)} for _, _, texts in rows]
+    ids, contexts, _ = zip(*rows, strict=True)
+    names = [str(number) for number in range(len(rows))]
+    return Dataset.from_dict({"id": names, "document_id": ids, "context": contexts, "answers": answers})
+
+
+EXAMPLES = examples_of(
+    ("d", "", ["돈다"]),  # by id alone
+    ("", "한강은 서해로 흐른다 ", ["서해로 흐른다"]),  # by text alone, which is there twice
+    ("b", unicodedata.normalize("NFD", "백두산은 높다"), [unicodedata.normalize("NFD", "높다"), "흐른다"]),
+    ("x", "설악산은 푸르다", ["푸르다"]),  # not in the corpus
+    ("", "", []),  # nothing is known of it
+)
+ROWS = np.array([[3, 0, 1], [2, 1, 0], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
+
+
+def test_gold_passages_by_id_and_by_text():
+    assert relevant_by_id(ROWS, EXAMPLES, CORPUS).tolist() == [
+        [True, False, False],
+        [True, False, True],
+        [False, True, False],
+        [False, False, False],
+        [False, False, False],
+    ]
+    gold = GoldPassages(EXAMPLES, CORPUS)
+    assert gold.known.tolist() == [True, True, True, True, False]
+    assert gold.held.tolist() == [True, True, True, False, False]
+
+
+def test_gold_answers_in_the_text():
+    assert relevant_by_answer(ROWS, EXAMPLES, CORPUS).tolist() == [
+        [True, False, False],
+        [True, False, True],
+        [True, True, True],
+        [False, False, False],
+        [False, False, False],
+    ]
+    assert has_answer(EXAMPLES).tolist() == [True, True, True, True, False]
+
+
+def test_examples_of_test_questions_have_neither():
+    examples = Dataset.from_dict({"id": ["0"], "question": ["?"]})
+    assert not relevant_by_id(ROWS[:1], examples, CORPUS).any()
+    assert not relevant_by_answer(ROWS[:1], examples, CORPUS).any()
+    assert not GoldPassages(examples, CORPUS).known.any()
+
+
+@pytest.mark.parametrize("relevant", [relevant_by_id, relevant_by_answer])
+def test_no_questions(relevant):
+    found = relevant(np.empty((0, 3), np.int64), EXAMPLES.select([]), CORPUS)
+    assert (found.shape, found.dtype) == ((0, 3), bool)
+    assert ranking_metrics(found, [1])["recall@1"].shape == (0,)
+
+
+def test_metrics_by_hand():
+    relevant = np.zeros((4, 12), dtype=bool)
+    relevant[0, 0] = relevant[1, 2] = relevant[1, 5] = relevant[2, 10] = True
+    values = {name: scores.tolist() for name, scores in ranking_metrics(relevant, [1, 3, 11, 50]).items()}
+    assert values == {
+        "recall@1": [1, 0, 0, 0],
+        "recall@3": [1, 1, 0, 0],
+        "recall@11": [1, 1, 1, 0],
+        "recall@50": [1, 1, 1, 0],
+        "mrr@10": [1, 1 / 3, 0, 0],
+        "ndcg@10": [1, 1 / math.log2(4), 0, 0],
+    }
+
+
+def test_ndcg_is_that_of_scikit_learn_with_one_passage_to_find():
+    rng = np.random.default_rng(0)
+    relevant = rng.random((200, 25)) < 0.06
+    first = np.zeros_like(relevant)
+    first[np.arange(200), relevant.argmax(axis=1)] = relevant.any(axis=1)
+    falling = np.tile(-np.arange(25.0), (200, 1))  # the scores that put the passages in this order
+    values = ranking_metrics(relevant, [25])
+    assert 0 < relevant.any(axis=1).mean() < 1
+    assert values["ndcg@10"].mean() == pytest.approx(ndcg_score(first, falling, k=10), abs=1e-12)

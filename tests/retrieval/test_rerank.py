@@ -1,0 +1,146 @@
+"""Reranking against brute force: every pair scored, the k best sorted anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from arguments import RetrieverArguments
+from models.cross_encoder import Pair, load_cross_encoder
+from retrieval import create_retriever, load_or_build
+from retrieval.rerank import RerankedRetrieval
+from runtime.errors import UserError
+
+ARGUMENTS = RetrieverArguments(analyzer="bigram")
+QUESTIONS = ["서울을 지나는 강", "왕은 누구인가", "화산이 터져 생긴 섬", "없는말뿐", ""]
+
+
+class Characters:
+    """An honest reranker: the characters of the question that title and text hold, the title's counting double."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def score(self, pairs, progress) -> np.ndarray:
+        self.calls.append(len(pairs))
+        progress(len(pairs))
+        scores = [len(set(p.question) & set(p.text)) + 2 * len(set(p.question) & set(p.title)) for p in pairs]
+        return np.array(scores, dtype=np.float32)
+
+
+class Constant:
+    def score(self, pairs, progress) -> np.ndarray:
+        return np.full(len(pairs), 3.5, dtype=np.float32)
+
+
+def reranked(reranker, depth, corpus, retriever=None):
+    retriever = RerankedRetrieval(retriever or create_retriever(ARGUMENTS), "stub", depth, load=lambda name: reranker)
+    retriever.build(corpus)
+    return retriever
+
+
+def test_the_order_is_that_of_all_pairs_scored(corpus, reranker_path):
+    retriever = create_retriever(dataclasses.replace(ARGUMENTS, reranker=reranker_path, rerank_depth=len(corpus)))
+    retriever.build(corpus)
+    cross_encoder = load_cross_encoder(reranker_path)
+    results = retriever.search(QUESTIONS, len(corpus))
+    for question, ids, scores in zip(QUESTIONS, *results, strict=True):
+        pairs = [Pair(question, *passage) for passage in zip(corpus.titles, corpus.texts, strict=True)]
+        expected = cross_encoder.score(pairs)
+        np.testing.assert_allclose(scores, np.sort(expected)[::-1], atol=1e-4)
+        np.testing.assert_allclose(expected[ids], scores, atol=1e-4)
+    assert len({tuple(ids) for ids in results.ids.tolist()}) > 1  # questions are told apart
+
+
+@pytest.mark.parametrize("k", [3, 8, 100])
+def test_what_is_beyond_the_depth_follows_in_its_order(k, corpus):
+    retriever, reranker = reranked(Characters(), 5, corpus), Characters()
+    inner = retriever.retriever.search(QUESTIONS, len(corpus)).ids
+    results = retriever.search(QUESTIONS, k)
+    assert results.ids.shape == results.scores.shape == (len(QUESTIONS), min(k, len(corpus)))
+    assert (results.ids.dtype, results.scores.dtype) == (np.int64, np.float32)
+    for question, before, ids, scores in zip(QUESTIONS, inner, *results, strict=True):
+        pairs = [Pair(question, corpus.titles[row], corpus.texts[row]) for row in before[:5]]
+        own = reranker.score(pairs, abs)
+        order = sorted(range(5), key=lambda rank: (-own[rank], rank))  # ties by the rank they had
+        assert ids.tolist() == [*(before[rank] for rank in order), *before[5:]][:k]
+        assert scores[:5].tolist() == [own[rank] for rank in order][:k]
+        assert (np.diff(scores[4:]) < 0).all()
+        assert (scores[5:] >= own.min() - 1).all()
+
+
+def test_equal_scores_change_nothing(corpus):
+    retriever = reranked(Constant(), 6, corpus)
+    np.testing.assert_array_equal(retriever.search(QUESTIONS, 12).ids, retriever.retriever.search(QUESTIONS, 12).ids)
+
+
+def test_what_holds_for_every_retriever(corpus, tmp_path):
+    retriever = reranked(Characters(), 4, corpus)
+    titles = corpus.titles[:-1]  # the last passage has none
+    assert retriever.search(titles, 1).ids.tolist() == [[row] for row in range(len(titles))]
+    assert retriever.search(titles, 3).ids.shape == (len(titles), 3)
+    assert retriever.search(titles[4:6], 1).ids.tolist() == [[4], [5]]
+    assert retriever.search([], 3).ids.shape == (0, 3)
+    retriever.save(tmp_path / "index")
+    loaded = RerankedRetrieval(create_retriever(ARGUMENTS), "stub", 4, load=lambda name: Characters())
+    loaded.load(tmp_path / "index", corpus)
+    for before, after in zip(retriever.search(titles, 6), loaded.search(titles, 6), strict=True):
+        np.testing.assert_array_equal(before, after)
+    (tmp_path / "index").rename(tmp_path / "alone")
+    create_retriever(ARGUMENTS).load(tmp_path / "alone", corpus)  # what is saved is the retriever's own
+
+
+def test_it_shares_the_index_and_is_loaded_for_the_first_question(corpus, tmp_path):
+    loads = []
+
+    def load(name):
+        loads.append(name)
+        return Characters()
+
+    load_or_build(create_retriever(ARGUMENTS), corpus, tmp_path)
+    retriever = load_or_build(RerankedRetrieval(create_retriever(ARGUMENTS), "stub", 4, load), corpus, tmp_path)
+    assert [path.name.split("-")[0] for path in tmp_path.iterdir()] == [retriever.name] == ["SparseRetrieval_BM25P"]
+    assert loads == []
+    assert retriever.search(["한강"], 1).ids.tolist() == retriever.search(["한강"], 1).ids.tolist() == [[2]]
+    assert loads == ["stub"]
+
+
+def test_questions_come_in_blocks_of_bounded_size(corpus, monkeypatch):
+    reranker = Characters()
+    retriever = reranked(reranker, 4, corpus)
+    whole = retriever.search(QUESTIONS, 6)
+    monkeypatch.setattr("retrieval.rerank._PAIRS_AT_ONCE", 9)
+    in_blocks = retriever.search(QUESTIONS, 6)
+    for one, other in zip(whole, in_blocks, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert reranker.calls == [20, 8, 8, 4]
+    monkeypatch.setattr("retrieval.rerank._PAIRS_AT_ONCE", 1)  # a question is not divided
+    assert retriever.search(QUESTIONS, 6).ids.tolist() == whole.ids.tolist()
+
+
+def test_a_score_that_is_no_number_is_not_ranked(corpus):
+    class Broken:
+        def score(self, pairs, progress):
+            return np.full(len(pairs), np.nan, dtype=np.float32)
+
+    with pytest.raises(ValueError, match="question 0 has a score that is not a number"):
+        reranked(Broken(), 4, corpus).search(QUESTIONS, 2)
+
+
+def test_the_flags_name_it_and_a_wrong_one_fails_before_anything_is_built(encoder_path, reranker_path, tmp_path):
+    retriever = create_retriever(dataclasses.replace(ARGUMENTS, reranker=reranker_path, rerank_depth=7))
+    assert retriever.name == "SparseRetrieval_BM25P"
+    parameters = retriever.parameters()
+    assert parameters == create_retriever(ARGUMENTS).parameters() | {
+        "reranker": parameters["reranker"], "rerank_depth": 7
+    }  # fmt: skip
+    copy = shutil.copytree(reranker_path, tmp_path / "copy")
+    same = create_retriever(dataclasses.replace(ARGUMENTS, reranker=str(copy), rerank_depth=7))
+    assert same.parameters() == parameters  # known by its content
+    (copy / "reranker.json").write_text('{"max_len": 32}')
+    assert same.parameters() != parameters
+    with pytest.raises(UserError, match=r"--reranker .*encoder.* holds no trained reranker: train one with train_rer"):
+        create_retriever(dataclasses.replace(ARGUMENTS, reranker=encoder_path))

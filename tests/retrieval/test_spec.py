@@ -1,0 +1,88 @@
+"""Retrievers in one word: read as the command line reads flags, and refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from arguments import RetrieveArguments, RetrieverArguments
+from retrieval import create_retriever
+from retrieval.spec import arguments_of
+from runtime.errors import UserError
+
+BM25, HYBRID = "SparseRetrieval_BM25P", "HybridRetrieval"
+
+
+def changes(spec, arguments):
+    """What ``spec`` makes other than ``arguments``."""
+    after, before = dataclasses.asdict(arguments_of(spec, arguments)), dataclasses.asdict(arguments)
+    return {name: value for name, value in after.items() if value != before[name]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (BM25, {}),
+        (f"{BM25},analyzer=bigram,bm25_b=0.4", {"analyzer": "bigram", "bm25_b": 0.4}),
+        (f"{BM25},analyzer=wordpiece,analyzer_model=a=b", {"analyzer": "wordpiece", "analyzer_model": "a=b"}),
+        (
+            "DenseRetrieval,normalize=true,question_prefix=query: ,question_max_len=32",
+            {
+                "retriever_type": "DenseRetrieval",
+                "normalize": True,
+                "question_prefix": "query: ",
+                "question_max_len": 32,
+            },
+        ),
+        (
+            f"{HYBRID},hybrid_retrievers=A+B+C,fusion_weights=0.5+0+1,fusion=rrf",
+            {
+                "retriever_type": HYBRID,
+                "hybrid_retrievers": ["A", "B", "C"],
+                "fusion_weights": [0.5, 0.0, 1.0],
+                "fusion": "rrf",
+            },
+        ),
+    ],
+)
+def test_flags_are_read_as_on_the_command_line(spec, expected):
+    assert changes(spec, RetrieverArguments()) == expected
+
+
+def test_flags_given_outside_hold_unless_the_spec_says_otherwise():
+    shared = RetrieverArguments(retriever_type="whatever", bm25_k1=0.9, bm25_b=0.5, index_dir="there")
+    assert changes(f"{BM25},bm25_b=0.4", shared) == {"retriever_type": BM25, "bm25_b": 0.4}
+    several = arguments_of(f"{BM25},bm25_b=0.4", RetrieveArguments(retriever_type=[BM25, "B"], index_dir="there"))
+    assert type(several) is RetrieverArguments
+    assert (several.retriever_type, several.index_dir, several.top_k_retrieval) == (BM25, "there", 100)
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        (f"{BM25},analyser=kiwi", f"--analyser is not a flag of {BM25}; did you mean --analyzer?"),
+        (f"{BM25},bm25_b=2,bm25_k1=0", "--bm25_k1 0 must be above 0; --bm25_b 2 must be at least 0 and at most 1"),
+        (f"{BM25},bm25_b=much", "argument --bm25_b: invalid float value: 'much'"),
+        (
+            f"{BM25},fusion=rrf,retriever_dir=a",
+            "--retriever_dir would be ignored: only DenseRetrieval, MilvusRetrieval read it; "
+            "--fusion would be ignored: only HybridRetrieval reads it",
+        ),
+        (f"{BM25},analyzer", "'analyzer' is not flag=value; a retriever is NAME,flag=value,flag=value"),
+        (f"{BM25},", "'' is not flag=value; a retriever is NAME,flag=value,flag=value"),
+        (f"{BM25},retriever_type=A", "the name at its beginning is the retriever's type"),
+        (f"{BM25},learning_rate=1", f"--learning_rate has no effect in {BM25}; it belongs to another command"),
+    ],
+)
+def test_what_is_wrong_is_named(spec, complaint):
+    with pytest.raises(UserError) as caught:
+        arguments_of(spec, RetrieverArguments())
+    assert str(caught.value) == f"{spec}: {complaint}"
+
+
+def test_every_retriever_can_be_created_by_its_spec():
+    retriever = create_retriever(RetrieverArguments(retriever_type=f"{BM25},analyzer=bigram,bm25_k1=0.9"))
+    assert (retriever.name, retriever.k1, retriever.analyzer.description) == (BM25, 0.9, {"name": "bigram"})
+    with pytest.raises(UserError, match=r"^--retriever_type BM26 cannot be built: choose from SparseRetrieval_BM25P, "):
+        create_retriever(RetrieverArguments(retriever_type="BM26,analyzer_model=a,analyzer=wordpiece"))

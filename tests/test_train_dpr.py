@@ -1,0 +1,362 @@
+"""train_dpr.py end to end on a tiny model: what it writes and keeps, how it resumes, and two processes as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from comparing import assert_equal_weights, weights
+from forgetting import forget_accelerator
+from launching import in_two_processes
+
+import runtime.files
+import train_dpr
+from arguments import RetrieverArguments
+from models.encoder import load_bi_encoder
+from retrieval.dpr_json import read_dpr_json
+from runtime.errors import UserError
+from runtime.files import newest, read_json
+from runtime.loop import TrainingLoop
+from runtime.tracking import read_metrics
+
+SIDES = ("p_encoder", "q_encoder")
+# 3 batches an epoch, of 5, 5 and 2 questions, are 2 optimizer steps
+REFERENCE = ["--max_steps", "6", "--dpr_eval_steps", "2", "--chunk_size", "2", "--gradient_accumulation_steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def index_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+@pytest.fixture(scope="module")
+def make_command(encoder_path: str, dataset_path: str, index_dir: Path) -> Callable[[Path], list[str]]:
+    """Return the flags of a run in a folder: 12 questions in batches of 5, dropout on."""
+
+    def make(run: Path) -> list[str]:
+        flags = {
+            "dpr_model": encoder_path,
+            "dataset_path": dataset_path,
+            "retriever_dir": run,
+            "index_dir": index_dir,
+            "analyzer": "bigram",
+            "dpr_train_batch": 5,
+            "dpr_learning_rate": 1e-3,
+            "passage_max_len": 64,
+            "pooling": "mean",
+            "logging_steps": 1,
+            "precision": "fp32",
+        }
+        return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+    return make
+
+
+@pytest.fixture
+def command(make_command: Callable[[Path], list[str]], tmp_path: Path) -> list[str]:
+    return make_command(tmp_path / "run")
+
+
+class Reference(NamedTuple):
+    """A run that nothing disturbed, with what ``main`` returned."""
+
+    run: Path
+    metrics: dict[str, float]
+    negatives: Path
+
+
+@pytest.fixture(scope="module")
+def reference(make_command: Callable[[Path], list[str]], tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    folder = tmp_path_factory.mktemp("reference")
+    words = [*make_command(folder / "run"), *REFERENCE, "--write_dpr_json", str(folder / "own" / "train.json")]
+    metrics = train_dpr.main(words)
+    forget_accelerator()
+    return Reference(folder / "run", metrics, folder / "own" / "train.json")
+
+
+def _dropped(words: list[str], flag: str) -> list[str]:
+    index = words.index(f"--{flag}")
+    return words[:index] + words[index + 2 :]
+
+
+def losses(run: Path) -> list[float]:
+    return [line["loss"] for line in read_metrics(run / "metrics.jsonl") if "loss" in line]
+
+
+# ------------------------------------------------------------------------------------------------------ what it writes
+
+
+def test_writes_exactly_these_files(reference: Reference) -> None:
+    run, metrics, _ = reference
+    assert {path.name for path in run.iterdir()} == {
+        "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", *SIDES, "resume"
+    }  # fmt: skip
+    assert [path.name for path in (run / "resume").iterdir()] == ["step-00000006"]
+    for side in SIDES:
+        assert {path.name for path in (run / side).iterdir()} == {
+            "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "encoder.json"
+        }  # fmt: skip
+        assert read_json(run / side / "encoder.json")["pooling"] == "mean"
+    assert read_json(run / "metrics.json") == metrics
+    arguments = read_json(run / "arguments.json")
+    assert arguments["dpr_train_batch"] == 5 and "output_dir" not in arguments
+    environment = read_json(run / "environment.json")
+    assert environment["processes"] == 1 and environment["data"].keys() == {"train", "evaluation", "corpus"}
+
+
+def test_optimizer_steps_are_logged_and_the_best_by_recall_then_rank_is_kept(reference: Reference) -> None:
+    lines = read_metrics(reference.run / "metrics.jsonl")
+    trained = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in trained] == list(range(1, 7))
+    assert [line["epoch"] for line in trained] == pytest.approx([2 / 3, 1, 5 / 3, 2, 8 / 3, 3])
+    assert [line["learning_rate"] for line in trained] == pytest.approx([1e-3 * (6 - step) / 6 for step in range(6)])
+    evaluations = [line for line in lines if "eval_loss" in line]
+    assert [line["step"] for line in evaluations] == [2, 4, 6]
+    assert reference.metrics == max(evaluations, key=lambda line: (line["eval_recall@5"], line["eval_mrr@10"]))
+
+
+def test_the_evaluation_is_that_of_the_kept_encoders_over_the_whole_corpus(
+    reference: Reference, dataset_path: str
+) -> None:
+    bi_encoder = load_bi_encoder(reference.run, RetrieverArguments())
+    corpus = list(read_json(Path(dataset_path) / "wikipedia_documents.json").values())
+    ranks = []
+    with torch.no_grad():
+        passages = bi_encoder.tokenize_passages([(passage["title"], passage["text"]) for passage in corpus])
+        vectors = torch.cat([bi_encoder.embed_passages(bi_encoder.pad([row])) for row in passages])
+        for article in read_json(Path(dataset_path) / "validation.json")["data"]:
+            (paragraph,) = article["paragraphs"]
+            (row,) = bi_encoder.tokenize_questions([paragraph["qas"][0]["question"]])
+            scores = vectors @ bi_encoder.embed_questions(bi_encoder.pad([row]))[0]
+            gold = [passage["text"] for passage in corpus].index(paragraph["context"])
+            ranks.append(1 + int((scores > scores[gold]).sum()))
+    for k in (1, 5, 20, 100):
+        assert reference.metrics[f"eval_recall@{k}"] == pytest.approx(np.mean(np.array(ranks) <= k))
+    assert reference.metrics["eval_mrr@10"] == pytest.approx(np.mean(1 / np.array(ranks)))
+
+
+# ------------------------------------------------------------------------------------------------------ how it trains
+
+
+def test_learns_the_training_questions(command: list[str], tmp_path: Path) -> None:
+    flags = ["--dpr_epochs", "30", "--dpr_eval_steps", "90", "--dpr_dropout", "0", "--dpr_learning_rate", "3e-3"]
+    metrics = train_dpr.main([*command, *flags])
+    seen = losses(tmp_path / "run")
+    assert len(seen) == 90 and np.mean(seen[-3:]) < np.mean(seen[:3]) / 4
+    assert metrics["eval_recall@1"] == 1  # the validation questions are among the training questions
+
+
+def test_two_encoders_are_trained_whole(reference: Reference, encoder_path: str) -> None:
+    start, sides = weights(Path(encoder_path)), [weights(reference.run / side) for side in SIDES]
+    for trained in sides:
+        assert not any(torch.equal(trained[name], value) for name, value in start.items())
+    assert not any(torch.equal(sides[0][name], sides[1][name]) for name in start)
+
+
+def test_one_encoder_for_both_with_embeddings_that_stand_still(
+    command: list[str], tmp_path: Path, encoder_path: str
+) -> None:
+    flags = ["--shared_encoder", "true", "--dpr_freeze_embeddings", "true", "--max_steps", "1", "--dpr_dropout", "0"]
+    train_dpr.main([*command, *flags])
+    start, trained = weights(Path(encoder_path)), weights(tmp_path / "run" / "p_encoder")
+    assert_equal_weights(*(tmp_path / "run" / side for side in SIDES))
+    equal = {name for name, value in start.items() if torch.equal(trained[name], value)}
+    assert equal == {"embeddings.word_embeddings.weight"}
+    again = load_bi_encoder(tmp_path / "run", RetrieverArguments())
+    assert again.q_encoder is again.p_encoder
+    pair = tmp_path / "pair"
+    with pytest.raises(UserError, match=r"--shared_encoder: .* holds two encoders"):
+        (tmp_path / "run").rename(pair)
+        for side in SIDES:
+            settings = read_json(pair / side / "encoder.json") | {"shared": False}
+            (pair / side / "encoder.json").write_text(json.dumps(settings))
+        train_dpr.main([*command, *flags, "--dpr_model", str(pair)])
+
+
+def test_bf16_is_near_fp32_and_keeps_its_weights_in_full(
+    command: list[str], tmp_path: Path, reference: Reference
+) -> None:
+    train_dpr.main([*command, *REFERENCE, "--max_steps", "1", "--precision", "bf16"])
+    (loss,), full = losses(tmp_path / "run"), losses(reference.run)[0]
+    assert loss != full and loss == pytest.approx(full, rel=0.01)
+    assert {value.dtype for value in weights(tmp_path / "run" / "q_encoder").values()} == {torch.float32}
+
+
+def test_stops_early_when_neither_recall_nor_rank_gets_better(
+    command: list[str], tmp_path: Path, log_lines: list[str]
+) -> None:
+    flags = ["--dpr_learning_rate", "1e-12", "--dpr_eval_steps", "1", "--early_stopping_patience", "2"]
+    metrics = train_dpr.main([*command, *flags])
+    assert "INFO stopped: 2 evaluations in a row got no better" in log_lines
+    assert metrics["step"] == 1 and read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]["step"] == 3
+
+
+# ---------------------------------------------------------------------------------------------------------- negatives
+
+
+def test_mined_negatives_hold_no_answer(reference: Reference) -> None:
+    written = read_dpr_json(reference.negatives)
+    assert len(written) == 12 and all(example.negatives for example in written)
+    assert all(answer not in n.text for example in written for n in example.negatives for answer in example.answers)
+
+
+def test_a_second_round_mines_what_the_given_encoders_find(
+    command: list[str],
+    tmp_path: Path,
+    reference: Reference,
+    dataset_path: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("retrieval.dense.resolve_precision", lambda *_: "fp32")  # bf16 may rank near scores otherwise
+    flags = ["--mine_from", "dense", "--dpr_model", str(reference.run), "--mining_depth", "4", "--max_steps", "1"]
+    train_dpr.main([*_dropped(command, "analyzer"), *flags, "--write_dpr_json", str(tmp_path / "second.json")])
+    bi_encoder = load_bi_encoder(reference.run, RetrieverArguments())
+    corpus = list(read_json(Path(dataset_path) / "wikipedia_documents.json").values())
+    with torch.no_grad():
+        rows = bi_encoder.tokenize_passages([(passage["title"], passage["text"]) for passage in corpus])
+        vectors = bi_encoder.embed_passages(bi_encoder.pad(rows))  # (N, H)
+        for example in read_dpr_json(tmp_path / "second.json"):
+            (asked,) = bi_encoder.embed_questions(bi_encoder.pad(bi_encoder.tokenize_questions([example.question])))
+            found = [corpus[row] for row in (vectors @ asked).argsort(descending=True)[:4]]
+            wrong = [p["text"] for p in found if example.answers[0] not in f"{p['title']} {p['text']}"]
+            assert [passage.text for passage in example.negatives] == wrong
+
+
+def test_dpr_json_alone_is_enough(
+    command: list[str], tmp_path: Path, reference: Reference, log_lines: list[str]
+) -> None:
+    words = [*command, "--dataset_path", str(reference.negatives.parent), "--index_dir", str(tmp_path / "unused")]
+    metrics = train_dpr.main([*words, "--max_steps", "2"])
+    assert metrics == {"step": 2}
+    assert not (tmp_path / "unused").exists()  # it brings its negatives along
+    assert any(line.startswith("WARNING nothing is evaluated, the last encoders are kept: ") for line in log_lines)
+
+
+def test_a_final_fit_on_all_questions(command: list[str], tmp_path: Path, dataset_path: str) -> None:
+    own = f"{dataset_path}/test_answers.json"
+    flags = ["--concat_eval", "true", "--test_eval_dataset_path", own, "--dpr_train_batch", "6", "--dpr_epochs", "1"]
+    metrics = train_dpr.main([*command, *flags])
+    assert metrics["step"] == 3 and "eval_recall@5" in metrics  # 12 + 6 questions in batches of 6
+
+
+# ------------------------------------------------------------------------------------------------------------- killed
+
+
+class Killed(BaseException):
+    """Stands in for a signal that nothing can catch."""
+
+
+def kill_at(patch: pytest.MonkeyPatch, owner: Any, function: str, call: int) -> None:
+    calls, original = 0, getattr(owner, function)
+
+    def killed_at_call(*args, **options):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*args, **options)
+
+    patch.setattr(owner, function, killed_at_call)
+
+
+@pytest.mark.parametrize(
+    ("owner", "function", "call"),
+    [
+        (train_dpr, "train_step", 5), (train_dpr, "evaluate", 2), (TrainingLoop, "save_state", 2),
+        (train_dpr, "keep", 1), (train_dpr, "save", 1),
+    ],
+)  # fmt: skip
+def test_killed_anywhere_and_resumed_gives_the_same_weights(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Reference, owner, function, call
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at(patch, owner, function, call)
+        with pytest.raises(Killed):
+            train_dpr.main([*command, *REFERENCE])
+    assert_resumed_as_undisturbed([*command, *REFERENCE], tmp_path / "run", reference)
+
+
+def test_killed_between_the_two_encoders_both_are_of_the_new_step(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Reference
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime.files.shutil, "rmtree", lambda *_, **__: None)  # a signal leaves no time to clean up
+        # six replacements to keep a pair (two encoders, all at once, three in place), one for a state, and five
+        kill_at(patch, runtime.files, "_replace", 13)
+        with pytest.raises(Killed):
+            train_dpr.main([*command, *REFERENCE])
+    assert (run / ".coming" / "q_encoder").is_dir() and not (run / ".coming" / "p_encoder").exists()
+    half, whole = (load_bi_encoder(folder, RetrieverArguments()).state_dict() for folder in (run, reference.run))
+    assert all(torch.equal(half[name], value) for name, value in whole.items())
+    assert read_json(newest(run, "metrics.json")) == reference.metrics
+    assert_resumed_as_undisturbed([*command, *REFERENCE], run, reference)
+
+
+def assert_resumed_as_undisturbed(words: list[str], run: Path, reference: Reference) -> None:
+    torch.manual_seed(999)  # a new process begins with other random numbers
+    assert train_dpr.main([*words, "--resume_from_checkpoint", "true"]) == reference.metrics
+    assert {path.name for path in run.iterdir()} == {path.name for path in reference.run.iterdir()}
+    for side in SIDES:
+        assert_equal_weights(run / side, reference.run / side)
+    assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference.run)))
+    resumed, undisturbed = (read_metrics(folder / "metrics.jsonl") for folder in (run, reference.run))
+    for line in resumed + undisturbed:
+        line.pop("examples_per_second", None)
+    assert [line["step"] for line in resumed] == [line["step"] for line in undisturbed]
+    assert [line for line in resumed if "eval_loss" in line] == [x for x in undisturbed if "eval_loss" in x]
+
+
+# -------------------------------------------------------------------------------------------------- flags and folders
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ("--output_dir x", "--output_dir has no effect in train_dpr.py: results go to --retriever_dir"),
+        ("--learning_rate 1", "--learning_rate has no effect in train_dpr.py: use --dpr_learning_rate"),
+        ("--do_eval", "--do_eval has no effect in train_dpr.py: there is an evaluation wherever"),
+        ("--hard_negatives 0 --mine_from dense", "--mine_from would be ignored: --hard_negatives 0 mines nothing"),
+        ("--mine_from dense --bm25_b 0.5", "--bm25_b would be ignored: --mine_from dense counts no terms"),
+        ("--max_steps 3 --dpr_epochs 2", "--dpr_epochs would be ignored: --max_steps replaces it"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(flags: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train_dpr.parse(flags.split())
+    assert complaint in capsys.readouterr().err
+
+
+def test_flags_of_mining_encoders_and_evaluation_are_taken() -> None:
+    words = "--analyzer bigram --bm25_k1 1.2 --pooling mean --max_eval_samples 3 --test_eval_dataset_path x"
+    args = train_dpr.parse(words.split())
+    assert (args.retriever.analyzer, args.retriever.pooling, args.dataset.max_eval_samples) == ("bigram", "mean", 3)
+
+
+def test_a_run_is_not_overwritten_unasked(command: list[str], reference: Reference) -> None:
+    with pytest.raises(UserError, match=f"--retriever_dir {reference.run} already holds a run: "):
+        train_dpr.main([*command, "--retriever_dir", str(reference.run)])
+
+
+# ------------------------------------------------------------------------------------------------------ two processes
+
+
+def test_two_processes_train_as_one_on_the_joint_batch(command: list[str], tmp_path: Path) -> None:
+    # the last batch is of one question; a large epsilon makes steps proportional to gradients, whatever their size
+    flags = [*command, "--dpr_dropout", "0", "--dpr_train_batch", "11", "--chunk_size", "2", "--dpr_epochs", "1"]
+    flags += ["--adam_epsilon", "1", "--dpr_learning_rate", "0.1", "--lr_scheduler_type", "constant"]
+    train_dpr.main([*flags, "--retriever_dir", str(tmp_path / "one")])
+    in_two_processes("train_dpr.py", flags)
+    assert read_json(tmp_path / "run" / "environment.json")["processes"] == 2
+    one, two = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "run"))
+    assert len(one) == len(two) == 3
+    for single, joint in zip(one, two, strict=True):
+        single.pop("examples_per_second", None), joint.pop("examples_per_second", None)
+        assert joint == pytest.approx(single, rel=1e-4)
+    for side in SIDES:
+        assert_equal_weights(tmp_path / "one" / side, tmp_path / "run" / side, atol=1e-6)

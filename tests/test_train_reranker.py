@@ -1,0 +1,168 @@
+"""train_reranker.py end to end on a tiny model: its files, what it learns, and that a killed run goes on unchanged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from comparing import assert_equal_weights, weights
+
+import train_reranker
+from models.cross_encoder import load_cross_encoder
+from retrieval.dpr_json import Passage, RetrievalExample, write_dpr_json
+from runtime.errors import UserError
+from runtime.tracking import read_metrics
+
+
+@pytest.fixture
+def command(encoder_path: str, dataset_path: str, tmp_path: Path) -> list[str]:
+    """12 questions in batches of 4, so 3 steps an epoch, 2 epochs, dropout on."""
+    flags = {
+        "reranker_model": encoder_path,
+        "dataset_path": dataset_path,
+        "output_dir": tmp_path / "run",
+        "index_dir": tmp_path / "index",
+        "analyzer": "bigram",
+        "reranker_max_len": 128,
+        "hard_negatives": 2,
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 2,
+        "learning_rate": 1e-3,
+        "logging_steps": 1,
+        "eval_steps": 2,
+        "precision": "fp32",
+    }
+    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
+
+
+def test_writes_exactly_these_files_and_measures_before_and_after(command: list[str], tmp_path: Path) -> None:
+    metrics = train_reranker.main([*command, "--do_eval", "--rerank_depth", "3"])
+    run = tmp_path / "run"
+    assert {path.name for path in run.iterdir()} == {
+        "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "best", "resume"
+    }  # fmt: skip
+    assert {path.name for path in (run / "best").iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "reranker.json",
+        "arguments.json", "environment.json", "metrics.json",
+    }  # fmt: skip
+    assert json.loads((run / "metrics.json").read_text()) == metrics
+    assert metrics["before_recall@1"] == 100 and 0 < metrics["eval_mrr@10"] <= 100  # BM25 finds all of the sample
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    evaluated = {line["step"]: line["eval_mrr@10"] for line in lines if "eval_mrr@10" in line}
+    assert list(evaluated) == [2, 4, 6]
+    assert evaluated[metrics["step"]] == metrics["eval_mrr@10"] == max(evaluated.values())
+    settings = load_cross_encoder(str(run / "best")).settings
+    assert (settings.max_len, settings.title_prefix) == (128, True)
+
+
+def test_learns_to_tell_passages_apart(command: list[str], tmp_path: Path, reranker_path: str) -> None:
+    flags = ["--reranker_model", reranker_path, "--num_train_epochs", "8", "--lr_scheduler_type", "constant"]
+    train_reranker.main([*command, *flags, "--reranker_dropout", "0", "--hard_negatives", "3"])
+    losses = [line["loss"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert sum(losses[:3]) / 3 > 1.2  # about ln 4: no idea which of four
+    assert sum(losses[-3:]) / 3 < 0.4
+
+
+def test_frozen_embeddings_stay_and_the_rest_is_trained(command: list[str], tmp_path: Path, encoder_path: str) -> None:
+    train_reranker.main([*command, "--reranker_freeze_embeddings", "true", "--num_train_epochs", "0.3"])
+    before, after = weights(Path(encoder_path)), weights(tmp_path / "run" / "best")
+    name = "embeddings.word_embeddings.weight"
+    assert torch.equal(after[f"bert.{name}"], before.pop(name))
+    assert not any(torch.equal(after[f"bert.{name}"], value) for name, value in before.items())
+
+
+class Killed(BaseException):
+    """Stands in for a signal that nothing can catch."""
+
+
+@pytest.mark.parametrize(("function", "call"), [("train_step", 4), ("evaluate", 2), ("save", 1)])
+def test_killed_anywhere_and_resumed_gives_the_same_weights(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int
+) -> None:
+    command = [*command, "--do_eval", "--rerank_depth", "3", "--gradient_accumulation_steps", "2", "--eval_steps", "1"]
+    train_reranker.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
+    calls, original = 0, getattr(train_reranker, function)
+
+    def killed_at_call(*args):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train_reranker, function, killed_at_call)
+        with pytest.raises(Killed):
+            train_reranker.main(command)
+    torch.manual_seed(999)  # a new process begins with other random numbers
+    train_reranker.main([*command, "--resume_from_checkpoint", "true"])
+    run, reference = tmp_path / "run", tmp_path / "undisturbed"
+    assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
+    assert_equal_weights(run / "best", reference / "best")
+    assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
+    logged = [read_metrics(folder / "metrics.jsonl") for folder in (run, reference)]
+    losses = [[line.get("loss") for line in lines] for lines in logged]
+    assert losses[0] == losses[1]
+
+
+def test_steps_are_counted_in_accumulated_batches(command: list[str], tmp_path: Path) -> None:
+    train_reranker.main([*command, "--gradient_accumulation_steps", "2"])
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]  # 3 batches an epoch: 2 steps, the second of one batch
+    assert [line["learning_rate"] for line in lines] == pytest.approx([1e-3, 7.5e-4, 5e-4, 2.5e-4])
+    assert [line["epoch"] for line in lines] == pytest.approx([2 / 3, 1, 5 / 3, 2])
+
+
+def test_two_halves_accumulated_are_one_batch(command: list[str], tmp_path: Path) -> None:
+    same = ["--num_train_epochs", "0.6", "--reranker_dropout", "0", "--lr_scheduler_type", "constant"]
+    same += ["--adam_epsilon", "0.01"]  # steps in proportion to gradients, also where these are next to nothing
+    for name, size, accumulation in (("whole", "4", "1"), ("halves", "2", "2")):
+        sizes = ["--per_device_train_batch_size", size, "--gradient_accumulation_steps", accumulation]
+        train_reranker.main([*command, *same, *sizes, "--output_dir", str(tmp_path / name)])
+    assert_equal_weights(tmp_path / "whole" / "best", tmp_path / "halves" / "best", atol=2e-5)
+
+
+def test_the_loss_is_the_cross_entropy_of_each_group() -> None:
+    logits = torch.tensor([2.0, -1.0, 0.5, 0.0, 3.0])  # groups of three and two
+    expected = -(logits[:3].log_softmax(0)[0] + logits[3:].log_softmax(0)[0]) / 2
+    torch.testing.assert_close(train_reranker.listwise_loss(logits, [3, 2]), expected)
+
+
+def test_negatives_of_dpr_json_are_taken_and_only_the_others_mined(
+    command: list[str], tmp_path: Path, dataset_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positive, own = Passage("서울", "한강이 서울의 가운데를 흐른다."), Passage("", "강이 없는 글이다.")
+    examples = [
+        RetrievalExample("a", "서울을 흐르는 강은?", ["한강"], positive, [own]),
+        RetrievalExample("b", "이순신이 만든 배의 이름은?", ["거북선"], Passage("", "거북선은 배이다."), []),
+    ]
+    write_dpr_json(tmp_path / "train.json", examples)
+    seen = []
+    original = train_reranker.TrainingQuestions
+    monkeypatch.setattr(train_reranker, "TrainingQuestions", lambda *args: seen.append(args) or original(*args))
+    flags = ["--dataset_path", str(tmp_path / "train.json")]
+    flags += ["--context_path", f"{dataset_path}/wikipedia_documents.json"]
+    train_reranker.main([*command, *flags])
+    ((with_negatives, *_),) = seen
+    assert with_negatives[0].negatives == [own]
+    assert with_negatives[1].negatives and not any("거북선" in passage.text for passage in with_negatives[1].negatives)
+
+
+def test_flags_without_effect_are_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train_reranker.main([*command, "--max_seq_len", "100", "--mine_from", "dense", "--rerank_depth", "3"])
+    message = capsys.readouterr().err
+    assert "--max_seq_len has no effect in train_reranker.py: it is for readers; a reranker reads pairs" in message
+    assert "--mine_from has no effect in train_reranker.py: negatives are mined with --retriever_type" in message
+    assert "--rerank_depth would be ignored: nothing is re-ordered without an evaluation: add --do_eval" in message
+    with pytest.raises(UserError, match="--hard_negatives 0 leaves no passage to tell the right one from"):
+        train_reranker.main([*command, "--hard_negatives", "0"])
+
+
+def test_a_run_is_not_overwritten_unasked(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    with pytest.raises(UserError, match="already holds a run: continue it with --resume_from_checkpoint true"):
+        train_reranker.main(command)

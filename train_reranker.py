@@ -1,0 +1,342 @@
+"""Train a reranker: a cross-encoder that tells the passage with the answer from those that only look like it.
+
+    python train_reranker.py --reranker_model klue/bert-base --dataset_path ../data --output_dir saved/reranker
+
+Hard negatives are mined with --retriever_type. Writes to --output_dir: best/, which --reranker takes, metrics.jsonl,
+metrics.json with recall@1 and MRR@10 of the validation questions before and after reranking, arguments.json,
+environment.json, and resume/ for --resume_from_checkpoint true. Runs on several GPUs under accelerate launch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from accelerate.utils import broadcast_object_list, send_to_device
+from torch.nn.utils.rnn import pad_sequence
+from tqdm.auto import tqdm
+
+from arguments import (
+    DatasetArguments,
+    MiningArguments,
+    OptimizationArguments,
+    RerankerArguments,
+    RetrieverArguments,
+    RunArguments,
+    parse_arguments,
+    resolved_arguments,
+)
+from models.cross_encoder import (
+    CrossEncoder,
+    Pair,
+    RerankerSettings,
+    load_cross_encoder_to_train,
+    save_cross_encoder,
+)
+from mrc.loading import load_examples
+from mrc.optimization import count_steps, make_optimizer, make_scheduler
+from retrieval import create_retriever, load_or_build
+from retrieval.base import Retriever, top_k
+from retrieval.corpus import Corpus, find_corpus, load_corpus
+from retrieval.dpr_json import RetrievalExample
+from retrieval.metrics import ranking_metrics
+from retrieval.mining import find_hard_negatives
+from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
+from runtime.checkpoint import find_state
+from runtime.device import default_device, keep_freed_memory, resolve_precision
+from runtime.errors import UserError, run_command
+from runtime.files import read_json, write_json
+from runtime.log import configure_logging, get_logger
+from runtime.loop import TrainingLoop
+from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.processes import close_accelerator, open_accelerator
+from runtime.record import environment
+from runtime.seeding import set_seed
+
+logger = get_logger("train_reranker")
+
+_FORWARD_PASSES = 4  # per batch, each over pairs of like length: long passages leave little padding to short ones
+
+OWN_DEFAULTS = {"output_dir": "./saved/reranker", "hard_negatives": 4, "per_device_train_batch_size": 8}
+_READS_PAIRS = "it is for readers; a reranker reads pairs of at most --reranker_max_len tokens"
+UNUSED = {
+    **dict.fromkeys(("max_seq_len", "stride_len", "use_max_padding"), _READS_PAIRS),
+    **dict.fromkeys(("max_ans_len", "n_best_size"), "a reranker gives no answers"),
+    **dict.fromkeys(("version_2_with_negative", "null_score_diff_threshold"), "a reranker gives no answers"),
+    **dict.fromkeys(("cache_dir", "preprocessing_num_workers"), "there are no features to keep"),
+    "label_smoothing_factor": "which passage has the answer is known",
+    "save_total_limit": "only the best reranker is kept",
+    "mine_from": "negatives are mined with --retriever_type",
+    "top_k_retrieval": "--mining_depth and --rerank_depth say how many passages are retrieved",
+    "retrieved_df_path": "passages are retrieved anew",
+    "reranker": "it is what this command trains: --reranker_model names its start",
+}
+
+
+class Arguments(NamedTuple):
+    run: RunArguments
+    dataset: DatasetArguments
+    retriever: RetrieverArguments
+    mining: MiningArguments
+    reranker: RerankerArguments
+    optimization: OptimizationArguments
+
+
+class Candidates(NamedTuple):
+    """What a retriever found for n questions: a pair for each, best first, and which hold the gold passage."""
+
+    pairs: list[Pair]  # n * depth
+    relevant: np.ndarray  # (n, depth) bool
+
+
+class Run(NamedTuple):
+    """Everything that a training run consists of."""
+
+    args: Arguments
+    precision: str
+    cross_encoder: CrossEncoder
+    questions: TrainingQuestions
+    candidates: Candidates | None
+    loop: TrainingLoop
+    records: dict[str, Any]
+
+
+def parse(argv: Sequence[str] | None = None) -> Arguments:
+    """Parse the command line."""
+    groups = [
+        RunArguments, DatasetArguments, RetrieverArguments, MiningArguments, RerankerArguments, OptimizationArguments
+    ]  # fmt: skip
+    return Arguments(
+        *parse_arguments("train_reranker.py", groups, argv, UNUSED, OWN_DEFAULTS, description="Train a reranker.")
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Train a reranker; return the metrics of the best (empty without --do_eval)."""
+    args = parse(argv)
+    if args.mining.hard_negatives == 0:
+        raise UserError("--hard_negatives 0 leaves no passage to tell the right one from: give 1 or more")
+    precision = resolve_precision(args.run.precision, default_device())
+    accelerator = open_accelerator(precision)
+    configure_logging(accelerator.is_main_process)
+    output_dir, resume = args.run.output_dir, args.optimization.resume_from_checkpoint
+    check_output_dir(output_dir, args.run.overwrite_output_dir, resume is not None)
+    state_folder = find_state(output_dir, resume)
+    set_seed(args.run.seed)
+    keep_freed_memory()
+
+    # data
+    train_examples, eval_examples, corpus, gold_rows = load_data(args)
+    with accelerator.main_process_first():  # the others read its index and negatives
+        train_examples = add_negatives(train_examples, corpus, args)
+        candidates = find_candidates(eval_examples, gold_rows, corpus, args) if eval_examples else None
+    questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.mining.hard_negatives, args.run.seed)
+
+    # model
+    settings = RerankerSettings(args.reranker.reranker_max_len, args.reranker.reranker_title_prefix)
+    cross_encoder = load_cross_encoder_to_train(
+        args.reranker.reranker_model, settings, args.reranker.reranker_dropout, accelerator.device
+    )
+    model = cross_encoder.model
+    model.get_input_embeddings().weight.requires_grad_(not args.reranker.reranker_freeze_embeddings)
+
+    # optimisation
+    options, batch_size = args.optimization, args.optimization.per_device_train_batch_size * accelerator.num_processes
+    batches_per_epoch = math.ceil(len(questions) / batch_size)
+    total_steps = count_steps(options, batches_per_epoch)
+    trained = [(name, value) for name, value in model.named_parameters() if value.requires_grad]
+    optimizer = make_optimizer(trained, options, model.base_model_prefix)
+    scheduler = make_scheduler(optimizer, options, total_steps)
+    loop = TrainingLoop(
+        args.run,
+        accelerator,
+        *accelerator.prepare(model, optimizer),
+        scheduler,
+        lambda epoch: questions.batches(epoch, batch_size),
+        batches_per_epoch,
+        total_steps,
+        options.eval_steps if options.eval_strategy == "steps" else None,
+        options.gradient_accumulation_steps,
+        options.max_grad_norm,
+        options.early_stopping_patience,
+    )
+    record = environment(accelerator.device, precision, args.run.seed)
+    record["processes"] = accelerator.num_processes
+    data = {"train": fingerprint(train_examples), "evaluation": fingerprint(eval_examples)}
+    record["data"] = data | {"corpus": corpus.hash}
+    records = {"arguments": resolved_arguments(*args), "environment": record}
+    if state_folder is not None:
+        warn_of_changes(output_dir, records["arguments"])
+        loop.resume(state_folder)
+    if accelerator.is_main_process:
+        open_output_dir(output_dir, resume=resume is not None)
+        for name, content in records.items():
+            write_json(Path(output_dir) / f"{name}.json", content)
+
+    # loop and save
+    run = Run(args, precision, cross_encoder, questions, candidates, loop, records)
+    train(run)
+    return save(run)
+
+
+def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample], Corpus, list[int]]:
+    """Return the questions to train on and to evaluate on, the corpus, and the corpus rows of the latter's passages."""
+    train_examples, eval_examples = load_questions(args.dataset, load_examples, args.optimization.do_eval)
+    path = args.retriever.context_path or find_corpus(args.dataset.dataset_path)
+    corpus = load_corpus(path, args.dataset.skip_bad_rows)
+    corpus, gold_rows = with_gold_passages(corpus, [example.positive for example in eval_examples])
+    return train_examples, eval_examples, corpus, gold_rows
+
+
+def add_negatives(examples: list[RetrievalExample], corpus: Corpus, args: Arguments) -> list[RetrievalExample]:
+    """Return ``examples`` with hard negatives: their own, as DPR JSON has them, else mined ones."""
+    without = [example for example in examples if not example.negatives]
+    if not without:
+        return examples
+    mined = find_hard_negatives(
+        without, corpus, make_retriever(args), args.mining.mining_depth, args.retriever.index_dir
+    )
+    passages = corpus_passages(corpus)
+    found = iter(mined)
+    return [
+        example if example.negatives else example._replace(negatives=[passages[row] for row in next(found)])
+        for example in examples
+    ]
+
+
+def find_candidates(
+    examples: list[RetrievalExample], gold_rows: list[int], corpus: Corpus, args: Arguments
+) -> Candidates:
+    """Return what the retriever finds for the evaluation questions, to be re-ordered."""
+    retriever = load_or_build(make_retriever(args), corpus, args.retriever.index_dir)
+    ids = retriever.search([example.question for example in examples], args.retriever.rerank_depth).ids  # (n, depth)
+    pairs = [
+        Pair(example.question, corpus.titles[row], corpus.texts[row])
+        for example, rows in zip(examples, ids.tolist(), strict=True)
+        for row in rows
+    ]
+    return Candidates(pairs, ids == np.array(gold_rows)[:, None])  # (n, depth) == (n, 1) -> (n, depth)
+
+
+def make_retriever(args: Arguments) -> Retriever:
+    """Return the retriever whose passages are told apart."""
+    return create_retriever(args.retriever, args.reranker.reranker_model)
+
+
+def train(run: Run) -> None:
+    """Run the loop from where it stands to the last optimizer step."""
+    loop = run.loop
+    with loop.running(run.records["arguments"]):
+        if run.candidates is not None and loop.progress.step == 0:
+            loop.tracker.log(0, report("before", run.candidates.relevant))
+        for rows in loop.batches():
+            loss = train_step(run, rows)
+            if loop.finish_batch(loss, len(rows) / loop.accelerator.num_processes) and loop.is_evaluation_due():
+                if run.candidates is not None:
+                    metrics = evaluate(run)
+                    loop.tracker.log(loop.progress.step, metrics)
+                    keep_if_best(run, metrics)
+                loop.save_state()
+
+
+def train_step(run: Run, rows: list[int]) -> torch.Tensor:
+    """Forward and backward of this process's share of the questions ``rows``; return their loss."""
+    loop, accelerator = run.loop, run.loop.accelerator
+    own = rows[accelerator.process_index :: accelerator.num_processes]
+    weight = len(own) * accelerator.num_processes / len(rows)  # gradients are averaged over processes
+    with loop.synchronising():
+        loss = weight * listwise_loss(*score_groups(run, own or rows[:1]))  # one without a question reads for nothing
+        accelerator.backward(loss * loop.share_of_step())
+    return loss
+
+
+def score_groups(run: Run, rows: list[int]) -> tuple[torch.Tensor, list[int]]:
+    """Return the logits (pairs,) of the questions ``rows`` with the passages of the epoch, and how many each has."""
+    drawn = [run.questions.draw(row, run.loop.progress.epoch) for row in rows]
+    questions = [run.questions.examples[row].question for row in rows]
+    pairs = [
+        Pair(question, passage.title, passage.text)
+        for question, passages in zip(questions, drawn, strict=True)
+        for passage in passages
+    ]
+    tokens = run.cross_encoder.tokenize(pairs)
+    by_length = np.argsort([len(row["input_ids"]) for row in tokens], kind="stable")  # (pairs,)
+    passes = []
+    for chosen in np.array_split(by_length, min(_FORWARD_PASSES, len(pairs))):
+        batch = run.cross_encoder.pad([tokens[row] for row in chosen])
+        passes.append(run.loop.model(**send_to_device(batch, run.loop.accelerator.device)).logits[:, 0])
+    logits = torch.cat(passes)[by_length.argsort()]  # (pairs,) by length -> (pairs,) by question
+    return logits, [len(passages) for passages in drawn]
+
+
+def listwise_loss(logits: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+    """Return the cross-entropy of each group's first passage in the softmax over its passages, averaged.
+
+    ``logits`` (pairs,) holds the groups one after the other, ``sizes`` how many pairs each has. (Gao et al. 2021,
+    Rethink Training of BERT Rerankers in Multi-Stage Retrieval Pipeline, equation 3.)
+    """
+    scores = pad_sequence(logits.float().split(sizes), batch_first=True, padding_value=-torch.inf)
+    first = torch.zeros(len(sizes), dtype=torch.long, device=logits.device)
+    return F.cross_entropy(scores, first)  # scores: (pairs,) -> (groups, longest group)
+
+
+def evaluate(run: Run) -> dict[str, float]:
+    """Return recall@1 and MRR@10 of the evaluation questions once their candidates are re-ordered."""
+    loop, metrics = run.loop, {}
+    if loop.accelerator.is_main_process:
+        pairs, relevant = run.candidates
+        with tqdm(total=len(pairs), desc="evaluating", unit="pair", leave=False) as bar:
+            scores = run.cross_encoder.score(
+                pairs, bar.update, run.args.run.per_device_eval_batch_size, run.precision
+            ).reshape(relevant.shape)  # (n * depth,) -> (n, depth)
+        order = top_k(scores, scores.shape[1]).ids  # (n, depth)
+        metrics = report("eval", np.take_along_axis(relevant, order, axis=1))
+        logger.info(
+            "step %d: recall@1 %.2f, MRR@10 %.2f", loop.progress.step, metrics["eval_recall@1"], metrics["eval_mrr@10"]
+        )
+    (metrics,) = broadcast_object_list([metrics])
+    return metrics
+
+
+def report(prefix: str, relevant: np.ndarray) -> dict[str, float]:
+    """Return mean recall@1 and MRR@10 in percent of ranked passages, ``relevant`` (n, depth)."""
+    measured = ranking_metrics(relevant, [1])
+    return {f"{prefix}_{name}": 100 * float(measured[name].mean()) for name in ("recall@1", "mrr@10")}
+
+
+def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
+    """Save best/ when MRR@10 rose, or when it was the same and recall@1 rose."""
+    loop = run.loop
+    better = loop.best.update(loop.progress.step, metrics["eval_mrr@10"], metrics["eval_recall@1"])
+    if better and loop.accelerator.is_main_process:
+        save_best(run, metrics)
+
+
+def save_best(run: Run, metrics: dict[str, float]) -> None:
+    """Write the reranker as it is to best/."""
+    records = run.records | {"metrics": {"step": run.loop.progress.step} | metrics}
+    save_cross_encoder(Path(run.args.run.output_dir) / "best", run.cross_encoder, records)
+
+
+def save(run: Run) -> dict[str, float]:
+    """Write metrics.json, those of best/; without --do_eval best/ has the last weights."""
+    output_dir, metrics = Path(run.args.run.output_dir), {}
+    if run.loop.accelerator.is_main_process:
+        if run.candidates is None:
+            save_best(run, {})
+        else:
+            metrics = report("before", run.candidates.relevant)
+        metrics |= read_json(output_dir / "best" / "metrics.json")
+        write_json(output_dir / "metrics.json", metrics)
+        logger.info("best reranker: %s", output_dir / "best")
+    close_accelerator(run.loop.accelerator)
+    return metrics
+
+
+if __name__ == "__main__":
+    run_command(main)
