@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrc.checking import CheckedRows, Fault, check_rows
 from runtime.errors import DataError, Problem, UserError
+from runtime.files import read_users_json
 from runtime.log import get_logger
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _saved_sources(path: Path, splits: Sequence[str]) -> dict[str, Source]:
         return Source(str(folder), partial(_saved_rows, folder, split))
 
     if (path / "dataset_dict.json").is_file():
-        names = _read_json(path / "dataset_dict.json")["splits"]
+        names = read_users_json(path / "dataset_dict.json")["splits"]
         return {split: source(path / _name_of_split(split, names, path), split) for split in splits}
     if (path / "state.json").is_file():
         return _serve_alone(path, splits, partial(source, path))
@@ -256,7 +256,7 @@ def _json_of_split(folder: Path, split: str) -> Path:
 
 
 def _json_rows(path: Path, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
-    content = _read_json(path)
+    content = read_users_json(path)
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
         found = f"an object ({_list(list(content))})" if isinstance(content, dict) else f"a {type(content).__name__}"
@@ -283,18 +283,6 @@ def _questions(
         else:
             inherited = outer | {name: item[name] for name in ("title", "context", "document_id") if name in item}
             yield from _questions(item[levels[0]], f"{here}.{levels[0]}", levels[1:], inherited, ours)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes().decode("utf-8").removeprefix("\ufeff"))
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
-    except json.JSONDecodeError as error:
-        reason = f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-    raise DataError([Problem(str(path), "", reason)])
 
 
 def _one_line(error: Exception) -> str:

@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from runtime.errors import DataError, Problem
-from runtime.files import write_json
+from runtime.files import read_users_json, write_json
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -95,18 +94,10 @@ def _holds_a_list(path: Path) -> bool:
 
 
 def _read_list(path: Path) -> list[Any]:
-    try:
-        content = json.loads(path.read_bytes().decode("utf-8").removeprefix("\ufeff"))
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
-    except json.JSONDecodeError as error:
-        reason = f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-    else:
-        if isinstance(content, list):
-            return content
-        reason = f"is not DPR JSON: expected a list, not a {type(content).__name__}"
+    content = read_users_json(path)
+    if isinstance(content, list):
+        return content
+    reason = f"is not DPR JSON: expected a list, not a {type(content).__name__}"
     raise DataError([Problem(str(path), "", reason)])
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from runtime.errors import DataError, Problem
+
 _STAGING = ".staging-"
 _COMING = ".coming"
 
@@ -117,3 +119,16 @@ def write_json(path: str | Path, content: Any) -> None:
 def read_json(path: str | Path) -> Any:
     """Return the content of a JSON file of ours."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_users_json(path: str | Path) -> Any:
+    """Return the content of a JSON file from elsewhere; :class:`DataError` says what is wrong with it and where."""
+    try:
+        return json.loads(Path(path).read_bytes().decode("utf-8").removeprefix("\ufeff"))
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        reason = f"is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+    except json.JSONDecodeError as error:
+        reason = f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    raise DataError([Problem(str(path), "", reason)])

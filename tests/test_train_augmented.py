@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from comparing import assert_equal_weights
+from killing import kill_and_resume
 from transformers import PreTrainedTokenizerFast
 
 import inference
@@ -24,10 +25,6 @@ def command(training_command: list[str]) -> list[str]:
     return [*training_command, "--num_train_epochs", "3", "--eval_steps", "4"]
 
 
-class Killed(BaseException):
-    """Stands in for a signal that nothing can catch."""
-
-
 ALL = "random_flip,mask_word,mask_entity,mask_context,multiple_answers,negative_passage,title_prefix"
 
 
@@ -41,21 +38,7 @@ def test_killed_and_resumed_sees_the_same_data(
     assert [line["step"] for line in lines] == list(range(1, 19))  # 12 features and 12 negatives: 6 steps an epoch
     assert [line["epoch"] for line in lines] == pytest.approx([step / 6 for step in range(1, 19)])
 
-    calls, original = 0, train_mrc.train_step
-
-    def killed_at_call(*args):
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise Killed
-        return original(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_mrc, "train_step", killed_at_call)
-        with pytest.raises(Killed):
-            train_mrc.main(command)
-    torch.manual_seed(999)  # a new process begins with other random numbers
-    train_mrc.main([*command, "--resume_from_checkpoint", "true"])
+    kill_and_resume(train_mrc.main, command, monkeypatch, train_mrc, "train_step", call)
     assert_equal_weights(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
     again = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["loss"] for line in again] == [line["loss"] for line in lines]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from comparing import assert_equal_weights, weights
 from forgetting import forget_accelerator
+from killing import Killed, kill_at
 from launching import in_two_processes
 
 import runtime.files
@@ -245,23 +246,6 @@ def test_a_final_fit_on_all_questions(command: list[str], tmp_path: Path, datase
 
 
 # ------------------------------------------------------------------------------------------------------------- killed
-
-
-class Killed(BaseException):
-    """Stands in for a signal that nothing can catch."""
-
-
-def kill_at(patch: pytest.MonkeyPatch, owner: Any, function: str, call: int) -> None:
-    calls, original = 0, getattr(owner, function)
-
-    def killed_at_call(*args, **options):
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise Killed
-        return original(*args, **options)
-
-    patch.setattr(owner, function, killed_at_call)
 
 
 @pytest.mark.parametrize(

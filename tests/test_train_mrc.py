@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from comparing import assert_equal_weights, weights
+from killing import kill_and_resume
 from launching import in_two_processes
 
 import train_mrc
@@ -86,10 +87,6 @@ def _without(command: list[str], flag: str) -> list[str]:
     return command[:index] + command[index + 2 :]
 
 
-class Killed(BaseException):
-    """Stands in for a signal that nothing can catch."""
-
-
 @pytest.mark.parametrize("accumulation", ["1", "2"])
 @pytest.mark.parametrize(
     ("function", "call"),
@@ -102,21 +99,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
     undisturbed = [*command, "--output_dir", str(tmp_path / "undisturbed")]
     train_mrc.main(undisturbed)
 
-    calls, original = 0, getattr(train_mrc, function)
-
-    def killed_at_call(*args):
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise Killed
-        return original(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_mrc, function, killed_at_call)
-        with pytest.raises(Killed):
-            train_mrc.main(command)
-    torch.manual_seed(999)  # a new process begins with other random numbers
-    train_mrc.main([*command, "--resume_from_checkpoint", "true"])
+    kill_and_resume(train_mrc.main, command, monkeypatch, train_mrc, function, call)
 
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}

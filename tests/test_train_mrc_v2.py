@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from comparing import assert_equal_weights, weights
+from killing import kill_and_resume
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, TrainingArguments
 
 import train_mrc
@@ -120,10 +121,6 @@ def test_both_commands_accumulate_alike(training_command: list[str], tmp_path: P
 # ------------------------------------------------------------------------------------------------------ resuming
 
 
-class Killed(BaseException):
-    """Stands in for a signal that nothing can catch."""
-
-
 @pytest.mark.parametrize(
     ("flags", "call"), [("", 4), ("--gradient_accumulation_steps 2 --augment mask_word", 8), ("--freeze_type bert", 8)]
 )
@@ -132,21 +129,7 @@ def test_killed_and_resumed_gives_the_same_weights(
 ) -> None:
     command = [*command, "--save_steps", "2", "--do_eval", "--eval_steps", "3", *flags.split()]
     train_mrc_v2.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
-    calls, original = 0, QATrainer.compute_loss
-
-    def killed_at_call(*args: Any, **options: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise Killed
-        return original(*args, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(QATrainer, "compute_loss", killed_at_call)
-        with pytest.raises(Killed):
-            train_mrc_v2.main(command)
-    torch.manual_seed(999)  # a new process begins with other random numbers
-    train_mrc_v2.main([*command, "--resume_from_checkpoint", "true"])
+    kill_and_resume(train_mrc_v2.main, command, monkeypatch, QATrainer, "compute_loss", call)
 
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from comparing import assert_equal_weights, weights
+from killing import kill_and_resume
 
 import train_reranker
 from models.cross_encoder import load_cross_encoder
@@ -74,31 +75,13 @@ def test_frozen_embeddings_stay_and_the_rest_is_trained(command: list[str], tmp_
     assert not any(torch.equal(after[f"bert.{name}"], value) for name, value in before.items())
 
 
-class Killed(BaseException):
-    """Stands in for a signal that nothing can catch."""
-
-
 @pytest.mark.parametrize(("function", "call"), [("train_step", 4), ("evaluate", 2), ("save", 1)])
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int
 ) -> None:
     command = [*command, "--do_eval", "--rerank_depth", "3", "--gradient_accumulation_steps", "2", "--eval_steps", "1"]
     train_reranker.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
-    calls, original = 0, getattr(train_reranker, function)
-
-    def killed_at_call(*args):
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise Killed
-        return original(*args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train_reranker, function, killed_at_call)
-        with pytest.raises(Killed):
-            train_reranker.main(command)
-    torch.manual_seed(999)  # a new process begins with other random numbers
-    train_reranker.main([*command, "--resume_from_checkpoint", "true"])
+    kill_and_resume(train_reranker.main, command, monkeypatch, train_reranker, function, call)
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
     assert_equal_weights(run / "best", reference / "best")
