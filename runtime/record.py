@@ -13,7 +13,7 @@ import torch
 
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "bm25s", "rank_bm25", "scikit-learn",
-    "kiwipiepy", "wandb",
+    "kiwipiepy", "mecab-ko", "elasticsearch", "pymilvus", "matplotlib", "wandb",
 )  # fmt: skip
 
 
