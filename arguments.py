@@ -324,7 +324,7 @@ class DPRArguments:
     dpr_dropout: float | None = _flag(None, "Dropout of the encoders while training (default: their own).")
     dpr_freeze_embeddings: bool = _flag(False, "Keep the word embeddings as they are.")
     shared_encoder: bool = _flag(False, "Train one encoder for questions and passages.")
-    temperature: float = _flag(1.0, "Divides the scores in the loss; about 0.05 with --normalize true.")
+    temperature: float = _flag(1.0, "Divides the scores in the loss; 0.02 to 0.05 with --normalize true.")
     chunk_size: int | None = _flag(
         None, "Questions per forward pass: large batches in little memory by cached gradients (default: the batch)."
     )

@@ -17,7 +17,7 @@ run python train_dpr.py \
   --dpr_model "$encoder" \
   --dataset_path data/mini_wiki \
   --retriever_dir "$retriever" \
-  --temperature 0.05 \
+  --temperature 0.02 \
   --hard_negatives 1 \
   --dpr_train_batch 32 \
   --chunk_size 8 \
