@@ -9,6 +9,9 @@ set -euo pipefail
 export HF_HUB_OFFLINE="${HF_HUB_OFFLINE:-0}" # klue/roberta-large comes from the hub
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
+freeze=roberta
+case " $* " in *" --model "*) freeze=backbone ;; esac # the weights of another model have other names
+
 run python train_mrc_v2.py \
   --do_train \
   --do_eval \
@@ -26,7 +29,7 @@ run python train_mrc_v2.py \
   --logging_steps 100 \
   --save_steps 200 \
   --save_total_limit 5 \
-  --freeze_type roberta \
+  --freeze_type "$freeze" \
   --freeze_epoch 1.0 \
   --label_smoothing_factor 0.02 \
   --wandb_project exp_trainer \
