@@ -184,9 +184,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         warn_of_changes(retriever_dir, arguments)
         loop.resume(state_folder)
     if accelerator.is_main_process:
-        open_output_dir(retriever_dir, resume=resume is not None)
-        for name, content in records.items():
-            write_json(Path(retriever_dir) / f"{name}.json", content)
+        open_output_dir(retriever_dir, resume=resume is not None, records=records)
 
     # loop and save
     run = Run(args, bi_encoder, questions, evaluation, loop, records)

@@ -153,9 +153,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         warn_of_changes(output_dir, run.records["arguments"])
         run.progress, run.best = load_state(state_folder, run.reader, optimizer, scheduler, accelerator.scaler)
     if accelerator.is_main_process:
-        open_output_dir(output_dir, resume=resume is not None)
-        for name, record in run.records.items():
-            write_json(Path(output_dir) / f"{name}.json", record)
+        open_output_dir(output_dir, resume=resume is not None, records=run.records)
 
     # loop and save
     train(run)

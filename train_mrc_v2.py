@@ -137,9 +137,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         warn_of_changes(output_dir, records["arguments"])
         state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
     if main_process:
-        open_output_dir(output_dir, resume=resume is not None)
-        for name, record in records.items():
-            write_json(Path(output_dir) / f"{name}.json", record)
+        open_output_dir(output_dir, resume=resume is not None, records=records)
 
     # train and save
     with Tracker(args.training, records["arguments"], state.global_step, main_process) as tracker:

@@ -174,9 +174,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         warn_of_changes(output_dir, records["arguments"])
         loop.resume(state_folder)
     if accelerator.is_main_process:
-        open_output_dir(output_dir, resume=resume is not None)
-        for name, content in records.items():
-            write_json(Path(output_dir) / f"{name}.json", content)
+        open_output_dir(output_dir, resume=resume is not None, records=records)
 
     # loop and save
     run = Run(args, precision, cross_encoder, questions, candidates, loop, records)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import UserError
-from runtime.files import finish_moves, read_json, remove_leftovers
+from runtime.files import finish_moves, read_json, remove_leftovers, write_json
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -34,8 +35,11 @@ def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool, flag
         )
 
 
-def open_output_dir(output_dir: str | Path, resume: bool) -> None:
-    """Make the folder; without ``resume``, remove the files of an earlier run in it, and nothing else."""
+def open_output_dir(output_dir: str | Path, resume: bool, records: Mapping[str, Any]) -> None:
+    """Make the folder and write what the run is, ``records`` as ``<key>.json``.
+
+    Without ``resume``, the files of an earlier run in it are removed first, and nothing else.
+    """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     for inside in (folder, folder / "resume"):
@@ -44,6 +48,8 @@ def open_output_dir(output_dir: str | Path, resume: bool) -> None:
     if not resume:
         for old in _files_of_a_run(folder):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
+    for name, record in records.items():
+        write_json(folder / f"{name}.json", record)
 
 
 def _files_of_a_run(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runtime.errors import UserError
-from runtime.files import staged_folder, write_json, write_text
+from runtime.files import read_json, staged_folder, write_json, write_text
 from runtime.output import check_output_dir, open_output_dir, warn_of_changes
 
 
@@ -62,7 +62,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_new_run_removes_the_earlier_one_and_nothing_else(run: Path) -> None:
-    open_output_dir(run, resume=False)
+    open_output_dir(run, resume=False, records={})
     assert _names(run) == {"notes.txt", "predictions.json"}
 
 
@@ -71,13 +71,14 @@ def test_a_resumed_run_keeps_everything_but_what_was_cut_off(run: Path) -> None:
     killed = staged_folder(run / "checkpoint-8")
     killed.__enter__()  # and never left
     assert len(_names(run)) == len(before) + 1
-    open_output_dir(run, resume=True)
+    open_output_dir(run, resume=True, records={})
     assert _names(run) == before
 
 
 def test_the_folder_is_made(tmp_path: Path) -> None:
-    open_output_dir(tmp_path / "a" / "b", resume=False)
-    assert (tmp_path / "a" / "b").is_dir()
+    open_output_dir(tmp_path / "a" / "b", resume=False, records={"arguments": {"seed": 7}})
+    assert read_json(tmp_path / "a" / "b" / "arguments.json") == {"seed": 7}
+    assert _names(tmp_path / "a" / "b") == {"arguments.json"}
 
 
 def test_changed_arguments_of_a_resumed_run_are_said(tmp_path: Path, log_lines: list[str]) -> None:
