@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from retrieval import load_or_build
 from retrieval.base import Retriever, identity
 from retrieval.corpus import Corpus
@@ -18,6 +16,7 @@ from retrieval.metrics import normalize_text
 from retrieval.training import corpus_passages
 from runtime.files import read_json, write_text
 from runtime.log import get_logger
+from runtime.progress import progress_bar
 
 logger = get_logger(__name__)
 
@@ -39,7 +38,7 @@ def mine_hard_negatives(
         return normalize_text(corpus.texts[row]), normalize_text(f"{corpus.titles[row]}\n{corpus.texts[row]}")
 
     mined: list[list[int]] = []
-    with tqdm(total=len(examples), desc="Mine hard negatives", unit="question", delay=1) as progress:
+    with progress_bar(total=len(examples), desc="Mine hard negatives", unit="question", delay=1) as progress:
         for start in range(0, len(examples), _BLOCK):
             block = examples[start : start + _BLOCK]
             found = retriever.search([example.question for example in block], depth)
