@@ -22,6 +22,7 @@ from transformers import PreTrainedTokenizerBase
 from mrc.loading import example_features
 from runtime.errors import UserError
 from runtime.log import get_logger
+from runtime.progress import map_bar
 
 logger = get_logger(__name__)
 
@@ -329,6 +330,8 @@ class AugmentedFeatures:
             augmentation, rng = self._draw(epoch, example)
             if augmentation.window:
                 window["input_ids"] = augmentation.window(window, example, rng, self._material)
+            bar.update()
             return window
 
-        return features.map(change, keep_in_memory=True, new_fingerprint=generate_random_fingerprint(), desc="masking")
+        with map_bar(len(features), "masking") as bar:
+            return features.map(change, keep_in_memory=True, new_fingerprint=generate_random_fingerprint())
