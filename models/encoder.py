@@ -19,11 +19,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import RetrieverArguments
+from models.head_reader import not_loaded
+from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import (
     attention_dropout,
+    encoder_class_of,
     first_names,
     load_config,
     load_pretrained,
@@ -71,15 +74,16 @@ class BiEncoder(torch.nn.Module):
         self.p_encoder = p_encoder
         self.tokenizer = tokenizer
         self.settings = settings
-        self.limit = position_limit(p_encoder)
+        self.inputs = ModelInputs(p_encoder, tokenizer)
+        self._cls_id = -1 if tokenizer.cls_token_id is None else tokenizer.cls_token_id
 
     def tokenize_questions(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
-        """Return ``{"input_ids": [...]}`` of every question: prefixed, composed (NFC), cut to its longest length."""
+        """Return the inputs of every question: prefixed, composed (NFC), cut to its longest length."""
         settings = self.settings
         return self._tokenize([settings.question_prefix + text for text in texts], settings.question_max_len)
 
     def tokenize_passages(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
-        """Return ``{"input_ids": [...]}`` of every (title, text): prefixed, composed (NFC), cut to its longest length.
+        """Return the inputs of every (title, text): prefixed, composed (NFC), cut to its longest length.
 
         With ``title_prefix`` it reads "title: text"; an empty title is left out.
         """
@@ -91,14 +95,10 @@ class BiEncoder(torch.nn.Module):
         return self._tokenize(texts, settings.passage_max_len)
 
     def pad(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Return ``input_ids`` and ``attention_mask`` (1 for tokens, 0 for padding), each (batch, tokens)."""
-        longest = max(len(row["input_ids"]) for row in rows)
-        rounded = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        length = rounded if self.limit is None else min(rounded, self.limit)
-        filler = self.tokenizer.pad_token_id or 0
-        ids = [row["input_ids"] + [filler] * (length - len(row["input_ids"])) for row in rows]
-        mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}  # (batch, tokens) each
+        """Return the encoders' inputs, each (batch, tokens); ``attention_mask`` is 1 for tokens, 0 for padding."""
+        if GLOBAL_ATTENTION in self.inputs.names:
+            rows = [{**row, GLOBAL_ATTENTION: [1]} for row in rows]  # the first token gathers what the text says
+        return self.inputs.pad(rows, LENGTH_MULTIPLE)
 
     def embed_questions(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return float32 (Q, H) of a padded batch of Q questions."""
@@ -115,31 +115,27 @@ class BiEncoder(torch.nn.Module):
         return self.embed_questions(question_batch), self.embed_passages(passage_batch)
 
     def _tokenize(self, texts: list[str], max_length: int) -> list[dict[str, list[int]]]:
-        if not texts:
-            return []
         composed = [unicodedata.normalize("NFC", text) for text in texts]
-        # Of one text every token has type 0, which encoders assume where they are told none.
-        tokens = self.tokenizer(
-            composed,
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        return [{"input_ids": ids} for ids in tokens["input_ids"]]
+        return self.inputs.tokenize(composed, truncation=True, max_length=max_length)
 
     def _embed(self, encoder: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         hidden_states = encoder(**batch).last_hidden_state  # (batch, tokens) -> (batch, tokens, H)
-        return pool(hidden_states, batch["attention_mask"], self.settings.pooling, self.settings.normalize)
+        is_cls = batch["input_ids"] == self._cls_id  # (batch, tokens)
+        settings = self.settings
+        return pool(hidden_states, batch["attention_mask"], is_cls, settings.pooling, settings.normalize)
 
 
-def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str, normalize: bool) -> torch.Tensor:
+def pool(
+    hidden_states: torch.Tensor, attention_mask: torch.Tensor, is_cls: torch.Tensor, pooling: str, normalize: bool
+) -> torch.Tensor:
     """Return one float32 vector a text, (batch, H), of ``hidden_states`` (batch, tokens, H).
 
-    ``cls`` takes the first token, ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
+    ``cls`` takes the token that ``is_cls`` (batch, tokens) marks, the last one of XLNet, the first where there is
+    none; ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
     """
     if pooling == "cls":
-        vectors = hidden_states[:, 0].float()  # (batch, tokens, H) -> (batch, H)
+        rows = torch.arange(len(hidden_states), device=hidden_states.device)  # (batch,)
+        vectors = hidden_states[rows, is_cls.int().argmax(dim=1)].float()  # (batch, tokens, H) -> (batch, H)
     else:
         mask = attention_mask.unsqueeze(-1).float()  # (batch, tokens) -> (batch, tokens, 1)
         vectors = (hidden_states.float() * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, tokens, H) -> (batch, H)
@@ -307,13 +303,12 @@ def _load_encoder(name: str, settings: EncoderSettings, dropout: float | None, t
     return encoder
 
 
-def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
+def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
     """Return the encoder, and which of its weights are not in ``name``, the pooler's left aside."""
-    encoder, info = AutoModel.from_pretrained(
+    encoder, info = encoder_class_of(config).from_pretrained(
         name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
     )
-    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    return encoder, sorted(key for key in missing if not key.startswith("pooler."))
+    return encoder, {key for key in not_loaded(info) if not key.startswith("pooler.")}
 
 
 def hash_files(folder: Path) -> str:

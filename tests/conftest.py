@@ -176,6 +176,12 @@ def tiny_bert_config(tokenizer: PreTrainedTokenizerFast) -> BertConfig:
     )
 
 
+def tiny_bert(tokenizer: PreTrainedTokenizerFast) -> BertModel:
+    """A tiny random encoder for ``tokenizer``."""
+    torch.manual_seed(0)
+    return BertModel(tiny_bert_config(tokenizer), add_pooling_layer=False)
+
+
 @pytest.fixture(scope="session")
 def encoder_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTrainedTokenizerFast) -> str:
     """A tiny random BERT encoder with its tokenizer, as a Hugging Face folder."""

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import tiny_bert
 from datasets import Dataset
 from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
 
@@ -33,7 +34,7 @@ def features(examples: Dataset, bert_tokenizer: PreTrainedTokenizerFast) -> Data
 
 @pytest.fixture
 def collator(bert_tokenizer: PreTrainedTokenizerFast) -> FeatureCollator:
-    return FeatureCollator(bert_tokenizer)
+    return FeatureCollator(tiny_bert(bert_tokenizer), bert_tokenizer)
 
 
 def _read(model, features, collator, batch_size: int = 4, precision: str = "fp32", accelerator=None) -> Logits:
