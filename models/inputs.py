@@ -108,8 +108,8 @@ def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     rows, needed = model.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
     if needed > rows:
         raise UserError(
-            f"the tokenizer of {tokenizer.name_or_path} has {needed} tokens, {model.name_or_path} has embeddings for only "
-            f"{rows}: they do not belong together, so name the model's own tokenizer"
+            f"the tokenizer of {tokenizer.name_or_path} has {needed} tokens and {model.name_or_path} has embeddings "
+            f"for only {rows}: they do not belong together, so name the model's own tokenizer"
         )
 
 

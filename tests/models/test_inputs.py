@@ -111,9 +111,7 @@ def test_padding_on_either_side(bert_tokenizer: PreTrainedTokenizerFast) -> None
 
 def test_a_tokenizer_larger_than_the_embeddings_is_refused(bert_tokenizer: PreTrainedTokenizerFast) -> None:
     tokens = len(bert_tokenizer)
-    with pytest.raises(
-        UserError, match=rf"has {tokens} tokens .* embeddings for only {tokens - 1}: they do not belong"
-    ):
+    with pytest.raises(UserError, match=f"has {tokens} tokens and .* embeddings for only {tokens - 1}: they"):
         ModelInputs(model_of("bert", tokens - 1), bert_tokenizer)
     ModelInputs(model_of("bert", tokens + 8), bert_tokenizer)
 
