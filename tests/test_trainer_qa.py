@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_bert
 from datasets import Dataset
 from safetensors.torch import load_file
+from tiny_models import tiny_bert
 from transformers import (
     DebertaV2Config,
     DebertaV2ForQuestionAnswering,

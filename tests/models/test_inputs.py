@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_bert
+from tiny_models import tiny_bert
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, BigBirdConfig, BigBirdModel, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import tiny_bert
 from datasets import Dataset
+from tiny_models import tiny_bert
 from transformers import (
     BertConfig,
     BertForQuestionAnswering,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import tiny_bert
+from tiny_models import tiny_bert
 from transformers import PreTrainedTokenizerFast
 
 from mrc.batching import FeatureCollator

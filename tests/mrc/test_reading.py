@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_bert
 from datasets import Dataset
+from tiny_models import tiny_bert
 from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
 
 import mrc.reading
