@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import RetrieverArguments
+from models import sentence_transformers_format
 from models.head_reader import not_loaded
 from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import (
@@ -176,15 +177,18 @@ def load_bi_encoder(
 
 
 def load_settings(path: str | Path, arguments: RetrieverArguments) -> EncoderSettings:
-    """Return the settings of the encoders in ``path``: of the flags, else of ``encoder.json``, else the defaults.
+    """Return the settings of the encoders in ``path``: of the flags, else as they were saved, else the defaults.
 
-    Raises :class:`UserError` when ``path`` holds no encoders, or two that were not saved together.
+    They are saved in ``encoder.json``, or in the format of sentence-transformers. Raises :class:`UserError` when
+    ``path`` holds no encoders, or two that were not saved together.
     """
-    both = [_read_settings(folder) for folder in _folders(path)]
+    folders = _folders(path)
+    both = [_read_settings(folder) for folder in folders]
     if both[0] != both[-1]:
         raise UserError(f"p_encoder and q_encoder in {path} do not belong together: copy or train the pair anew")
+    saved = both[0] or _foreign_settings(folders[0])
     names = [field.name for field in dataclasses.fields(EncoderSettings)]
-    saved = {name: both[0][name] for name in names if name in both[0]}
+    saved = {name: saved[name] for name in names if name in saved}
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return EncoderSettings(**saved | given)
 
@@ -193,6 +197,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
     """Write ``folder/p_encoder`` and ``folder/q_encoder``, each with weights, tokenizer and ``encoder.json``.
 
     Each appears whole or not at all; a name that both carry in ``encoder.json`` tells whether they belong together.
+    sentence-transformers opens them too, but puts no title before a passage.
     """
     folder = Path(folder)
     with staged_folder(folder / SIDES[0]) as p_staging, staged_folder(folder / SIDES[1]) as q_staging:
@@ -203,9 +208,20 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
             bi_encoder.tokenizer.save_pretrained(staging)
         pair = hashlib.sha256("".join(map(hash_files, encoders)).encode("ascii")).hexdigest()[:16]
         shared = bi_encoder.p_encoder is bi_encoder.q_encoder
-        for staging in encoders:
-            settings = dataclasses.asdict(bi_encoder.settings)
-            write_json(staging / SETTINGS_NAME, {**settings, "shared": shared, "pair": pair})
+        settings = bi_encoder.settings
+        prompts = {"query": settings.question_prefix, "document": settings.passage_prefix}
+        lengths = {p_staging: settings.passage_max_len, q_staging: settings.question_max_len}
+        for staging, encoder in encoders.items():
+            write_json(staging / SETTINGS_NAME, {**dataclasses.asdict(settings), "shared": shared, "pair": pair})
+            sentence_transformers_format.write_settings(
+                staging,
+                settings.pooling,
+                settings.normalize,
+                prompts,
+                own_prompt="document" if staging is p_staging else "query",
+                max_len=lengths[staging],
+                width=encoder.config.hidden_size,
+            )
 
 
 def fingerprint(path: str | Path, arguments: RetrieverArguments) -> dict[str, Any]:
@@ -263,6 +279,15 @@ def _folders(path: str | Path) -> list[str]:
             f"there is no folder {path}: train one with train_dpr.py, or name an encoder's folder or hub name"
         )
     return [str(path)]
+
+
+def _foreign_settings(name: str) -> dict[str, Any]:
+    """Return the settings of an encoder of sentence-transformers; nothing of any other."""
+    saved, usual = sentence_transformers_format.read_settings(name), EncoderSettings()
+    if (longest := saved.pop("max_len", None)) is not None:
+        saved["question_max_len"] = min(usual.question_max_len, longest)
+        saved["passage_max_len"] = min(usual.passage_max_len, longest)
+    return saved
 
 
 def _read_settings(folder: str) -> dict[str, Any]:
