@@ -12,11 +12,14 @@ from transformers import (
     MODEL_MAPPING,
     AutoConfig,
     AutoTokenizer,
+    BertTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers.utils import is_sentencepiece_available
 from transformers.utils import logging as transformers_logging
 
 from runtime.errors import UserError
@@ -36,11 +39,29 @@ def load_tokenizer(name: str, way_out: str = "name one with --tokenizer") -> Pre
     """Return the tokenizer in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            tokenizer = _read_tokenizer(name)
     except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("tokenizer", name, error)) from None
     if len(tokenizer) < _SMALLEST_VOCABULARY:
         raise UserError(f"there is no tokenizer in {name}; {way_out}")
+    return tokenizer
+
+
+def _read_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Return the tokenizer as its class builds it, else as the files alone say what it is."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except ImportError:
+        raise
+    except Exception as error:
+        if not is_sentencepiece_available() and "tiktoken" in str(error):  # which a SentencePiece model is taken for
+            raise ImportError("it is a SentencePiece model; pip install sentencepiece") from None
+        try:  # the class holds pieces of another kind: pko-t5 has byte-level BPE
+            return PreTrainedTokenizerFast.from_pretrained(name)
+        except Exception:
+            raise error from None
+    if len(tokenizer) < _SMALLEST_VOCABULARY:  # no file that its class reads: albert-kor-base has a vocab.txt
+        return BertTokenizer.from_pretrained(name)
     return tokenizer
 
 
