@@ -127,7 +127,7 @@ def test_a_model_that_cannot_read_two_texts_is_refused_in_a_sentence(bert_tokeni
     _, options, *_ = FAMILIES["bart"]
     config = CONFIG_MAPPING["bart"](vocab_size=len(bert_tokenizer), eos_token_id=9, num_labels=1, **options)
     model = BartForSequenceClassification(config).train()  # scores at its end-of-text token, which the template lacks
-    with pytest.raises(UserError, match="a bart, cannot read a question and a text: [^\n]+$"):
+    with pytest.raises(UserError, match=r"a bart, cannot read a question and a text: [^\n]+$"):
         ModelInputs(model, bert_tokenizer)
     assert model.training
 
