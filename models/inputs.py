@@ -23,7 +23,8 @@ class ModelInputs:
     """The inputs of ``model``, by ``names``, from texts that ``tokenizer`` cuts.
 
     ``limit`` is the longest row in tokens. Raises :class:`UserError` for a tokenizer with tokens that the model has no
-    embedding for. Neither the model nor its weights are kept.
+    embedding for, and for a model that cannot read a pair of texts, such as one that wants images too. Neither the
+    model nor its weights are kept.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -35,6 +36,7 @@ class ModelInputs:
         if padding_id is None:  # families that count positions from the padding id know it themselves
             padding_id = getattr(model.config, "pad_token_id", None) or 0
         self._fillers = {"input_ids": padding_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self._try(model)
 
     def tokenize(
         self, texts: Sequence[str], pairs: Sequence[str] | None = None, **options: Any
@@ -69,6 +71,22 @@ class ModelInputs:
             name: torch.tensor([_padded(row, length, self._fillers.get(name, 0), side) for row in column])
             for name, column in columns.items()
         }
+
+    @torch.no_grad()
+    def _try(self, model: PreTrainedModel) -> None:
+        """Raise :class:`UserError` if ``model`` cannot read the shortest pair."""
+        (row,) = self.tokenize(["가"], ["나"])
+        batch = self.pad([{**row, GLOBAL_ATTENTION: [1]}], multiple=16)
+        training = model.training
+        try:
+            model.eval()(**{name: tensor.to(model.device) for name, tensor in batch.items()})
+        except Exception as error:  # whatever a family raises
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise UserError(
+                f"{model.name_or_path}, a {model.config.model_type}, cannot read a question and a text: {reason}"
+            ) from None
+        finally:
+            model.train(training)
 
 
 def tokenize(
@@ -105,7 +123,11 @@ def _control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    rows, needed = model.get_input_embeddings().num_embeddings, max(tokenizer.get_vocab().values()) + 1
+    try:
+        rows = len(model.get_input_embeddings().weight)
+    except NotImplementedError:  # a family without such a table
+        return
+    needed = max(tokenizer.get_vocab().values()) + 1
     if needed > rows:
         raise UserError(
             f"the tokenizer of {tokenizer.name_or_path} has {needed} tokens and {model.name_or_path} has embeddings "

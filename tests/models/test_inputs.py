@@ -8,7 +8,14 @@ import pytest
 import torch
 from tiny_models import tiny_bert
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import AutoModel, BigBirdConfig, BigBirdModel, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModel,
+    BartForSequenceClassification,
+    BigBirdConfig,
+    BigBirdModel,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from models.encoder import BiEncoder, EncoderSettings
@@ -114,6 +121,15 @@ def test_a_tokenizer_larger_than_the_embeddings_is_refused(bert_tokenizer: PreTr
     with pytest.raises(UserError, match=f"has {tokens} tokens and .* embeddings for only {tokens - 1}: they"):
         ModelInputs(model_of("bert", tokens - 1), bert_tokenizer)
     ModelInputs(model_of("bert", tokens + 8), bert_tokenizer)
+
+
+def test_a_model_that_cannot_read_two_texts_is_refused_in_a_sentence(bert_tokenizer: PreTrainedTokenizerFast) -> None:
+    _, options, *_ = FAMILIES["bart"]
+    config = CONFIG_MAPPING["bart"](vocab_size=len(bert_tokenizer), eos_token_id=9, num_labels=1, **options)
+    model = BartForSequenceClassification(config).train()  # scores at its end-of-text token, which the template lacks
+    with pytest.raises(UserError, match=r"a bart, cannot read a question and a text: [^\n]+$"):
+        ModelInputs(model, bert_tokenizer)
+    assert model.training
 
 
 # ------------------------------------------------------------------------------------------------------ control tokens
