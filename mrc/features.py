@@ -141,10 +141,10 @@ def build_features(
     """Return the features of all ``examples`` (see :func:`make_features`).
 
     With ``cache_dir`` they are read back when the same examples, tokenizer and lengths were seen before; the
-    key is made of their contents, never of names.
+    key is made of their contents, never of names. Those of a tokenizer with parts in Python are not kept.
     """
     cache_file, key = None, generate_random_fingerprint()
-    if cache_dir is not None:
+    if cache_dir is not None and _can_be_described(tokenizer):
         key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
@@ -195,6 +195,15 @@ def features_key(
         "title_prefix": title_prefix,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()[:32]
+
+
+def _can_be_described(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether all of ``tokenizer`` is data, which the Jieba of a RoFormer is not."""
+    try:
+        tokenizer.backend_tokenizer.to_str()
+    except Exception:  # of no class of its own
+        return False
+    return True
 
 
 def _read_texts(examples: Mapping[str, Sequence[Any]]) -> list[ComposedText]:

@@ -49,7 +49,7 @@ class Refusal:
     plain: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Family:
     """A published checkpoint.
 
@@ -263,10 +263,32 @@ _ROBERTA_PAIR = "<s> A </s> </s> B </s>"
 _TYPED = ("input_ids", "attention_mask", "token_type_ids")
 _UNTYPED = ("input_ids", "attention_mask")
 _TRANSFORMERS = "transformers 5"
-
-
-def _everywhere(sentence: str, plain: str, commands: Sequence[str] = tuple(COMMANDS)) -> dict[str, Refusal]:
-    return {command: Refusal(sentence, plain) for command in commands}
+_LINEAR_T5 = Refusal(
+    "--head linear: the question answering model of a t5 has no encoder apart from its head; choose another --head, "
+    "such as cnn",
+    "The question answering model that Transformers has of a T5 reads encoder and decoder as one; every other head "
+    "reads its encoder.",
+)
+_DENSE_LAYER = Refusal(
+    "{} is an encoder of sentence-transformers whose modules.json lists Transformer, Pooling, Dense, Normalize; only a "
+    "Transformer in the folder itself, Pooling and Normalize are computed here",
+    "Its vectors go through one more dense layer, which is not computed here.",
+)
+_NO_DECODER = Refusal(
+    "--reranker_model {} lacks 28 weights of a t5 of this size: transformer.decoder.block.0.layer.0.SelfAttention.k."
+    "weight, transformer.decoder.block.0.layer.0.SelfAttention.o.weight, transformer.decoder.block.0.layer.0."
+    "SelfAttention.q.weight, …",
+    "A T5 scores pairs with its decoder, and this checkpoint is an encoder alone.",
+)
+_NO_END = Refusal(
+    "{}, a bart, cannot read a question and a text: Each example must contain at least one <eos> token.",
+    "A BART scores pairs where the text ends, and this tokenizer puts no end token there.",
+)
+_NO_JIEBA = Refusal(
+    "no tokenizer could be loaded from the folder {}: You need to install rjieba to use RoFormerTokenizer. See "
+    "https://pypi.org/project/rjieba/ for installation.",
+    "Its tokenizer needs the package rjieba: `pip install rjieba`, and everything works.",
+)
 
 
 FAMILIES = [
@@ -752,6 +774,7 @@ FAMILIES = [
         "config.json in commit aab34c5; tokenizer_config.json in commit e4b0463",
         limit=1536,
         tiny_limit=128,
+        refused=dict.fromkeys(COMMANDS, _NO_JIEBA),
     ),
     Family(
         "gogamza/kobart-base-v2",
@@ -800,6 +823,7 @@ FAMILIES = [
         "tokens give two states",
         limit=1026,
         tiny_limit=130,
+        refused={"reranker": _NO_END},
     ),
     Family(
         "paust/pko-t5-base",
@@ -828,6 +852,7 @@ FAMILIES = [
         "config.json as in du-kang/custom1-3, which is trained from it; special_tokens_map.json; README.md of "
         "paust-team/pko-t5 (byte-level BPE in a T5TokenizerFast)",
         spare_embeddings=8,
+        refused={"linear": _LINEAR_T5},
     ),
     Family(
         "sentence-transformers/sentence-t5-base",
@@ -865,5 +890,18 @@ FAMILIES = [
         spare_embeddings=8,
         dtype=torch.float16,
         pooling="mean Dense Normalize",
+        refused={"linear": _LINEAR_T5, "dpr": _DENSE_LAYER, "reranker": _NO_DECODER, "dense": _DENSE_LAYER},
     ),
 ]
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
+
+
+def document() -> str:
+    """Return docs/encoders.md."""
+    return "TODO"
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), encoding="utf-8")
