@@ -162,18 +162,23 @@ def load_bi_encoder(
     settings = load_settings(path, arguments)
     folders = _folders(path)
     shared = shared if len(folders) == 1 else _read_settings(folders[0]).get("shared", False)
-    p_encoder = _load_encoder(folders[0], settings, dropout, training)
+    p_encoder = _load_encoder(folders[0], dropout, training)
     if shared:
         q_encoder = p_encoder
     elif len(folders) == 1:
         q_encoder = copy.deepcopy(p_encoder)
     else:
-        q_encoder = _load_encoder(folders[1], settings, dropout, training)
+        q_encoder = _load_encoder(folders[1], dropout, training)
     if p_encoder.config.hidden_size != q_encoder.config.hidden_size:
         sizes = f"{p_encoder.config.hidden_size} and {q_encoder.config.hidden_size}"
         raise UserError(f"p_encoder and q_encoder in {path} give vectors of different sizes: {sizes}")
     tokenizer = load_tokenizer(folders[0], "save the encoder's tokenizer there")
-    return BiEncoder(q_encoder, p_encoder, tokenizer, settings).eval()
+    bi_encoder = BiEncoder(q_encoder, p_encoder, tokenizer, settings)
+    limit = min(bi_encoder.inputs.limit, position_limit(q_encoder) or bi_encoder.inputs.limit)
+    for flag in ("question_max_len", "passage_max_len"):
+        if getattr(settings, flag) > limit:
+            raise UserError(f"--{flag} {getattr(settings, flag)} is more than {folders[0]} can read ({limit} tokens)")
+    return bi_encoder.eval()
 
 
 def load_settings(path: str | Path, arguments: RetrieverArguments) -> EncoderSettings:
@@ -308,7 +313,7 @@ def _read_settings(folder: str) -> dict[str, Any]:
     return content
 
 
-def _load_encoder(name: str, settings: EncoderSettings, dropout: float | None, training: bool) -> PreTrainedModel:
+def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTrainedModel:
     config = load_config(name)
     if dropout is not None:
         set_dropout(config, dropout)
@@ -318,10 +323,6 @@ def _load_encoder(name: str, settings: EncoderSettings, dropout: float | None, t
         raise UserError(
             f"{name} lacks {len(missing)} weights of a {config.model_type} of this size: {first_names(missing)}"
         )
-    limit = position_limit(encoder)
-    for flag in ("question_max_len", "passage_max_len"):
-        if limit is not None and getattr(settings, flag) > limit:
-            raise UserError(f"--{flag} {getattr(settings, flag)} is more than {name} can read ({limit} tokens)")
     # Nothing reads the pooler: without gradients it keeps neither optimizer nor distributed training waiting.
     if (pooler := getattr(encoder, "pooler", None)) is not None:
         pooler.requires_grad_(False)

@@ -51,17 +51,17 @@ def _read_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer as its class builds it, else as the files alone say what it is."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except ImportError:
-        raise
-    except Exception as error:
-        if not is_sentencepiece_available() and "tiktoken" in str(error):  # which a SentencePiece model is taken for
-            raise ImportError("it is a SentencePiece model; pip install sentencepiece") from None
-        try:  # the class holds pieces of another kind: pko-t5 has byte-level BPE
-            return PreTrainedTokenizerFast.from_pretrained(name)
+    except TypeError as error:  # its class holds pieces of another kind: pko-t5 has byte-level BPE
+        try:
+            return PreTrainedTokenizerFast.from_pretrained(name, trust_remote_code=False)
         except Exception:
             raise error from None
+    except ValueError as error:
+        if "tiktoken" in str(error) and not is_sentencepiece_available():  # which a SentencePiece model is taken for
+            raise ImportError("it is a SentencePiece model; pip install sentencepiece") from None
+        raise
     if len(tokenizer) < _SMALLEST_VOCABULARY:  # no file that its class reads: albert-kor-base has a vocab.txt
-        return BertTokenizer.from_pretrained(name)
+        return BertTokenizer.from_pretrained(name, trust_remote_code=False)
     return tokenizer
 
 
