@@ -26,7 +26,15 @@ from runtime.errors import UserError
 
 # What encoder families call their dropouts.
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
-_HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "hidden_dropout", "embedding_dropout", "mlp_dropout")
+_HIDDEN_DROPOUTS = (
+    "hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "activation_dropout", "embedding_dropout",
+    "mlp_dropout",
+)  # fmt: skip
+# ... and those before their own heads, where they do not follow the hidden one.
+_HEAD_DROPOUTS = (
+    "classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "qa_dropout", "summary_last_dropout",
+    "pooler_dropout",
+)  # fmt: skip
 # Where there is no tokenizer, Transformers makes one up from the model's kind, of special tokens alone.
 _SMALLEST_VOCABULARY = 10
 # What encoder families call their tables of absolute positions.
@@ -126,9 +134,9 @@ def attention_dropout(config: PretrainedConfig) -> float:
 
 
 def set_dropout(config: PretrainedConfig, dropout: float) -> None:
-    """Make ``dropout`` the hidden and attention dropout of the encoder that ``config`` describes."""
-    for attribute in (*_ATTENTION_DROPOUTS, *_HIDDEN_DROPOUTS):
-        if hasattr(config, attribute):
+    """Make ``dropout`` the only dropout of the model that ``config`` describes."""
+    for attribute in (*_ATTENTION_DROPOUTS, *_HIDDEN_DROPOUTS, *_HEAD_DROPOUTS):
+        if getattr(config, attribute, None) is not None:
             setattr(config, attribute, dropout)
 
 
