@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention
 from transformers.utils import is_sentencepiece_available
 from transformers.utils import logging as transformers_logging
 
@@ -126,6 +127,22 @@ def _choose_attention_type(encoder: PreTrainedModel, args: tuple[Any, ...], inpu
     too_short = tokens <= (5 + 2 * config.num_random_blocks) * config.block_size
     with torch.device("meta"):  # the weights are kept: what is made for the change draws no random numbers
         encoder.set_attention_type("original_full" if too_short else config.attention_type)
+    for module in encoder.modules():
+        if type(module) is BigBirdBlockSparseAttention:
+            module.__class__ = _BlockSparseAttention
+
+
+class _BlockSparseAttention(BigBirdBlockSparseAttention):
+    """Block-sparse attention that is computed in float32: under autocast the library mixes two precisions and fails."""
+
+    def bigbird_block_sparse_attention(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *masks_and_sizes: Any, **options: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(query.device.type, enabled=False):
+            context, probabilities = super().bigbird_block_sparse_attention(
+                query.float(), key.float(), value.float(), *masks_and_sizes, **options
+            )
+        return context.to(query.dtype), probabilities
 
 
 def attention_dropout(config: PretrainedConfig) -> float:
