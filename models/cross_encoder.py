@@ -32,6 +32,7 @@ from runtime.device import autocast, default_device, fastest_attention, reading_
 from runtime.errors import UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.log import get_logger
+from runtime.text import strip_blanks
 
 logger = get_logger(__name__)
 
@@ -202,7 +203,7 @@ def save_cross_encoder(
 
 
 def _normalize(text: str) -> str:
-    return unicodedata.normalize("NFC", text.strip())
+    return unicodedata.normalize("NFC", strip_blanks(text))
 
 
 def _load(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
