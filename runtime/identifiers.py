@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -41,26 +41,19 @@ def without_fractions(values: Sequence[str], known: Collection[str] = ()) -> lis
     return list(values)
 
 
-def listed(value: Any) -> str:
-    """Return one or several identifiers as text: a list, or the text of one, as JSON (of one item: that item)."""
-    if isinstance(value, str):
-        if not (value.startswith("[") and value.endswith("]")):
-            return value
+def identifiers_in(value: Any) -> list[str]:
+    """Return the identifiers in a cell of a table: one, or those of a list, which may come as the text of a list."""
+    if isinstance(value, str) and value.startswith("[") and value.endswith("]"):
         found = [quoted or also or _of_number(bare) for quoted, also, bare in _ITEM.findall(value[1:-1])]
     else:
-        found = [identifier(item) for item in value]
-    items = [str(item) for item in found if item is not None]
-    return items[0] if len(items) == 1 else json.dumps(items, ensure_ascii=False) if items else ""
+        items = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+        found = [identifier(item) for item in items]
+    return [str(item) for item in found if item is not None]
 
 
-def identifiers_in(text: str) -> list[str]:
-    """Return what :func:`listed` made ``text`` of."""
-    if text.startswith("["):
-        try:
-            return [str(item) for item in json.loads(text)]
-        except ValueError:  # an identifier that begins like this
-            pass
-    return [text]
+def as_cell(identifiers: Sequence[str]) -> str:
+    """Return one identifier as it is, several as a JSON list, none as an empty text: see :func:`identifiers_in`."""
+    return identifiers[0] if len(identifiers) == 1 else json.dumps(identifiers, ensure_ascii=False) if identifiers else ""
 
 
 def _of_number(text: str) -> str | None:
