@@ -43,7 +43,7 @@ from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
 from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import RetrievalExample
+from retrieval.examples import RetrievalExample
 from retrieval.metrics import ranking_metrics
 from retrieval.mining import find_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages

@@ -1,8 +1,8 @@
 """How right an answer is: the published definitions of KorQuAD 1.0, SQuAD and KLUE-MRC, computed locally.
 
 Each definition has an exact match and a softer overlap, both between 0 and 1; an example scores the best over its
-gold answers. A question without gold answers is unanswerable: its gold answer is the empty text. What looks the same is
-the same answer, which the published definitions leave open: texts are composed (NFC) and lose their invisible characters.
+gold answers. A question without gold answers is unanswerable: its gold answer is the empty text. Beyond the published
+definitions, what looks the same is the same answer: texts are composed (NFC) and lose what cannot be seen.
 """
 
 from __future__ import annotations

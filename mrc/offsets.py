@@ -30,8 +30,8 @@ def context_offsets(encoded: BatchEncoding, contexts: Sequence[str], stride_len:
         for row in zip(encoded["offset_mapping"], sequences, strict=True)
     ]
     samples = encoded["overflow_to_sample_mapping"]
-    there = {span for window, sample in zip(windows, samples, strict=True) if contexts[sample].strip() for span in window}
-    if there == {(0, 0)}:
+    texts = [windows[row] for row, sample in enumerate(samples) if not is_blank(contexts[sample])]
+    if {span for window in texts for span in window} == {(0, 0)}:
         raise UserError("the tokenizer does not say which characters its tokens stand for: use a model with another")
     completed: list[list[Span]] = []
     for sample, rows in groupby(range(len(windows)), key=samples.__getitem__):

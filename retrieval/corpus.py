@@ -61,8 +61,8 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
 
     The first is ``{"0": {"title", "text", "document_id"}, ...}``, where ``document_id`` falls back to the key; a
     line of the second is ``{"id" or "document_id", "title", "text"}``. Of passages with identical text the first is
-    kept, and the ids of the others stand for it. Raises :class:`DataError` listing every bad row at once; ``skip_bad_rows`` leaves bad rows out instead, but
-    a file that cannot be read at all raises either way.
+    kept, and the ids of the others stand for it. Raises :class:`DataError` listing every bad row at once;
+    ``skip_bad_rows`` leaves bad rows out instead, but a file that cannot be read at all raises either way.
     """
     path = Path(path)
     problems: list[Problem] = []

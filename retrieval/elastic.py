@@ -197,7 +197,8 @@ class ElasticRetrieval:
 
 def _query(question: str, k: int) -> dict[str, Any]:
     return {
-        "query": {"multi_match": {"query": fold(question), "type": "most_fields", "fields": ["title", "text"]}},  # their sum
+        # most_fields: the sum of both
+        "query": {"multi_match": {"query": fold(question), "type": "most_fields", "fields": ["title", "text"]}},
         "sort": [{"_score": "desc"}, {"row": "asc"}],
         "size": k,
         "_source": False,

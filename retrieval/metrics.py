@@ -15,7 +15,7 @@ from datasets import Dataset
 
 from retrieval.corpus import Corpus
 from runtime.identifiers import identifiers_in
-from runtime.text import comparable, holds_answer, is_blank, seen_text
+from runtime.text import answer_occurs, comparable, is_blank, seen_text
 
 _DEPTH = 10  # of MRR and nDCG
 
@@ -56,7 +56,7 @@ def relevant_by_answer(results_ids: np.ndarray, examples: Dataset, corpus: Corpu
     In the text, which a reader answers from, whatever the title says.
     """
     found = [
-        [holds_answer(answers, corpus.texts[row]) for row in rows]
+        [answer_occurs(answers, corpus.texts[row]) for row in rows]
         for rows, answers in zip(results_ids.tolist(), _answers(examples), strict=True)
     ]
     return np.array(found, dtype=bool).reshape(results_ids.shape)  # (n, k), also where n is 0
@@ -101,7 +101,7 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
             gold_id, gold_text, answers = gold_of[example_id]
             passages = list(zip(table["document_id"], table["context"], strict=True))
             is_gold = [_is_gold(gold_id, gold_text, *passage) for passage in passages]
-            has_answer = [holds_answer(answers, context) for _, context in passages]
+            has_answer = [answer_occurs(answers, context) for _, context in passages]
             found[example_id] = (table["rank"][is_gold].min(), table["rank"][has_answer].min())
     first_ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
     for example_id, gold_id, gold_text, answers in golds:

@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,12 +41,13 @@ def retrieved_df(examples: Dataset, corpus: Corpus, results: SearchResults) -> p
     rows = results.ids.ravel()  # (n, k) -> (n * k,)
     of_question = np.repeat(np.arange(n), k)  # (n,) -> (n * k,)
     golds = examples["document_id"] if "document_id" in examples.column_names else [None] * n
+    document_ids = [corpus.names(*question) for question in zip(results.ids.tolist(), golds, strict=True)]  # (n, k)
     df = pd.DataFrame(
         {
             "id": _take(examples["id"], of_question),
             "question": _take(examples["question"], of_question),
             "rank": np.tile(np.arange(1, k + 1), n),  # (k,) -> (n * k,)
-            "document_id": [name for row in zip(results.ids.tolist(), golds, strict=True) for name in corpus.names(*row)],
+            "document_id": list(chain.from_iterable(document_ids)),
             "title": _take(corpus.titles, rows),
             "context": _take(corpus.texts, rows),
             "score": results.scores.ravel(),  # (n, k) -> (n * k,)
@@ -113,7 +115,8 @@ def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.Data
     """Return the first ``top_k`` ranks of every example from a table written earlier, in the order of ``examples``.
 
     Also reads the old CSV of one row per question (``question, id, context_id, context``), whose joined context
-    becomes rank 1; of a list of ids the ``document_id`` holds all, as JSON. Raises :class:`DataError` listing everything that is wrong with the table at once.
+    becomes rank 1; of a list of ids the ``document_id`` holds all, as JSON. Raises :class:`DataError` listing
+    everything that is wrong with the table at once.
     """
     df = _read(Path(path))
     if "context_id" in df.columns and "rank" not in df.columns:

@@ -24,7 +24,8 @@ def write_trec_run(
 ) -> None:
     """Write ``results`` (n, k) for n ``question_ids``, ranks from 1, whole or not at all.
 
-    A passage with several ids goes by that of its question's gold passage in ``gold_ids``, if it is among them. Raises :class:`UserError` for an id with white space, which would end its field.
+    A passage with several ids goes by the one that ``gold_ids`` name its question's passage by, if it is among them.
+    Raises :class:`UserError` for an id with white space, which would end its field.
     """
     with staged_file(path) as staging, staging.open("w", encoding="utf-8", newline="\n") as file:
         golds = gold_ids or [None] * len(question_ids)

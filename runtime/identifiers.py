@@ -53,7 +53,7 @@ def identifiers_in(value: Any) -> list[str]:
 
 def as_cell(identifiers: Sequence[str]) -> str:
     """Return one identifier as it is, several as a JSON list, none as an empty text: see :func:`identifiers_in`."""
-    return identifiers[0] if len(identifiers) == 1 else json.dumps(identifiers, ensure_ascii=False) if identifiers else ""
+    return json.dumps(identifiers, ensure_ascii=False) if len(identifiers) > 1 else "".join(identifiers)
 
 
 def _of_number(text: str) -> str | None:

@@ -66,7 +66,7 @@ def comparable(text: str) -> str:
     return "".join(fold(text).split())
 
 
-def holds_answer(answers: Collection[str], *texts: str) -> bool:
+def answer_occurs(answers: Collection[str], *texts: str) -> bool:
     """Whether one of ``answers`` occurs in one of ``texts``, such as title and text, whatever blanks and forms."""
     wanted = [comparable(answer) for answer in answers if not is_blank(answer)]
     return any(answer in text for text in map(comparable, texts) for answer in wanted)
