@@ -50,6 +50,7 @@ from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json, write_text
 from runtime.log import configure_logging, get_logger
 from runtime.record import environment
+from runtime.text import is_blank
 
 logger = get_logger("retrieve")
 
@@ -243,7 +244,7 @@ def with_hard_negatives(results: SearchResults, material: Material) -> Iterator[
     """Yield the questions that come with their passage, and what was found that neither is it nor has an answer."""
     passages = corpus_passages(material.corpus)
     for row, found in zip(material.examples, results.ids.tolist(), strict=True):
-        if row["context"]:
+        if not is_blank(row["context"]):
             positive = Passage(row["title"], row["context"], row["document_id"])
             example = RetrievalExample(row["id"], row["question"], list(row["answers"]["text"]), positive, [])
             wrong = wrong_rows(example, found, material.corpus)

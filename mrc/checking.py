@@ -86,6 +86,8 @@ def check_row(raw: Mapping[str, Any], questions_only: bool) -> tuple[dict[str, A
         "question": text("question", raw.get("question"), required=True),
         "document_id": text("document_id", identifier(raw.get("document_id"))),
     }
+    if is_blank(row["document_id"]):
+        row["document_id"] = ""
     row["context"] = text("context", raw.get("context"), required=not questions_only)
     row["answers"] = _check_answers(raw, row["context"], questions_only, faults)
     return row, faults
