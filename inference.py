@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     attention = fastest_attention(device, 0.0, training=False)
     model = load_reader(args.model.model, attention=attention, trained=True).to(device)
     check_length(model, args.dataset.max_seq_len)
-    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
+    collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     reader = Reader(model, qa_processor, collator, args.run.per_device_eval_batch_size, precision)
     stopwatch.lap("load")
 

@@ -9,6 +9,8 @@ example can give several (see ``mrc/features.py``).
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from datasets import Dataset, concatenate_datasets
@@ -105,7 +107,7 @@ class QAProcessor:
             negatives = answer_free(examples, pd.concat(retrieved.blocks()))
         return AugmentedFeatures(
             examples,
-            lambda changed, what: self.make_features(changed, what, cached=False),
+            partial(self.make_features, cached=False),
             names,
             arguments.augment_probability,
             Material(self.tokenizer, negatives, arguments.negative_passages),
@@ -120,12 +122,18 @@ class QAProcessor:
         """Return the features of the test examples, over their own contexts."""
         return self._get_features("test", self.get_test_examples())
 
-    def make_features(self, examples: Dataset, what: str = "features", cached: bool = True) -> Dataset:
-        """Return the features of any ``examples``, such as retrieved passages."""
+    def make_features(
+        self,
+        examples: Dataset,
+        what: str = "features",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        cached: bool = True,
+    ) -> Dataset:
+        """Return the features of any ``examples``, such as retrieved passages; ``tokenizer`` instead of its own."""
         arguments = self.dataset_args
         return build_features(
             examples,
-            self.tokenizer,
+            tokenizer or self.tokenizer,
             arguments.max_seq_len,
             arguments.stride_len,
             cache_dir=arguments.cache_dir if cached else None,

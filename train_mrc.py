@@ -123,19 +123,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         train_features = qa_processor.get_augmented_features(args.augmentation, args.retriever, args.run.seed)
         if args.optimization.do_eval:
             qa_processor.get_eval_features()
-    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
-    batch_size = args.optimization.per_device_train_batch_size
-    batches = LengthGroupedBatches(train_features["length"], batch_size, args.run.seed)
-    # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
-    own_generator = torch.Generator().manual_seed(args.run.seed)
-    loader = DataLoader(train_features, batch_sampler=batches, collate_fn=collator, generator=own_generator)
 
     # model
     model = load_reader_to_train(args.model, precision, accelerator.device)
     check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
+    collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # optimisation
+    batch_size = args.optimization.per_device_train_batch_size
+    batches = LengthGroupedBatches(train_features["length"], batch_size, args.run.seed)
+    # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
+    own_generator = torch.Generator().manual_seed(args.run.seed)
+    loader = DataLoader(train_features, batch_sampler=batches, collate_fn=collator, generator=own_generator)
     batches_per_process = math.ceil(len(batches) / accelerator.num_processes)
     steps_per_epoch = math.ceil(batches_per_process / args.optimization.gradient_accumulation_steps)
     total_steps = count_steps(args.optimization, batches_per_process)

@@ -117,12 +117,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         if args.training.do_eval:
             evaluation["eval_dataset"] = qa_processor.get_eval_features()
             evaluation["eval_examples"] = qa_processor.get_eval_examples()
-    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # model
     model = load_reader_to_train(args.model, precision, training_args.device)
     check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
+    collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     freezing = make_freezing(args.freezing, model)
 
     # optimisation: the optimizer that the Trainer would choose, over our groups

@@ -87,7 +87,7 @@ class QATrainer(Trainer):
             eval_dataset=eval_dataset,
             compute_metrics=compute_metrics,
             processing_class=processing_class,
-            data_collator=data_collator or FeatureCollator(processing_class),
+            data_collator=data_collator or FeatureCollator(model, processing_class),
             **options,
         )
         self.eval_examples = eval_examples

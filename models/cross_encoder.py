@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification, PretrainedConfig, P
 
 from models.encoder import LENGTH_MULTIPLE
 from models.head_reader import not_loaded
+from models.inputs import ModelInputs, tokenize
 from models.loading import (
     attention_dropout,
     first_names,
@@ -62,6 +63,8 @@ class CrossEncoder:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: RerankerSettings) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.inputs = ModelInputs(model, tokenizer)
+        self.inputs.limit = min(self.inputs.limit, settings.max_len)
 
     def tokenize(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
         """Return the inputs of each pair, without padding.
@@ -70,29 +73,17 @@ class CrossEncoder:
         """
         if not pairs:
             return []
-        encoded = self.tokenizer(
+        return self.inputs.tokenize(
             self._shorten([_normalize(pair.question) for pair in pairs]),
             [_normalize(self._passage(pair)) for pair in pairs],
             truncation="only_second",
             max_length=self.settings.max_len,
-            return_attention_mask=False,
         )
-        return [dict(zip(encoded, row, strict=True)) for row in zip(*encoded.values(), strict=True)]
 
     def pad(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
         """Return rows as tensors (pairs, tokens), as long as the longest, rounded up for the matrix kernels."""
-        longest = max(len(row["input_ids"]) for row in rows)
-        length = max(longest, min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.settings.max_len))
-        rows = [{**row, "attention_mask": [1] * len(row["input_ids"])} for row in rows]
-        fillers = {
-            "input_ids": self.tokenizer.pad_token_id or 0,
-            "token_type_ids": self.tokenizer.pad_token_type_id,
-            "attention_mask": 0,
-        }
-        return {
-            name: torch.tensor([row[name] + [fillers[name]] * (length - len(row[name])) for row in rows])
-            for name in rows[0]
-        }  # (pairs, tokens) each
+        # on the tokenizer's side: some families read the score off the last token
+        return self.inputs.pad(rows, LENGTH_MULTIPLE, side=self.tokenizer.padding_side)
 
     @torch.no_grad()
     def score(
@@ -124,10 +115,10 @@ class CrossEncoder:
 
     def _shorten(self, questions: list[str]) -> list[str]:
         most = self.settings.max_len // 2
-        offsets = self.tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        encoded = tokenize(self.tokenizer, questions, add_special_tokens=False, return_offsets_mapping=True)
         return [
             question if len(spans) <= most else question[: spans[most - 1][1]]
-            for question, spans in zip(questions, offsets, strict=True)
+            for question, spans in zip(questions, encoded["offset_mapping"], strict=True)
         ]
 
 
@@ -207,12 +198,12 @@ def _normalize(text: str) -> str:
     return unicodedata.normalize("NFC", strip_blanks(text))
 
 
-def _load(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
+def _load(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
     """Return the model, and which of its weights are not in ``name``."""
     model, info = AutoModelForSequenceClassification.from_pretrained(
         name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
     )
-    return model, sorted(not_loaded(info))
+    return model, not_loaded(info)
 
 
 def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

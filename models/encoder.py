@@ -19,11 +19,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import RetrieverArguments
+from models import sentence_transformers_format
+from models.head_reader import not_loaded
+from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import (
     attention_dropout,
+    encoder_class_of,
     first_names,
     load_config,
     load_pretrained,
@@ -72,15 +76,16 @@ class BiEncoder(torch.nn.Module):
         self.p_encoder = p_encoder
         self.tokenizer = tokenizer
         self.settings = settings
-        self.limit = position_limit(p_encoder)
+        self.inputs = ModelInputs(p_encoder, tokenizer)
+        self._cls_id = -1 if tokenizer.cls_token_id is None else tokenizer.cls_token_id
 
     def tokenize_questions(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
-        """Return ``{"input_ids": [...]}`` of every question: prefixed, composed (NFC), cut to its longest length."""
+        """Return the inputs of every question: prefixed, composed (NFC), cut to its longest length."""
         settings = self.settings
         return self._tokenize([settings.question_prefix + text for text in texts], settings.question_max_len)
 
     def tokenize_passages(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
-        """Return ``{"input_ids": [...]}`` of every (title, text): prefixed, composed (NFC), cut to its longest length.
+        """Return the inputs of every (title, text): prefixed, composed (NFC), cut to its longest length.
 
         With ``title_prefix`` it reads "title: text"; an empty title is left out.
         """
@@ -92,14 +97,10 @@ class BiEncoder(torch.nn.Module):
         return self._tokenize(texts, settings.passage_max_len)
 
     def pad(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Return ``input_ids`` and ``attention_mask`` (1 for tokens, 0 for padding), each (batch, tokens)."""
-        longest = max(len(row["input_ids"]) for row in rows)
-        rounded = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        length = rounded if self.limit is None else min(rounded, self.limit)
-        filler = self.tokenizer.pad_token_id or 0
-        ids = [row["input_ids"] + [filler] * (length - len(row["input_ids"])) for row in rows]
-        mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}  # (batch, tokens) each
+        """Return the encoders' inputs, each (batch, tokens); ``attention_mask`` is 1 for tokens, 0 for padding."""
+        if GLOBAL_ATTENTION in self.inputs.names:
+            rows = [{**row, GLOBAL_ATTENTION: [1]} for row in rows]  # the first token gathers what the text says
+        return self.inputs.pad(rows, LENGTH_MULTIPLE)
 
     def embed_questions(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return float32 (Q, H) of a padded batch of Q questions."""
@@ -116,31 +117,27 @@ class BiEncoder(torch.nn.Module):
         return self.embed_questions(question_batch), self.embed_passages(passage_batch)
 
     def _tokenize(self, texts: list[str], max_length: int) -> list[dict[str, list[int]]]:
-        if not texts:
-            return []
         composed = [unicodedata.normalize("NFC", text) for text in texts]
-        # Of one text every token has type 0, which encoders assume where they are told none.
-        tokens = self.tokenizer(
-            composed,
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        return [{"input_ids": ids} for ids in tokens["input_ids"]]
+        return self.inputs.tokenize(composed, truncation=True, max_length=max_length)
 
     def _embed(self, encoder: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         hidden_states = encoder(**batch).last_hidden_state  # (batch, tokens) -> (batch, tokens, H)
-        return pool(hidden_states, batch["attention_mask"], self.settings.pooling, self.settings.normalize)
+        is_cls = batch["input_ids"] == self._cls_id  # (batch, tokens)
+        settings = self.settings
+        return pool(hidden_states, batch["attention_mask"], is_cls, settings.pooling, settings.normalize)
 
 
-def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str, normalize: bool) -> torch.Tensor:
+def pool(
+    hidden_states: torch.Tensor, attention_mask: torch.Tensor, is_cls: torch.Tensor, pooling: str, normalize: bool
+) -> torch.Tensor:
     """Return one float32 vector a text, (batch, H), of ``hidden_states`` (batch, tokens, H).
 
-    ``cls`` takes the first token, ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
+    ``cls`` takes the token that ``is_cls`` (batch, tokens) marks, the last one of XLNet, the first where there is
+    none; ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
     """
     if pooling == "cls":
-        vectors = hidden_states[:, 0].float()  # (batch, tokens, H) -> (batch, H)
+        rows = torch.arange(len(hidden_states), device=hidden_states.device)  # (batch,)
+        vectors = hidden_states[rows, is_cls.int().argmax(dim=1)].float()  # (batch, tokens, H) -> (batch, H)
     else:
         mask = attention_mask.unsqueeze(-1).float()  # (batch, tokens) -> (batch, tokens, 1)
         vectors = (hidden_states.float() * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, tokens, H) -> (batch, H)
@@ -181,15 +178,18 @@ def load_bi_encoder(
 
 
 def load_settings(path: str | Path, arguments: RetrieverArguments) -> EncoderSettings:
-    """Return the settings of the encoders in ``path``: of the flags, else of ``encoder.json``, else the defaults.
+    """Return the settings of the encoders in ``path``: of the flags, else as they were saved, else the defaults.
 
-    Raises :class:`UserError` when ``path`` holds no encoders, or two that were not saved together.
+    They are saved in ``encoder.json``, or in the format of sentence-transformers. Raises :class:`UserError` when
+    ``path`` holds no encoders, or two that were not saved together.
     """
-    both = [_read_settings(folder) for folder in _folders(path)]
+    folders = _folders(path)
+    both = [_read_settings(folder) for folder in folders]
     if both[0] != both[-1]:
         raise UserError(f"p_encoder and q_encoder in {path} do not belong together: copy or train the pair anew")
+    saved = both[0] or _foreign_settings(folders[0])
     names = [field.name for field in dataclasses.fields(EncoderSettings)]
-    saved = {name: both[0][name] for name in names if name in both[0]}
+    saved = {name: saved[name] for name in names if name in saved}
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return EncoderSettings(**saved | given)
 
@@ -198,6 +198,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
     """Write ``folder/p_encoder`` and ``folder/q_encoder``, each with weights, tokenizer and ``encoder.json``.
 
     Each appears whole or not at all; a name that both carry in ``encoder.json`` tells whether they belong together.
+    sentence-transformers opens them too, but puts no title before a passage.
     """
     folder = Path(folder)
     with staged_folder(folder / SIDES[0]) as p_staging, staged_folder(folder / SIDES[1]) as q_staging:
@@ -208,9 +209,20 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
             bi_encoder.tokenizer.save_pretrained(staging)
         pair = hashlib.sha256("".join(map(hash_files, encoders)).encode("ascii")).hexdigest()[:16]
         shared = bi_encoder.p_encoder is bi_encoder.q_encoder
-        for staging in encoders:
-            settings = dataclasses.asdict(bi_encoder.settings)
-            write_json(staging / SETTINGS_NAME, {**settings, "shared": shared, "pair": pair})
+        settings = bi_encoder.settings
+        prompts = {"query": settings.question_prefix, "document": settings.passage_prefix}
+        lengths = {p_staging: settings.passage_max_len, q_staging: settings.question_max_len}
+        for staging, encoder in encoders.items():
+            write_json(staging / SETTINGS_NAME, {**dataclasses.asdict(settings), "shared": shared, "pair": pair})
+            sentence_transformers_format.write_settings(
+                staging,
+                settings.pooling,
+                settings.normalize,
+                prompts,
+                own_prompt="document" if staging is p_staging else "query",
+                max_len=lengths[staging],
+                width=encoder.config.hidden_size,
+            )
 
 
 def fingerprint(path: str | Path, arguments: RetrieverArguments) -> dict[str, Any]:
@@ -270,6 +282,15 @@ def _folders(path: str | Path) -> list[str]:
     return [str(path)]
 
 
+def _foreign_settings(name: str) -> dict[str, Any]:
+    """Return the settings of an encoder of sentence-transformers; nothing of any other."""
+    saved, usual = sentence_transformers_format.read_settings(name), EncoderSettings()
+    if (longest := saved.pop("max_len", None)) is not None:
+        saved["question_max_len"] = min(usual.question_max_len, longest)
+        saved["passage_max_len"] = min(usual.passage_max_len, longest)
+    return saved
+
+
 def _read_settings(folder: str) -> dict[str, Any]:
     """Return the content of ``encoder.json`` in ``folder``; nothing of a folder or hub name without it."""
     path = Path(folder) / SETTINGS_NAME
@@ -308,13 +329,12 @@ def _load_encoder(name: str, settings: EncoderSettings, dropout: float | None, t
     return encoder
 
 
-def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
+def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
     """Return the encoder, and which of its weights are not in ``name``, the pooler's left aside."""
-    encoder, info = AutoModel.from_pretrained(
+    encoder, info = encoder_class_of(config).from_pretrained(
         name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
     )
-    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    return encoder, sorted(key for key in missing if not key.startswith("pooler."))
+    return encoder, {key for key in not_loaded(info) if not key.startswith("pooler.")}
 
 
 def hash_files(folder: Path) -> str:

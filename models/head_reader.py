@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from models.heads import HEADS
+from models.loading import encoder_class_of
 
 
 @dataclass
@@ -54,17 +55,17 @@ class HeadReader(PreTrainedModel):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        token_type_ids: torch.Tensor | None = None,
-        **labels: torch.Tensor,
+        **inputs: torch.Tensor,
     ) -> ReaderOutput:
         """Return the logits of ``input_ids`` (batch, tokens).
 
-        ``attention_mask`` (batch, tokens) is 1 for tokens, 0 for padding; ``labels`` are those in ``label_inputs``.
+        ``attention_mask`` (batch, tokens) is 1 for tokens, 0 for padding; ``inputs`` are the labels in
+        ``label_inputs``, and whatever else the family's encoder takes.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)  # (batch, tokens)
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}  # some families take none
-        hidden_states = self.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        labels = {name: inputs.pop(name) for name in self.label_inputs if name in inputs}
+        hidden_states = self.base_model(input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         return ReaderOutput(*self.head(hidden_states, attention_mask.bool(), **labels))  # from (batch, tokens, hidden)
 
 
@@ -96,7 +97,7 @@ def not_loaded(info: Mapping[str, Any]) -> set[str]:
 
 def head_reader_class(config: PretrainedConfig) -> type[HeadReader]:
     """Return the :class:`HeadReader` of the encoder family that ``config`` belongs to."""
-    encoder_class = MODEL_MAPPING[type(config)]
+    encoder_class = encoder_class_of(config)
     family = next(base for base in encoder_class.__mro__[1:] if issubclass(base, PreTrainedModel))
     has_pooler = "add_pooling_layer" in inspect.signature(encoder_class).parameters
     parts = {"encoder_class": encoder_class, "encoder_options": {"add_pooling_layer": False} if has_pooler else {}}

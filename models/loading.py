@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    MODEL_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.utils import logging as transformers_logging
 
 from runtime.errors import UserError
@@ -18,8 +26,10 @@ _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
 _HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "hidden_dropout", "embedding_dropout", "mlp_dropout")
 # Where there is no tokenizer, Transformers makes one up from the model's kind, of special tokens alone.
 _SMALLEST_VOCABULARY = 10
+# What encoder families call their tables of absolute positions.
+_POSITION_TABLES = ("position_embeddings", "embed_positions")
 
-_Loaded = TypeVar("_Loaded")
+_Model = TypeVar("_Model", bound=PreTrainedModel)
 
 
 def load_tokenizer(name: str, way_out: str = "name one with --tokenizer") -> PreTrainedTokenizerBase:
@@ -43,23 +53,50 @@ def load_config(name: str) -> PretrainedConfig:
 
 
 def load_pretrained(
-    from_pretrained: Callable[..., _Loaded], name: str, config: PretrainedConfig, attention: str | None
-) -> _Loaded:
-    """Return what ``from_pretrained`` loads of ``name``, in float32; :class:`UserError` if nothing can be loaded.
+    from_pretrained: Callable[..., tuple[_Model, Collection[str]]],
+    name: str,
+    config: PretrainedConfig,
+    attention: str | None,
+) -> tuple[_Model, list[str]]:
+    """Return the model that ``from_pretrained`` loads of ``name``, in float32, and the weights that are not there.
 
-    An encoder family without the implementation ``attention`` is built with eager attention.
+    An encoder family without the implementation ``attention`` is built with eager attention. Raises
+    :class:`UserError` if nothing can be loaded.
     """
     options = {"config": config, "dtype": torch.float32, "trust_remote_code": False}
     try:
         with quiet():
             try:
-                return from_pretrained(name, attn_implementation=attention, **options)
+                model, missing = from_pretrained(name, attn_implementation=attention, **options)
             except ValueError:
                 if attention is None:
                     raise
-                return from_pretrained(name, attn_implementation="eager", **options)
+                model, missing = from_pretrained(name, attn_implementation="eager", **options)
+    except UserError:
+        raise
     except Exception as error:  # whatever the readers of damaged files raise
         raise UserError(_cannot_load("model", name, error)) from None
+    if hasattr(model.base_model, "set_attention_type"):
+        model.base_model.register_forward_pre_hook(_choose_attention_type, with_kwargs=True)
+    return model, sorted(missing)
+
+
+def encoder_class_of(config: PretrainedConfig) -> type[PreTrainedModel]:
+    """Return the class that gives one hidden state a token: of an encoder-decoder such as T5 its encoder alone."""
+    mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else MODEL_MAPPING
+    found = mapping[type(config)]
+    return found[0] if isinstance(found, tuple) else found  # Funnel has a second one, whose states are fewer
+
+
+def _choose_attention_type(encoder: PreTrainedModel, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+    """Give a BigBird the attention that this batch can have.
+
+    Left to itself it changes to full attention at the first batch that is too short for blocks, and never back.
+    """
+    config, tokens = encoder.config, (args[0] if args else inputs["input_ids"]).size(1)
+    too_short = tokens <= (5 + 2 * config.num_random_blocks) * config.block_size
+    with torch.device("meta"):  # the weights are kept: what is made for the change draws no random numbers
+        encoder.set_attention_type("original_full" if too_short else config.attention_type)
 
 
 def attention_dropout(config: PretrainedConfig) -> float:
@@ -76,11 +113,18 @@ def set_dropout(config: PretrainedConfig, dropout: float) -> None:
 
 def position_limit(model: PreTrainedModel) -> int | None:
     """Return how many tokens ``model`` has positions for; None where positions are relative, or computed."""
-    table = getattr(getattr(model.base_model, "embeddings", None), "position_embeddings", None)
-    if table is None:
-        return None
-    unused = 0 if table.padding_idx is None else table.padding_idx + 1  # RoBERTa counts on from the padding id
-    return table.num_embeddings - unused
+    tables = [
+        module
+        for name, module in model.base_model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and name.endswith(_POSITION_TABLES)
+    ]
+    return min((table.num_embeddings - _unused_positions(table) for table in tables), default=None)
+
+
+def _unused_positions(table: torch.nn.Embedding) -> int:
+    if table.padding_idx is not None:  # RoBERTa counts on from the padding id
+        return table.padding_idx + 1
+    return getattr(table, "offset", 0)  # BART
 
 
 def first_names(names: list[str]) -> str:

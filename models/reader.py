@@ -64,8 +64,7 @@ def load_reader(
     if backbone_dropout is not None:
         set_dropout(config, backbone_dropout)
     model, missing = _build(name, config, attention, new_head)
-    backbone = [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]
-    if backbone:
+    if backbone := [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]:
         raise UserError(
             f"--model {name} lacks {len(backbone)} weights of a {config.model_type} of this size: "
             f"{first_names(backbone)}"
@@ -151,8 +150,7 @@ def _build(
 ) -> tuple[PreTrainedModel, list[str]]:
     """Return the reader, and which of its weights are not in ``name``."""
     build = _load_linear if config.reader_head["name"] == "linear" else partial(load_head_reader, new_head=new_head)
-    model, missing = load_pretrained(build, name, config, attention)
-    return model, sorted(missing)
+    return load_pretrained(build, name, config, attention)
 
 
 def _load_linear(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
@@ -164,6 +162,11 @@ def _load_linear(name: str, config: PretrainedConfig, **loading: Any) -> tuple[P
     model, info = AutoModelForQuestionAnswering.from_pretrained(
         name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
     )
+    if model.base_model is model:
+        raise UserError(
+            f"--head linear: the question answering model of a {config.model_type} has no encoder apart from its head; "
+            "choose another --head, such as cnn"
+        )
     if config.reader_head["dropout"] > 0:
         model.base_model.register_forward_hook(_drop_hidden_states)
     return model, not_loaded(info)

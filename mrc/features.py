@@ -17,6 +17,7 @@ from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
 from transformers import PreTrainedTokenizerBase
 
+from models.inputs import tokenize
 from mrc.nfc import ComposedText, compose
 from mrc.offsets import context_offsets
 from mrc.titles import TitleAt, with_titles
@@ -27,7 +28,7 @@ from runtime.text import inner_span, strip_blanks
 logger = get_logger(__name__)
 
 # Part of every cache key: raise it when the features of equal input change.
-_FEATURES_VERSION = 3
+_FEATURES_VERSION = 4
 _SMALLEST_WINDOW = 16
 _OWN_COLUMNS = {
     "example_index": Value("int64"),
@@ -92,7 +93,8 @@ def make_features(
             f"--max_seq_len {max_seq_len} leaves no room for a question beside --stride_len {stride_len}: "
             "raise the one or lower the other"
         )
-    encoded = tokenizer(
+    encoded = tokenize(
+        tokenizer,
         _shorten([compose(strip_blanks(question)).text for question in examples["question"]], tokenizer, budget),
         [context.text for context in contexts],
         truncation="only_second",
@@ -211,7 +213,7 @@ def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
 
 def _shorten(questions: list[str], tokenizer: PreTrainedTokenizerBase, budget: int) -> list[str]:
     """Cut questions that would leave no room for their contexts to ``budget`` tokens."""
-    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenize(tokenizer, questions, add_special_tokens=False, return_offsets_mapping=True)
     shortened = []
     for question, offsets in zip(questions, encoded["offset_mapping"], strict=True):
         if len(offsets) > budget:

@@ -16,12 +16,11 @@ import pytest
 import torch
 from datasets import Dataset
 from forgetting import forget_accelerator
+from tiny_models import tiny_bert, tiny_bert_config
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
-    BertConfig,
     BertForQuestionAnswering,
     BertForSequenceClassification,
-    BertModel,
     PreTrainedTokenizerFast,
 )
 
@@ -164,24 +163,11 @@ def roberta_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_bert_config(tokenizer: PreTrainedTokenizerFast) -> BertConfig:
-    return BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-
-
 @pytest.fixture(scope="session")
 def encoder_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTrainedTokenizerFast) -> str:
     """A tiny random BERT encoder with its tokenizer, as a Hugging Face folder."""
     folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    BertModel(tiny_bert_config(bert_tokenizer), add_pooling_layer=False).save_pretrained(folder)
+    tiny_bert(bert_tokenizer).save_pretrained(folder)
     bert_tokenizer.save_pretrained(folder)
     return str(folder)
 

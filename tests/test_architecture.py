@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ARROWS = {
     "runtime": {"arguments"},
     "models": {"runtime", "arguments"},
-    "mrc": {"runtime", "arguments"},
+    "mrc": {"runtime", "arguments", "models"},
     "retrieval": {"runtime", "arguments", "models"},
     "arguments": {"runtime"},
     "processor": {"arguments", "models", "mrc", "retrieval", "runtime"},

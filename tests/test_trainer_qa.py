@@ -10,6 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
+from tiny_models import tiny_bert
 from transformers import (
     DebertaV2Config,
     DebertaV2ForQuestionAnswering,
@@ -93,7 +94,7 @@ def test_the_first_loss_is_the_span_loss_of_the_first_batch(
     trainer = make_trainer(max_steps=1, label_smoothing_factor=smoothing)
     features = qa_processor.get_train_features()
     rows = next(iter(LengthGroupedBatches(features["length"], 4, seed=42)))
-    batch = FeatureCollator(qa_processor.tokenizer)([features[row] for row in rows])
+    batch = FeatureCollator(trainer.model, qa_processor.tokenizer)([features[row] for row in rows])
     with torch.no_grad():
         inputs = {name: batch[name] for name in qa_processor.tokenizer.model_input_names}
         outputs = trainer.model.eval()(**inputs)
@@ -151,7 +152,8 @@ def spy_on_batches(trainer: QATrainer) -> list[torch.Tensor]:
 
 
 def batches_of(qa_processor: QAProcessor, epochs: int, seed: int) -> list[torch.Tensor]:
-    features, collator = qa_processor.get_train_features(), FeatureCollator(qa_processor.tokenizer)
+    features, tokenizer = qa_processor.get_train_features(), qa_processor.tokenizer
+    collator = FeatureCollator(tiny_bert(tokenizer), tokenizer)
     batches = LengthGroupedBatches(features["length"], 4, seed)
     expected = []
     for epoch in range(epochs):
@@ -218,7 +220,7 @@ def test_evaluation_reads_as_the_other_command_does(
     trainer.train()
     metrics = trainer.evaluate()
     features, examples = qa_processor.get_eval_features(), qa_processor.get_eval_examples()
-    logits = read_features(trainer.model, features, FeatureCollator(qa_processor.tokenizer), 2, "fp32")
+    logits = read_features(trainer.model, features, FeatureCollator(trainer.model, qa_processor.tokenizer), 2, "fp32")
     answers = qa_processor.post_processing_function(examples, features, logits.predictions)
     expected = {"loss": logits.loss} | compute_metrics(*answers)
     expected = {f"eval_{name}": value for name, value in expected.items()} | {"epoch": 3}

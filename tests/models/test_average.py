@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import tiny_bert_config
 from safetensors.torch import load_file
+from tiny_models import tiny_bert_config
 from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
 
 from models import load_reader, load_tokenizer, save_reader

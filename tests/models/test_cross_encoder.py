@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_models import tiny_bert
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertForSequenceClassification
 
 from models.cross_encoder import (
@@ -53,8 +54,8 @@ def test_scores_are_those_of_transformers_one_by_one(reranker_path: str) -> None
 
 
 def test_saved_and_moved_it_scores_as_before(reranker_path: str, tmp_path: Path) -> None:
-    before = load_cross_encoder(reranker_path)
-    before.settings = RerankerSettings(max_len=40, title_prefix=False)
+    loaded = load_cross_encoder(reranker_path)
+    before = CrossEncoder(loaded.model, loaded.tokenizer, RerankerSettings(max_len=40, title_prefix=False))
     save_cross_encoder(tmp_path / "saved", before, {"metrics": {"step": 3}})
     (tmp_path / "saved").rename(tmp_path / "moved")
     after = load_cross_encoder(str(tmp_path / "moved"))
@@ -66,7 +67,7 @@ def test_saved_and_moved_it_scores_as_before(reranker_path: str, tmp_path: Path)
 
 
 def test_only_the_passage_is_cut(bert_tokenizer) -> None:
-    cross_encoder = CrossEncoder(None, bert_tokenizer, RerankerSettings(max_len=48))
+    cross_encoder = CrossEncoder(tiny_bert(bert_tokenizer), bert_tokenizer, RerankerSettings(max_len=48))
     question = bert_tokenizer("수도는 서울인가?", add_special_tokens=False)["input_ids"]
     passage = bert_tokenizer("서울: " + "서울은 수도이다. " * 30, add_special_tokens=False)["input_ids"]
     (row,) = cross_encoder.tokenize([Pair("수도는 서울인가?", "서울", "서울은 수도이다. " * 30)])
@@ -77,7 +78,7 @@ def test_only_the_passage_is_cut(bert_tokenizer) -> None:
 
 
 def test_a_question_takes_half_at_most(bert_tokenizer) -> None:
-    cross_encoder = CrossEncoder(None, bert_tokenizer, RerankerSettings(max_len=32))
+    cross_encoder = CrossEncoder(tiny_bert(bert_tokenizer), bert_tokenizer, RerankerSettings(max_len=32))
     question = bert_tokenizer("왕은 누구인가 " * 30, add_special_tokens=False)["input_ids"]
     (row,) = cross_encoder.tokenize([Pair("왕은 누구인가 " * 30, "세종", "세종은 왕이다. " * 30)])
     assert row["input_ids"][1:17] == question[:16]
@@ -86,14 +87,14 @@ def test_a_question_takes_half_at_most(bert_tokenizer) -> None:
 
 
 def test_decomposed_text_reads_as_composed(bert_tokenizer) -> None:
-    cross_encoder = CrossEncoder(None, bert_tokenizer, RerankerSettings(max_len=64))
+    cross_encoder = CrossEncoder(tiny_bert(bert_tokenizer), bert_tokenizer, RerankerSettings(max_len=64))
     decomposed = [Pair(*(unicodedata.normalize("NFD", text) for text in pair)) for pair in PAIRS]
     assert cross_encoder.tokenize(decomposed) == cross_encoder.tokenize(PAIRS)
 
 
 def test_inputs_follow_the_tokenizer_and_batches_are_rounded_up(roberta_tokenizer, bert_tokenizer) -> None:
     for tokenizer, inputs in ((roberta_tokenizer, set()), (bert_tokenizer, {"token_type_ids"})):
-        cross_encoder = CrossEncoder(None, tokenizer, RerankerSettings(max_len=128))
+        cross_encoder = CrossEncoder(tiny_bert(tokenizer), tokenizer, RerankerSettings(max_len=128))
         rows = cross_encoder.tokenize(PAIRS[:2])
         batch = cross_encoder.pad(rows)
         assert set(batch) == {"input_ids", "attention_mask"} | inputs
@@ -101,7 +102,7 @@ def test_inputs_follow_the_tokenizer_and_batches_are_rounded_up(roberta_tokenize
         assert batch["input_ids"].shape == (2, -(-longest // 16) * 16)
         assert batch["attention_mask"].sum(dim=1).tolist() == [len(row["input_ids"]) for row in rows]
         assert (batch["input_ids"][batch["attention_mask"] == 0] == tokenizer.pad_token_id).all()
-    narrow = CrossEncoder(None, bert_tokenizer, RerankerSettings(max_len=40))
+    narrow = CrossEncoder(tiny_bert(bert_tokenizer), bert_tokenizer, RerankerSettings(max_len=40))
     assert narrow.pad(narrow.tokenize(PAIRS))["input_ids"].shape == (len(PAIRS), 40)  # not 48
 
 

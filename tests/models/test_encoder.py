@@ -68,11 +68,12 @@ def write(path: Path, content: object) -> None:
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
 def test_pooling_against_loops(pooling: str, normalize: bool) -> None:
     hidden_states, mask = torch.randn(3, 4, 5), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
-    found = pool(hidden_states.to(torch.bfloat16), mask, pooling, normalize)
+    is_cls = torch.tensor([[True, False, False, False], [False, True, False, False], [False, False, False, False]])
+    found = pool(hidden_states.to(torch.bfloat16), mask, is_cls, pooling, normalize)
     assert found.dtype == torch.float32
     for text in range(3):
         tokens = hidden_states[text].to(torch.bfloat16).float().numpy()[: int(mask[text].sum())]
-        expected = tokens[0] if pooling == "cls" else sum(tokens) / len(tokens)
+        expected = tokens[[0, 1, 0][text]] if pooling == "cls" else sum(tokens) / len(tokens)
         expected = expected / np.sqrt((expected**2).sum()) if normalize else expected
         np.testing.assert_allclose(found[text].numpy(), expected, rtol=1e-5)
 
@@ -116,7 +117,7 @@ def test_encoding_reads_like_lengths_together_the_longest_first(bi_encoder: BiEn
 
 
 def test_padding_never_exceeds_the_positions(bert_tokenizer: PreTrainedTokenizerFast, bi_encoder: BiEncoder) -> None:
-    bi_encoder.limit = 20
+    bi_encoder.inputs.limit = 20
     batch = bi_encoder.pad([{"input_ids": [2, 5, 3]}, {"input_ids": [2, *[5] * 16, 3]}])
     assert batch["input_ids"].shape == batch["attention_mask"].shape == (2, 20)
     assert batch["input_ids"][0].tolist() == [2, 5, 3, *[bert_tokenizer.pad_token_id] * 17]
@@ -129,15 +130,16 @@ def test_padding_never_exceeds_the_positions(bert_tokenizer: PreTrainedTokenizer
 def test_prefix_and_title_come_once(bi_encoder: BiEncoder) -> None:
     tokenizer = bi_encoder.tokenizer
 
-    def expected(text: str) -> list[int]:
-        return tokenizer(text)["input_ids"]
+    def expected(text: str) -> dict[str, list[int]]:
+        row = tokenizer(text)
+        return {name: row[name] for name in ("input_ids", "token_type_ids")}
 
-    assert bi_encoder.tokenize_questions(["누구인가?"]) == [{"input_ids": expected("왕 누구인가?")}]
+    assert bi_encoder.tokenize_questions(["누구인가?"]) == [expected("왕 누구인가?")]
     titled, untitled = bi_encoder.tokenize_passages(PAIRS[:2])
-    assert titled == {"input_ids": expected("서울 세종: 세종은 조선의 왕이다.")}
-    assert untitled == {"input_ids": expected("서울 한강이 서울의 가운데를 흐른다.")}
+    assert titled == expected("서울 세종: 세종은 조선의 왕이다.")
+    assert untitled == expected("서울 한강이 서울의 가운데를 흐른다.")
     bi_encoder.settings = dataclasses.replace(bi_encoder.settings, title_prefix=False)
-    assert bi_encoder.tokenize_passages(PAIRS[:1]) == [{"input_ids": expected("서울 세종은 조선의 왕이다.")}]
+    assert bi_encoder.tokenize_passages(PAIRS[:1]) == [expected("서울 세종은 조선의 왕이다.")]
     assert bi_encoder.tokenize_passages([]) == []
 
 

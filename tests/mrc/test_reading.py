@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from tiny_models import tiny_bert
 from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
 
 import mrc.reading
@@ -33,7 +34,7 @@ def features(examples: Dataset, bert_tokenizer: PreTrainedTokenizerFast) -> Data
 
 @pytest.fixture
 def collator(bert_tokenizer: PreTrainedTokenizerFast) -> FeatureCollator:
-    return FeatureCollator(bert_tokenizer)
+    return FeatureCollator(tiny_bert(bert_tokenizer), bert_tokenizer)
 
 
 def _read(model, features, collator, batch_size: int = 4, precision: str = "fp32", accelerator=None) -> Logits:

@@ -78,14 +78,14 @@ def test_training_scores_the_end_given_the_gold_starts(model: PreTrainedModel, q
             end = log_softmax(pairs[first], feature["answer_mask"])
             likelihood += math.exp(log_softmax(start, feature["answer_mask"])[first] + end[last])
         expected += -math.log(likelihood) / 2 / len(features)
-    loss, outputs = reader_loss(model.train(), FeatureCollator(qa_processor.tokenizer)(features))
+    loss, outputs = reader_loss(model.train(), FeatureCollator(model, qa_processor.tokenizer)(features))
     assert loss.item() == pytest.approx(expected, rel=1e-5)
     assert set(outputs) == {"start_logits", "end_logits"}  # no time for a beam that nobody reads
 
 
 def test_reading_gives_a_beam_of_the_best_starts(model: PreTrainedModel, qa_processor: QAProcessor) -> None:
     features = qa_processor.get_eval_features()
-    logits = read_features(model, features, FeatureCollator(qa_processor.tokenizer), 4, "fp32")
+    logits = read_features(model, features, FeatureCollator(model, qa_processor.tokenizer), 4, "fp32")
     assert logits.beam_starts.shape == (len(features), BEAM + 1)
     losses = []
     for row, feature in enumerate(features):
@@ -109,7 +109,7 @@ def test_reading_gives_a_beam_of_the_best_starts(model: PreTrainedModel, qa_proc
 def test_answers_are_the_best_spans_of_the_beam(model: PreTrainedModel, qa_processor: QAProcessor) -> None:
     examples, features = qa_processor.get_eval_examples(), qa_processor.get_eval_features()
     assert len(features) > len(examples)
-    logits = read_features(model, features, FeatureCollator(qa_processor.tokenizer), 4, "fp32")
+    logits = read_features(model, features, FeatureCollator(model, qa_processor.tokenizer), 4, "fp32")
     found = qa_processor.find_answers(examples, features, logits.predictions)
     for index, example in enumerate(examples):
         spans: dict[tuple[int, int], float] = {}
