@@ -105,7 +105,8 @@ def make_features(
     )
     features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     features |= {name: [] for name in _OWN_COLUMNS}
-    spans_of_rows = context_offsets(encoded, [context.text for context in contexts], stride_len)
+    texts = [context.text for context in contexts]
+    spans_of_rows = context_offsets(encoded, texts, stride_len, tokenizer.name_or_path)
     for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
         context = contexts[sample]
         offsets = [None if span is None else list(context.original_span(*span)) for span in spans_of_rows[row]]

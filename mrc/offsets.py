@@ -1,8 +1,8 @@
 """Which characters a token stands for: the tokenizer's offsets, completed from the text.
 
 Some tokenizers lose letters: trimmed offsets of byte-level pieces begin a letter late where something before them
-splits words, and normalisers that shorten a text leave the rest out. Labels would miss these letters, and answers
-would be read off without them.
+splits words, normalisers that shorten a text leave the rest out, and a vocabulary without unknown token drops what it
+does not hold. Labels would miss these letters, and answers would be read off without them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from runtime.text import inner_span, is_blank
 Span = tuple[int, int]
 
 
-def context_offsets(encoded: BatchEncoding, contexts: Sequence[str], stride_len: int) -> list[list[Span | None]]:
+def context_offsets(
+    encoded: BatchEncoding, contexts: Sequence[str], stride_len: int, tokenizer: str
+) -> list[list[Span | None]]:
     """Return ``[start, end)`` in its context for every token of every window, None for tokens outside the context.
 
     ``encoded`` holds pairs whose second text is a context, cut into windows that share ``stride_len`` tokens. Raises
-    :class:`UserError` if the tokenizer says of no token where it is.
+    :class:`UserError` if the offsets of ``tokenizer``, its name, cannot be meant for a text with so many tokens.
     """
     sequences = [encoded.sequence_ids(row) for row in range(len(encoded["input_ids"]))]
     windows = [
@@ -30,12 +32,18 @@ def context_offsets(encoded: BatchEncoding, contexts: Sequence[str], stride_len:
         for row in zip(encoded["offset_mapping"], sequences, strict=True)
     ]
     samples = encoded["overflow_to_sample_mapping"]
-    texts = [windows[row] for row, sample in enumerate(samples) if not is_blank(contexts[sample])]
-    if {span for window in texts for span in window} == {(0, 0)}:
-        raise UserError("the tokenizer does not say which characters its tokens stand for: use a model with another")
     completed: list[list[Span]] = []
+    tokens = reached = 0
     for sample, rows in groupby(range(len(windows)), key=samples.__getitem__):
-        completed += complete([windows[row] for row in rows], contexts[sample], stride_len)
+        of_sample = [windows[row] for row in rows]
+        completed += complete(of_sample, contexts[sample], stride_len)
+        tokens += sum(map(len, of_sample)) - stride_len * (len(of_sample) - 1)
+        reached += max((end for window in of_sample for _, end in window), default=0)
+    if tokens > max(100, 10 * reached):  # a syllable may be three tokens
+        raise UserError(
+            f"the tokenizer of {tokenizer} does not say where in the text its tokens are, so answers can neither be "
+            "labelled nor read off: use another model"
+        )
     offsets = []
     for sequence_ids, window in zip(sequences, completed, strict=True):
         spans = iter(window)
