@@ -137,10 +137,8 @@ def test_negatives_of_dpr_json_are_taken_and_only_the_others_mined(
 def test_a_negative_that_is_a_positive_is_no_negative_and_others_are_mined(
     command: list[str], tmp_path: Path, dataset_path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    positive, same = (
-        Passage("서울", "한강이 서울의 가운데를 흐른다."),
-        Passage("강", "한강이  서울의 가운데를 흐른다.\u200b"),
-    )
+    positive = Passage("서울", "한강이 서울의 가운데를 흐른다.")
+    same = Passage("강", "한강이  서울의 가운데를 흐른다.\u200b")
     example = RetrievalExample("a", "서울을 흐르는 강은?", ["한강"], positive, [same])
     write_dpr_json(tmp_path / "train.json", [example])
     seen = []
@@ -155,15 +153,13 @@ def test_a_negative_that_is_a_positive_is_no_negative_and_others_are_mined(
 
 def test_a_passage_that_is_there_twice_is_right_twice(command: list[str], tmp_path: Path, dataset_path: str) -> None:
     passages = json.loads((Path(dataset_path) / "wikipedia_documents.json").read_text(encoding="utf-8"))
-    for number in range(6):
-        passages[f"again {number}"] = {
-            "title": "",
-            "text": f"{passages[str(number)]['text']}\u200b ",
-            "document_id": f"a{number}",
-        }
+    again = {
+        f"again {key}": row | {"title": "", "text": f"{row['text']}\u200b ", "document_id": None}
+        for key, row in passages.items()
+    }
     path = tmp_path / "passages.json"
-    path.write_text(json.dumps(dict(reversed(passages.items()))), encoding="utf-8")
-    flags = ["--context_path", str(path), "--do_eval", "--rerank_depth", "2", "--max_steps", "1"]
+    path.write_text(json.dumps(again | passages), encoding="utf-8")
+    flags = ["--context_path", str(path), "--do_eval", "--rerank_depth", "2", "--num_train_epochs", "0.3"]
     metrics = train_reranker.main([*command, *flags])
     assert metrics["before_mrr@10"] == metrics["eval_mrr@10"] == 100
 
