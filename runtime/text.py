@@ -9,7 +9,7 @@ from functools import lru_cache
 
 FOLD_VERSION = 1  # raise it when :func:`fold` gives another text, so that indexes of folded text are built again
 
-_TEXTS_KEPT = 2**16  # whose comparable form is kept: some 100 MB
+_TEXTS_KEPT = 2**16  # whose folded form is kept: some 100 MB
 
 _PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # no other has control or format characters
 _CATEGORIES = ((code, unicodedata.category(chr(code))) for plane in _PLANES for code in plane)
@@ -60,13 +60,30 @@ def fold(text: str) -> str:
     return _LONE_DOT.sub("·", unicodedata.normalize("NFKC", text.translate(_FOLDED)))
 
 
-@lru_cache(maxsize=_TEXTS_KEPT)
 def comparable(text: str) -> str:
     """Return ``text`` folded and without blanks: texts that agree in this are the same text."""
-    return "".join(fold(text).split())
+    return _words(text).replace(" ", "")
 
 
 def answer_occurs(answers: Collection[str], *texts: str) -> bool:
-    """Whether one of ``answers`` occurs in one of ``texts``, such as title and text, whatever blanks and forms."""
-    wanted = [comparable(answer) for answer in answers if not is_blank(answer)]
-    return any(answer in text for text in map(comparable, texts) for answer in wanted)
+    """Whether one of ``answers`` occurs in one of ``texts``, such as title and text, in whatever forms.
+
+    Where its blanks are others (훈민 정음 for 훈민정음) it must begin with a word: 의주 does not occur in 배의 주름.
+    """
+    wanted = [answer for answer in map(_words, answers) if answer]
+    return any(_occurs(answer, text) for text in map(_words, texts) for answer in wanted)
+
+
+def _occurs(answer: str, text: str) -> bool:
+    if answer in text:
+        return True
+    answer = answer.replace(" ", "")
+    if answer not in text.replace(" ", ""):
+        return False
+    return re.search(f"(?<![^ ]){' ?'.join(map(re.escape, answer))}", text) is not None
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _words(text: str) -> str:
+    """Return ``text`` folded, its words between single blanks."""
+    return " ".join(fold(text).split())
