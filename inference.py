@@ -42,6 +42,7 @@ from runtime.files import write_json
 from runtime.log import configure_logging, get_logger
 from runtime.record import environment
 from runtime.seeding import set_seed
+from runtime.text import is_blank
 from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
@@ -140,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def own_contexts(examples: Dataset) -> Dataset:
     """Return the examples to read without retrieval; :class:`UserError` if they come without contexts."""
-    without = [example["id"] for example in examples if not example["context"]]
+    without = [example["id"] for example in examples if is_blank(example["context"])]
     if without:
         raise UserError(
             f"--retriever_type none reads the contexts of the examples, and {len(without)} have none "

@@ -33,6 +33,7 @@ from runtime.device import autocast, default_device, fastest_attention, reading_
 from runtime.errors import UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.log import get_logger
+from runtime.text import is_blank, strip_blanks
 
 logger = get_logger(__name__)
 
@@ -109,7 +110,8 @@ class CrossEncoder:
         return scores
 
     def _passage(self, pair: Pair) -> str:
-        return f"{pair.title}: {pair.text}" if self.settings.title_prefix and pair.title else pair.text
+        has_title = self.settings.title_prefix and not is_blank(pair.title)
+        return f"{pair.title}: {pair.text}" if has_title else pair.text
 
     def _shorten(self, questions: list[str]) -> list[str]:
         most = self.settings.max_len // 2
@@ -193,7 +195,7 @@ def save_cross_encoder(
 
 
 def _normalize(text: str) -> str:
-    return unicodedata.normalize("NFC", text.strip())
+    return unicodedata.normalize("NFC", strip_blanks(text))
 
 
 def _load(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:

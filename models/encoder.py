@@ -39,6 +39,7 @@ from models.loading import (
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import UserError
 from runtime.files import newest, read_json, staged_folder, write_json
+from runtime.text import is_blank
 
 SETTINGS_NAME = "encoder.json"
 SIDES = ("p_encoder", "q_encoder")
@@ -90,7 +91,7 @@ class BiEncoder(torch.nn.Module):
         """
         settings = self.settings
         texts = [
-            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and title else text)
+            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and not is_blank(title) else text)
             for title, text in pairs
         ]
         return self._tokenize(texts, settings.passage_max_len)

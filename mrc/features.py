@@ -19,14 +19,16 @@ from transformers import PreTrainedTokenizerBase
 
 from models.inputs import tokenize
 from mrc.nfc import ComposedText, compose
+from mrc.offsets import context_offsets
 from mrc.titles import TitleAt, with_titles
 from runtime.errors import UserError
 from runtime.log import get_logger
+from runtime.text import inner_span, strip_blanks
 
 logger = get_logger(__name__)
 
 # Part of every cache key: raise it when the features of equal input change.
-_FEATURES_VERSION = 3
+_FEATURES_VERSION = 4
 _SMALLEST_WINDOW = 16
 _OWN_COLUMNS = {
     "example_index": Value("int64"),
@@ -81,7 +83,8 @@ def make_features(
       ``[CLS]`` alone when it holds none.
 
     The label tokens are the ones that overlap the answer's characters, so they are exact also where a Korean
-    sub-word fuses a particle or the space before it.
+    sub-word fuses a particle or the space before it. They hold the whole answer, whatever letters the offsets of the
+    tokenizer leave out (see ``mrc/offsets.py``).
     """
     contexts = _read_texts(examples) if title_prefix else [compose(context) for context in examples["context"]]
     budget = max_seq_len - tokenizer.num_special_tokens_to_add(pair=True) - stride_len - _SMALLEST_WINDOW
@@ -92,7 +95,7 @@ def make_features(
         )
     encoded = tokenize(
         tokenizer,
-        _shorten([compose(question.strip()).text for question in examples["question"]], tokenizer, budget),
+        _shorten([compose(strip_blanks(question)).text for question in examples["question"]], tokenizer, budget),
         [context.text for context in contexts],
         truncation="only_second",
         max_length=max_seq_len,
@@ -102,13 +105,11 @@ def make_features(
     )
     features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     features |= {name: [] for name in _OWN_COLUMNS}
+    texts = [context.text for context in contexts]
+    spans_of_rows = context_offsets(encoded, texts, stride_len, tokenizer.name_or_path)
     for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
         context = contexts[sample]
-        inside = [sequence == 1 for sequence in encoded.sequence_ids(row)]
-        offsets = [
-            list(context.original_span(*span)) if is_context else None
-            for span, is_context in zip(encoded["offset_mapping"][row], inside, strict=True)
-        ]
+        offsets = [None if span is None else list(context.original_span(*span)) for span in spans_of_rows[row]]
         if title_prefix:
             offsets = [span if span and span[0] < span[1] else None for span in offsets]
         cls_index = _cls_index(encoded["input_ids"][row], tokenizer)
@@ -245,10 +246,9 @@ def _gold_spans(offsets: list[list[int] | None], answers: Mapping[str, list[Any]
     ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
     spans: list[tuple[int, int] | None] = []
     for text, answer_start in zip(answers["text"], answers["answer_start"], strict=True):
-        start = answer_start + len(text) - len(text.lstrip())  # blanks may have no token
-        end = start + len(text.strip())
+        start, end = (answer_start + edge for edge in inner_span(text, 0, len(text)))  # blanks may have no token
         first = int(np.searchsorted(ends, start, side="right"))  # first token that ends after the answer starts
         last = int(np.searchsorted(starts, end, side="left")) - 1  # last token that starts before it ends
-        inside = starts[0] <= start and end <= ends[-1] and first <= last
+        inside = first <= last and starts[first] <= start and end <= ends[last]
         spans.append((tokens[first], tokens[last]) if inside else None)
     return spans

@@ -37,7 +37,8 @@ class _Column(NamedTuple):
 
 
 _TEXT = _Column("text", "string|large_string|null")
-_IDENTIFIER = _Column("text or whole numbers", rf"{_TEXT.dtypes}|u?int\d+")
+# pandas stores whole numbers as floats where one is missing
+_IDENTIFIER = _Column("text or whole numbers", rf"{_TEXT.dtypes}|u?int\d+|float\d+")
 _COLUMNS = {
     "id": _IDENTIFIER,
     "guid": _IDENTIFIER,
@@ -223,6 +224,8 @@ def _dataset_rows(file: str, split: str, dataset: Dataset, ours: Mapping[str, st
     columns = [name for name in held if name in _COLUMNS]
     for name in columns:
         dtype = getattr(held[name], "dtype", "nested")
+        if dataset.data.column(name).null_count == len(dataset.data):
+            dtype = "null"  # whatever type nothing was given
         if not re.fullmatch(_COLUMNS[name].dtypes, dtype):
             found = repr(held[name]) if dtype == "nested" else dtype
             problems.append(Problem(file, f"column {name}", f"holds {found}, not {_COLUMNS[name].meant}"))

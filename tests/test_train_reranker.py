@@ -134,6 +134,36 @@ def test_negatives_of_dpr_json_are_taken_and_only_the_others_mined(
     assert with_negatives[1].negatives and not any("거북선" in passage.text for passage in with_negatives[1].negatives)
 
 
+def test_a_negative_that_is_a_positive_is_no_negative_and_others_are_mined(
+    command: list[str], tmp_path: Path, dataset_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positive = Passage("서울", "한강이 서울의 가운데를 흐른다.")
+    same = Passage("강", "한강이  서울의 가운데를 흐른다.\u200b")
+    example = RetrievalExample("a", "서울을 흐르는 강은?", ["한강"], positive, [same])
+    write_dpr_json(tmp_path / "train.json", [example])
+    seen = []
+    original = train_reranker.TrainingQuestions
+    monkeypatch.setattr(train_reranker, "TrainingQuestions", lambda *args: seen.append(args) or original(*args))
+    flags = ["--dataset_path", str(tmp_path / "train.json")]
+    flags += ["--context_path", f"{dataset_path}/wikipedia_documents.json"]
+    train_reranker.main([*command, *flags])
+    ((examples, *_),) = seen
+    assert examples[0].negatives and same not in examples[0].negatives
+
+
+def test_a_passage_that_is_there_twice_is_right_twice(command: list[str], tmp_path: Path, dataset_path: str) -> None:
+    passages = json.loads((Path(dataset_path) / "wikipedia_documents.json").read_text(encoding="utf-8"))
+    again = {
+        f"again {key}": row | {"title": "", "text": f"{row['text']}\u200b ", "document_id": None}
+        for key, row in passages.items()
+    }
+    path = tmp_path / "passages.json"
+    path.write_text(json.dumps(again | passages), encoding="utf-8")
+    flags = ["--context_path", str(path), "--do_eval", "--rerank_depth", "2", "--num_train_epochs", "0.3"]
+    metrics = train_reranker.main([*command, *flags])
+    assert metrics["before_mrr@10"] == metrics["eval_mrr@10"] == 100
+
+
 def test_flags_without_effect_are_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train_reranker.main([*command, "--max_seq_len", "100", "--mine_from", "dense", "--rerank_depth", "3"])

@@ -92,6 +92,13 @@ def test_decomposed_text_reads_as_composed(bert_tokenizer) -> None:
     assert cross_encoder.tokenize(decomposed) == cross_encoder.tokenize(PAIRS)
 
 
+@pytest.mark.parametrize("mark", ["\u200b", " \ufeff\n", "\u00ad"])
+def test_what_cannot_be_seen_at_the_edges_is_not_read(roberta_tokenizer, mark: str) -> None:
+    cross_encoder = CrossEncoder(tiny_bert(roberta_tokenizer), roberta_tokenizer, RerankerSettings(max_len=64))
+    edged = [Pair(f"{mark}{pair.question}{mark}", pair.title or mark, f"{pair.text}{mark}") for pair in PAIRS]
+    assert cross_encoder.tokenize(edged) == cross_encoder.tokenize(PAIRS)
+
+
 def test_inputs_follow_the_tokenizer_and_batches_are_rounded_up(roberta_tokenizer, bert_tokenizer) -> None:
     for tokenizer, inputs in ((roberta_tokenizer, set()), (bert_tokenizer, {"token_type_ids"})):
         cross_encoder = CrossEncoder(tiny_bert(tokenizer), tokenizer, RerankerSettings(max_len=128))

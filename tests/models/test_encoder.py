@@ -138,6 +138,7 @@ def test_prefix_and_title_come_once(bi_encoder: BiEncoder) -> None:
     titled, untitled = bi_encoder.tokenize_passages(PAIRS[:2])
     assert titled == expected("서울 세종: 세종은 조선의 왕이다.")
     assert untitled == expected("서울 한강이 서울의 가운데를 흐른다.")
+    assert bi_encoder.tokenize_passages([("\u200b", PAIRS[1][1])]) == [untitled]  # a title that cannot be seen
     bi_encoder.settings = dataclasses.replace(bi_encoder.settings, title_prefix=False)
     assert bi_encoder.tokenize_passages(PAIRS[:1]) == [expected("서울 세종은 조선의 왕이다.")]
     assert bi_encoder.tokenize_passages([]) == []

@@ -173,6 +173,17 @@ def test_exact_match(metric, prediction, gold, exact_match):
     assert METRICS[metric].exact_match(prediction, gold) == exact_match
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u00ad", "\x00", "\x9f", "\u3164"])
+def test_invisible_characters_do_not_count(metric: str, mark: str) -> None:
+    for gold in (f"{mark}춘향전", f"춘향전{mark}", f"{mark} 춘향전 {mark}"):
+        for prediction, other in (("춘향전", gold), (gold, "춘향전")):
+            assert METRICS[metric].exact_match(prediction, other) == METRICS[metric].overlap(prediction, other) == 1
+    two_words = METRICS[metric]
+    assert two_words.exact_match(f"춘향{mark} 전", "춘향 전") == two_words.overlap(f"춘향{mark} 전", "춘향 전") == 1
+    assert METRICS[metric].exact_match(mark, "") == METRICS[metric].overlap(mark, "") == 1
+
+
 # --- independent oracles --------------------------------------------------------------------------------------------
 
 
