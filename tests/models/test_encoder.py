@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from comparing import assert_close, is_close
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, BertModel, DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
 
@@ -74,7 +75,7 @@ def test_pooling_against_loops(pooling: str, normalize: bool) -> None:
         tokens = hidden_states[text].to(torch.bfloat16).float().numpy()[: int(mask[text].sum())]
         expected = tokens[0] if pooling == "cls" else sum(tokens) / len(tokens)
         expected = expected / np.sqrt((expected**2).sum()) if normalize else expected
-        np.testing.assert_allclose(found[text].numpy(), expected, rtol=1e-5)
+        assert_close(found[text], expected)
 
 
 def test_the_vectors_are_those_of_the_backbone(encoder_path: str) -> None:
@@ -84,19 +85,19 @@ def test_the_vectors_are_those_of_the_backbone(encoder_path: str) -> None:
     q, p = loaded(batch, batch)
     with torch.no_grad():
         expected = backbone(**batch).last_hidden_state[:, 0]
-    torch.testing.assert_close(q, expected)
-    torch.testing.assert_close(p, expected)
+    assert_close(q, expected)
+    assert_close(p, expected)
 
 
 def test_batches_and_padding_change_nothing(bi_encoder: BiEncoder) -> None:
     rows = bi_encoder.tokenize_passages(PAIRS)
     alone = np.stack([encode(bi_encoder.embed_passages, [row], bi_encoder.pad, 1, "fp32", CPU, "x")[0] for row in rows])
     assert alone.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
+    assert_close(np.linalg.norm(alone, axis=1), np.ones(len(alone)))
     assert np.abs(alone[0] - alone[1]).max() > 0.01
     for batch_size in (1, 2, 3, 4, 9):
         vectors = encode(bi_encoder.embed_passages, rows, bi_encoder.pad, batch_size, "fp32", CPU, "x")
-        np.testing.assert_allclose(vectors, alone, atol=1e-5)
+        assert_close(vectors, alone)
 
 
 def test_encoding_reads_like_lengths_together_the_longest_first(bi_encoder: BiEncoder) -> None:
@@ -215,8 +216,8 @@ def test_a_saved_pair_comes_back_equal(bi_encoder: BiEncoder, tmp_path: Path) ->
     for embedding, tokens in (("embed_questions", ["수성은?"]), ("embed_passages", ["세종은 왕이다."])):
         batch = bi_encoder.pad(bi_encoder.tokenize_questions(tokens))
         assert loaded.pad(loaded.tokenize_questions(tokens))["input_ids"].tolist() == batch["input_ids"].tolist()
-        torch.testing.assert_close(getattr(loaded, embedding)(batch), getattr(bi_encoder, embedding)(batch))
-    assert not torch.equal(loaded.embed_questions(batch), loaded.embed_passages(batch))
+        assert_close(getattr(loaded, embedding)(batch), getattr(bi_encoder, embedding)(batch))
+    assert not is_close(loaded.embed_questions(batch), loaded.embed_passages(batch))
     assert type(AutoModel.from_pretrained(tmp_path / "moved/q_encoder")) is BertModel
 
 
@@ -305,9 +306,9 @@ def test_dropout_is_overridden(encoder_path: str) -> None:
     batch = own.pad(own.tokenize_questions(["세종은 왕이다."]))
     for loaded, same in ((own, False), (none, True)):
         loaded.train()
-        assert torch.equal(loaded.embed_questions(batch), loaded.embed_questions(batch)) is same
+        assert is_close(loaded.embed_questions(batch), loaded.embed_questions(batch)) is same
         loaded.eval()
-    torch.testing.assert_close(none.embed_questions(batch), own.embed_questions(batch))
+    assert_close(none.embed_questions(batch), own.embed_questions(batch))
 
 
 def test_other_families_encode_too(bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from comparing import assert_close, is_close
 from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
@@ -77,7 +78,7 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
 def test_a_checkpoint_of_transformers_is_a_reader(reader_path: str) -> None:
     theirs = AutoModelForQuestionAnswering.from_pretrained(reader_path).eval()
     ours = load_reader(reader_path, trained=True).eval()
-    assert torch.equal(logits(ours), logits(theirs))
+    assert_close(logits(ours), logits(theirs))
     assert ours.dtype == torch.float32
 
 
@@ -87,7 +88,7 @@ def test_a_reader_is_a_checkpoint_of_transformers(
     ours = load_reader(encoder_path, head_dropout=0.3).eval()
     save_reader(tmp_path / "saved", ours, bert_tokenizer)
     theirs = AutoModelForQuestionAnswering.from_pretrained(tmp_path / "saved").eval()
-    assert torch.equal(logits(ours), logits(theirs))
+    assert_close(logits(ours), logits(theirs))
 
 
 def test_every_encoder_family_becomes_a_reader_that_comes_back_from_its_folder(
@@ -104,7 +105,7 @@ def test_every_encoder_family_becomes_a_reader_that_comes_back_from_its_folder(
     shutil.rmtree(family_path)
     moved = (tmp_path / "saved").rename(tmp_path / "elsewhere")
     again = load_reader(str(moved), trained=True).eval()
-    torch.testing.assert_close(logits(again), before, atol=1e-5, rtol=1e-5)
+    assert_close(logits(again), before)
     assert again.config.reader_head == {"name": "linear", "dropout": 0.1}
 
 
@@ -158,10 +159,10 @@ def test_the_heads_dropout_acts_in_training_alone(reader_path: str) -> None:
     plain = load_reader(reader_path, head_dropout=0.0, backbone_dropout=0.0)
     dropping = load_reader(reader_path, head_dropout=0.5, backbone_dropout=0.0)
     expected = logits(plain.eval())
-    assert torch.equal(logits(plain.train()), expected)
-    assert torch.equal(logits(dropping.eval()), expected)
+    assert_close(logits(plain.train()), expected)
+    assert_close(logits(dropping.eval()), expected)
     dropping.train()
-    assert not torch.equal(logits(dropping), logits(dropping))
+    assert not is_close(logits(dropping), logits(dropping))
 
 
 def test_the_heads_dropout_scales_what_it_keeps(reader_path: str) -> None:
@@ -174,7 +175,7 @@ def test_the_heads_dropout_scales_what_it_keeps(reader_path: str) -> None:
     dropped, whole = seen
     kept = dropped != 0
     assert 0.65 < kept.float().mean() < 0.85
-    torch.testing.assert_close(dropped[kept], whole[kept] / 0.75)
+    assert_close(dropped[kept], whole[kept] / 0.75)
 
 
 def test_the_dropout_of_the_checkpoint_holds_until_another_is_given(
@@ -199,7 +200,7 @@ def test_backbone_dropout_sets_hidden_and_attention_dropout(family_path: str) ->
     for attribute in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
         assert getattr(model.config, attribute, 0.35) == 0.35
     still = load_reader(family_path, backbone_dropout=0.0).train()
-    assert torch.equal(logits(still), logits(still))
+    assert_close(logits(still), logits(still))
 
 
 def test_an_unknown_head_names_the_choices(reader_path: str) -> None:

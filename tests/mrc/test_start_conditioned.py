@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from comparing import assert_close, close_to
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from arguments import DatasetArguments
@@ -79,7 +80,7 @@ def test_training_scores_the_end_given_the_gold_starts(model: PreTrainedModel, q
             likelihood += math.exp(log_softmax(start, feature["answer_mask"])[first] + end[last])
         expected += -math.log(likelihood) / 2 / len(features)
     loss, outputs = reader_loss(model.train(), FeatureCollator(qa_processor.tokenizer)(features))
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert loss.item() == close_to(expected)
     assert set(outputs) == {"start_logits", "end_logits"}  # no time for a beam that nobody reads
 
 
@@ -94,8 +95,8 @@ def test_reading_gives_a_beam_of_the_best_starts(model: PreTrainedModel, qa_proc
         beam = [*sorted(context, key=lambda position: -start[position])[:BEAM], feature["cls_index"]]
         assert logits.beam_starts[row].tolist() == beam
         tokens = feature["length"]
-        assert np.allclose(logits.start[row, :tokens], start, atol=1e-4)
-        assert np.allclose(logits.end[row, :, :tokens], pairs[beam], atol=1e-4)
+        assert_close(logits.start[row, :tokens], start)
+        assert_close(logits.end[row, :, :tokens], pairs[beam])
         assert np.isneginf(logits.end[row, :, tokens:]).all()
         (first,), (last,) = feature["gold_starts"], feature["gold_ends"]
         probabilities = (
@@ -103,7 +104,7 @@ def test_reading_gives_a_beam_of_the_best_starts(model: PreTrainedModel, qa_proc
             log_softmax(pairs[first], feature["answer_mask"])[last],
         )
         losses.append(-sum(probabilities) / 2)
-    assert logits.loss == pytest.approx(np.mean(losses), rel=1e-4)
+    assert logits.loss == close_to(np.mean(losses))
 
 
 def test_answers_are_the_best_spans_of_the_beam(model: PreTrainedModel, qa_processor: QAProcessor) -> None:
