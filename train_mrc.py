@@ -46,7 +46,7 @@ from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import link_or_copy, read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.output import check_output_dir, open_output_dir, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator
@@ -302,7 +302,7 @@ def save(run: Run) -> dict[str, float]:
         else:
             source = output_dir / f"checkpoint-{run.best.exact_match_step}"
             with staged_folder(output_dir / "best") as staging:
-                shutil.copytree(source, staging, dirs_exist_ok=True)
+                shutil.copytree(source, staging, dirs_exist_ok=True, copy_function=link_or_copy)
             metrics = read_json(source / "metrics.json")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")

@@ -29,6 +29,18 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
+def assert_same_weights(model: torch.nn.Module, other: torch.nn.Module) -> None:
+    """Assert that two models hold the same weights bit for bit, on whatever devices."""
+    left, right = model.state_dict(), other.state_dict()
+    assert left.keys() == right.keys()
+    assert all(torch.equal(value.cpu(), right[name].cpu()) for name, value in left.items())
+
+
+def share_weights(left: Path, right: Path) -> bool:
+    """Whether the weights of two folders are one file, which takes the room of one."""
+    return (left / "model.safetensors").samefile(right / "model.safetensors")
+
+
 def assert_equal_weights(left: Path, right: Path, atol: float = 0.0) -> None:
     """Assert that two folders hold the same weights; bit for bit unless ``atol`` allows more."""
     left_weights, right_weights = weights(left), weights(right)

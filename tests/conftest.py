@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -71,6 +72,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def device() -> torch.device:
     """Where the commands and loaders put models: the GPU with ``--device cuda``, else the CPU."""
     return default_device()
+
+
+@pytest.fixture
+def on_device(device: torch.device) -> Iterator[None]:
+    """Let new tensors and modules be on the device of the tests."""
+    with device:
+        yield
 
 
 @pytest.fixture

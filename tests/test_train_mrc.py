@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import assert_equal_weights, close_to, weights
+from comparing import assert_equal_weights, close_to, share_weights, weights
 from killing import kill_and_resume
 from launching import in_two_processes
 
@@ -157,6 +158,34 @@ def test_the_best_checkpoints_survive_the_limit(
     assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-12"}
     assert metrics["step"] == 8
     assert_equal_weights(run / "best", run / "checkpoint-8")
+
+
+def test_weights_that_are_equal_take_the_room_of_one(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(run: train_mrc.Run) -> dict[str, float]:
+        return {"eval_loss": 1.0 / run.progress.step, "eval_exact_match": float(run.progress.step)}
+
+    monkeypatch.setattr(train_mrc, "evaluate", evaluate)
+    train_mrc.main([*command, "--do_eval"])
+    run, (state,) = tmp_path / "run", (tmp_path / "run" / "resume").iterdir()
+    assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-8", "checkpoint-12"}
+    assert share_weights(run / "best", run / "checkpoint-12") and share_weights(state, run / "checkpoint-12")
+    shutil.rmtree(run / "checkpoint-12")
+    assert_equal_weights(run / "best", state)
+    assert load_reader(str(run / "best"), trained=True).config.reader_head["name"] == "linear"
+
+
+# the best by exact match, which is the first of equals, stays beside the newest of the others
+@pytest.mark.parametrize(("limit", "kept"), [([], [2, 10, 12]), (["--save_total_limit", "0"], [2, 4, 6, 8, 10, 12])])
+def test_a_disk_is_not_filled_unasked(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: list[str], kept: list[int]
+) -> None:
+    losses = iter([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(train_mrc, "evaluate", lambda run: {"eval_loss": next(losses), "eval_exact_match": 0.0})
+    train_mrc.main([*command, "--do_eval", "--eval_steps", "2", *limit])
+    steps = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert steps == kept
 
 
 @pytest.mark.parametrize(("epochs", "thaw_step"), [("1", 3), ("1.4", 4)])

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from comparing import PROPORTIONAL_STEPS, assert_equal_weights, close_to, weights
-from killing import kill_and_resume
-from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, TrainingArguments
+from comparing import PROPORTIONAL_STEPS, assert_equal_weights, close_to, share_weights, weights
+from killing import Killed, kill_and_resume
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel, TrainingArguments
 
 import train_mrc
 import train_mrc_v2
@@ -194,6 +194,52 @@ def test_best_is_the_best_evaluated_reader_also_where_no_checkpoint_was_saved(
     metrics = train_mrc_v2.main([*command, *flags, *chosen])
     assert metrics["step"] == step
     assert json.loads((tmp_path / "run" / "best" / "metrics.json").read_text())["eval_loss"] == SCRIPT[step - 1][0]
+
+
+def test_weights_that_are_equal_take_the_room_of_one(command: list[str], tmp_path: Path, scripted: None) -> None:
+    run = tmp_path / "run"
+    train_mrc_v2.main([*command, "--num_train_epochs", "1.6", "--do_eval", "--eval_steps", "1", "--save_steps", "2"])
+    shared = {path.name: share_weights(path, run / "best") for path in run.glob("checkpoint-*")}
+    # the second evaluation is the best
+    assert shared == {"checkpoint-2": True, "checkpoint-4": False, "checkpoint-5": False}
+
+
+def test_without_evaluation_best_takes_no_room(command: list[str], tmp_path: Path) -> None:
+    train_mrc_v2.main([*command, "--save_steps", "5"])
+    assert share_weights(tmp_path / "run" / "best", tmp_path / "run" / "checkpoint-12")
+
+
+def test_a_checkpoint_that_is_written_again_leaves_best_as_it_is(
+    command: list[str], tmp_path: Path, scripted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    command += ["--num_train_epochs", "1.6", "--do_eval", "--eval_steps", "1", "--save_steps", "1"]
+    command += ["--save_total_limit", "0"]
+    train_mrc_v2.main(command)
+    assert share_weights(run / "checkpoint-2", run / "best")
+    before, earlier = (run / "best" / "model.safetensors").read_bytes(), str(run / "checkpoint-1")
+
+    def half(model: PreTrainedModel, folder: str, **_: Any) -> None:
+        with (Path(folder) / "model.safetensors").open("wb") as file:
+            file.write(b"half")
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(PreTrainedModel, "save_pretrained", half)
+        patch.setattr(train_mrc_v2, "is_best", lambda *_: False)
+        train_mrc_v2.main([*command, "--resume_from_checkpoint", earlier])
+    assert (run / "best" / "model.safetensors").read_bytes() == before
+    assert train_mrc_v2.find_checkpoint(str(run), "true") != run / "checkpoint-2"
+
+
+@pytest.mark.parametrize(("limit", "kept"), [([], {2, 4, 5}), (["--save_total_limit", "0"], {1, 2, 3, 4, 5})])
+def test_a_disk_is_not_filled_unasked_and_the_best_stays(
+    command: list[str], tmp_path: Path, scripted: None, limit: list[str], kept: set[int]
+) -> None:
+    run, flags = tmp_path / "run", ["--num_train_epochs", "1.6", "--do_eval", "--eval_steps", "1", "--save_steps", "1"]
+    assert train_mrc_v2.main([*command, *flags, *limit])["step"] == 2
+    assert {int(path.name.split("-")[1]) for path in run.glob("checkpoint-*")} == kept
+    assert train_mrc_v2.find_checkpoint(str(run), "true") == run / "checkpoint-5"
 
 
 @pytest.mark.parametrize("main", [train_mrc.main, train_mrc_v2.main])

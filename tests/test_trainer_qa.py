@@ -50,7 +50,9 @@ def qa_processor(encoder_path: str, dataset_path: str, tmp_path: Path) -> QAProc
 
 
 @pytest.fixture
-def make_trainer(qa_processor: QAProcessor, encoder_path: str, tmp_path: Path) -> Callable[..., QATrainer]:
+def make_trainer(
+    qa_processor: QAProcessor, encoder_path: str, tmp_path: Path, device: torch.device
+) -> Callable[..., QATrainer]:
     """Trainers of the same reader: batches of 4, so 3 steps an epoch; no dropout."""
 
     def make(callbacks: list[TrainerCallback] | None = None, **arguments: Any) -> QATrainer:
@@ -63,7 +65,7 @@ def make_trainer(qa_processor: QAProcessor, encoder_path: str, tmp_path: Path) -
             "lr_scheduler_type": "constant",
             "logging_steps": 1,
             "save_strategy": "no",
-            "use_cpu": True,
+            "use_cpu": device.type == "cpu",
             "disable_tqdm": True,
         }
         return QATrainer(
@@ -96,7 +98,7 @@ def test_the_first_loss_is_the_span_loss_of_the_first_batch(
     rows = next(iter(LengthGroupedBatches(features["length"], 4, seed=42)))
     batch = FeatureCollator(qa_processor.tokenizer)([features[row] for row in rows])
     with torch.no_grad():
-        inputs = {name: batch[name] for name in qa_processor.tokenizer.model_input_names}
+        inputs = {name: batch[name].to(trainer.model.device) for name in qa_processor.tokenizer.model_input_names}
         outputs = trainer.model.eval()(**inputs)
         labels = {name: batch[name] for name in ("start_positions", "end_positions", "answer_mask")}
         expected = span_loss(outputs.start_logits, outputs.end_logits, **labels, label_smoothing=smoothing).item()

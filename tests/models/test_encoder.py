@@ -29,7 +29,6 @@ from models.encoder import (
 )
 from runtime.errors import UserError
 
-CPU = torch.device("cpu")
 SETTINGS = {
     "pooling": "mean",
     "normalize": True,
@@ -50,9 +49,9 @@ def arguments(**flags: object) -> RetrieverArguments:
 
 
 @pytest.fixture
-def bi_encoder(encoder_path: str) -> BiEncoder:
+def bi_encoder(encoder_path: str, device: torch.device) -> BiEncoder:
     """Two encoders that differ."""
-    loaded = load_bi_encoder(encoder_path, arguments(**SETTINGS))
+    loaded = load_bi_encoder(encoder_path, arguments(**SETTINGS)).to(device)
     with torch.no_grad():
         loaded.q_encoder.embeddings.word_embeddings.weight.mul_(2)
     return loaded
@@ -89,18 +88,20 @@ def test_the_vectors_are_those_of_the_backbone(encoder_path: str) -> None:
     assert_close(p, expected)
 
 
-def test_batches_and_padding_change_nothing(bi_encoder: BiEncoder) -> None:
+def test_batches_and_padding_change_nothing(bi_encoder: BiEncoder, device: torch.device) -> None:
     rows = bi_encoder.tokenize_passages(PAIRS)
-    alone = np.stack([encode(bi_encoder.embed_passages, [row], bi_encoder.pad, 1, "fp32", CPU, "x")[0] for row in rows])
+    alone = np.stack(
+        [encode(bi_encoder.embed_passages, [row], bi_encoder.pad, 1, "fp32", device, "x")[0] for row in rows]
+    )
     assert alone.dtype == np.float32
     assert_close(np.linalg.norm(alone, axis=1), np.ones(len(alone)))
     assert np.abs(alone[0] - alone[1]).max() > 0.01
     for batch_size in (1, 2, 3, 4, 9):
-        vectors = encode(bi_encoder.embed_passages, rows, bi_encoder.pad, batch_size, "fp32", CPU, "x")
+        vectors = encode(bi_encoder.embed_passages, rows, bi_encoder.pad, batch_size, "fp32", device, "x")
         assert_close(vectors, alone)
 
 
-def test_encoding_reads_like_lengths_together_the_longest_first(bi_encoder: BiEncoder) -> None:
+def test_encoding_reads_like_lengths_together_the_longest_first(bi_encoder: BiEncoder, device: torch.device) -> None:
     lengths = [3, 90, 5, 17, 128, 40]
     shapes = []
 
@@ -110,10 +111,10 @@ def test_encoding_reads_like_lengths_together_the_longest_first(bi_encoder: BiEn
         return batch["attention_mask"].sum(dim=1, keepdim=True).to(torch.bfloat16)
 
     rows = [{"input_ids": [7] * length} for length in lengths]
-    vectors = encode(embed, rows, bi_encoder.pad, 2, "bf16", CPU, "x")
+    vectors = encode(embed, rows, bi_encoder.pad, 2, "bf16", device, "x")
     assert vectors.tolist() == [[length] for length in lengths]
     assert shapes == [(2, 128), (2, 48), (2, 16)]
-    assert encode(embed, [], bi_encoder.pad, 2, "fp32", CPU, "x").shape == (0, 0)
+    assert encode(embed, [], bi_encoder.pad, 2, "fp32", device, "x").shape == (0, 0)
 
 
 def test_padding_never_exceeds_the_positions(bert_tokenizer: PreTrainedTokenizerFast, bi_encoder: BiEncoder) -> None:
@@ -206,16 +207,17 @@ def test_one_encoder_serves_both_sides_as_one_or_as_two(encoder_path: str) -> No
     assert len(list(apart.parameters())) == 2 * len(list(shared.parameters()))
 
 
-def test_a_saved_pair_comes_back_equal(bi_encoder: BiEncoder, tmp_path: Path) -> None:
+def test_a_saved_pair_comes_back_equal(bi_encoder: BiEncoder, device: torch.device, tmp_path: Path) -> None:
     save_bi_encoder(bi_encoder, tmp_path / "saved")
     shutil.move(tmp_path / "saved", tmp_path / "moved")
     assert [path.name for path in tmp_path.iterdir()] == ["moved"]
     assert sorted(path.name for path in (tmp_path / "moved").iterdir()) == ["p_encoder", "q_encoder"]
     loaded = load_bi_encoder(tmp_path / "moved", RetrieverArguments(), shared=True)  # they are two all the same
-    assert loaded.settings == bi_encoder.settings
+    assert loaded.to(device).settings == bi_encoder.settings
     for embedding, tokens in (("embed_questions", ["수성은?"]), ("embed_passages", ["세종은 왕이다."])):
         batch = bi_encoder.pad(bi_encoder.tokenize_questions(tokens))
         assert loaded.pad(loaded.tokenize_questions(tokens))["input_ids"].tolist() == batch["input_ids"].tolist()
+        batch = {name: values.to(device) for name, values in batch.items()}
         assert_close(getattr(loaded, embedding)(batch), getattr(bi_encoder, embedding)(batch))
     assert not is_close(loaded.embed_questions(batch), loaded.embed_passages(batch))
     assert type(AutoModel.from_pretrained(tmp_path / "moved/q_encoder")) is BertModel

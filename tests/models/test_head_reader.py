@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from comparing import assert_close, is_close
+from comparing import assert_close, assert_same_weights, is_close
 from safetensors.torch import load_file
 from transformers import (
     AutoModel,
@@ -113,14 +113,8 @@ def batch_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 def logits_of(model: PreTrainedModel) -> torch.Tensor:
     with torch.no_grad():
-        outputs = model.eval()(**batch_of(model))
+        outputs = model.eval()(**{name: values.to(model.device) for name, values in batch_of(model).items()})
     return torch.stack([outputs.start_logits, outputs.end_logits])  # (2, batch, tokens)
-
-
-def assert_same_weights(model: PreTrainedModel, other: PreTrainedModel) -> None:
-    weights = other.state_dict()
-    assert model.state_dict().keys() == weights.keys()
-    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("command", [train_mrc, train_mrc_v2], ids=["loop", "trainer"])

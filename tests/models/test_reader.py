@@ -65,7 +65,7 @@ def family_path(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @torch.no_grad()
 def logits(model: PreTrainedModel) -> torch.Tensor:
     """Start and end logits (2, batch, tokens) of two rows, the second with padding."""
-    tokens = torch.arange(40).view(2, 20) + 5
+    tokens = torch.arange(40, device=model.device).view(2, 20) + 5
     mask = torch.ones_like(tokens)
     mask[1, 12:] = 0
     outputs = model(input_ids=tokens, attention_mask=mask)
@@ -75,9 +75,9 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
 # ------------------------------------------------------------------------------------------------------- checkpoints
 
 
-def test_a_checkpoint_of_transformers_is_a_reader(reader_path: str) -> None:
-    theirs = AutoModelForQuestionAnswering.from_pretrained(reader_path).eval()
-    ours = load_reader(reader_path, trained=True).eval()
+def test_a_checkpoint_of_transformers_is_a_reader(reader_path: str, device: torch.device) -> None:
+    theirs = AutoModelForQuestionAnswering.from_pretrained(reader_path).eval().to(device)
+    ours = load_reader(reader_path, trained=True).eval().to(device)
     assert_close(logits(ours), logits(theirs))
     assert ours.dtype == torch.float32
 
@@ -92,13 +92,13 @@ def test_a_reader_is_a_checkpoint_of_transformers(
 
 
 def test_every_encoder_family_becomes_a_reader_that_comes_back_from_its_folder(
-    family_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    family_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, device: torch.device
 ) -> None:
-    model = load_reader(family_path, "linear", attention="sdpa", head_dropout=0.1).eval()
+    model = load_reader(family_path, "linear", attention="sdpa", head_dropout=0.1).eval().to(device)
     encoder = AutoModel.from_pretrained(family_path)
     for name, value in encoder.state_dict().items():
         if not name.startswith("pooler."):
-            assert torch.equal(model.base_model.state_dict()[name], value), name
+            assert torch.equal(model.base_model.state_dict()[name].cpu(), value), name
     before = logits(model)
     assert before.shape == (2, 2, 20) and before.std() > 0
     save_reader(tmp_path / "saved", model, bert_tokenizer)

@@ -19,9 +19,9 @@ from mrc.reading import Logits, read_features
 
 
 @pytest.fixture
-def model(reader_path: str) -> BertForQuestionAnswering:
+def model(reader_path: str, device: torch.device) -> BertForQuestionAnswering:
     """A reader in training mode, with dropout."""
-    model = BertForQuestionAnswering.from_pretrained(reader_path, attn_implementation="eager").train()
+    model = BertForQuestionAnswering.from_pretrained(reader_path, attn_implementation="eager").train().to(device)
     assert model.config.hidden_dropout_prob > 0
     return model
 
@@ -53,7 +53,7 @@ def test_logits_and_loss_are_those_of_every_feature_alone(
     losses = []
     model.eval()
     for row, feature in enumerate(features):
-        batch = collator([feature])
+        batch = {name: values.to(model.device) for name, values in collator([feature]).items()}
         labels = {name: batch.pop(name) for name in ("start_positions", "end_positions", "answer_mask")}
         with torch.no_grad():
             outputs = model(**batch)

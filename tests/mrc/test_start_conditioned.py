@@ -25,8 +25,8 @@ BEAM, LONGEST, N_BEST = 5, 6, 4
 
 
 @pytest.fixture
-def model(encoder_path: str) -> PreTrainedModel:
-    model = load_reader(encoder_path, "start_conditioned_end", backbone_dropout=0.0, attention="eager")
+def model(encoder_path: str, device: torch.device) -> PreTrainedModel:
+    model = load_reader(encoder_path, "start_conditioned_end", backbone_dropout=0.0, attention="eager").to(device)
     torch.manual_seed(0)
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter)
@@ -52,7 +52,8 @@ def qa_processor(dataset_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp
 def start_and_pair_logits(model: PreTrainedModel, feature: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Start logits (tokens,), and end logits (tokens, tokens) given each start, by the equations."""
     head = model.head
-    inputs = {name: torch.tensor([feature[name]]) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = {name: torch.tensor([feature[name]], device=model.device) for name in names}
     h = model.base_model(**inputs).last_hidden_state[0]  # (tokens, hidden)
     layer = torch.cat([head.of_end.weight, head.of_start.weight], dim=1)  # (hidden, 2 * hidden)
     pair_logits = []
@@ -60,7 +61,7 @@ def start_and_pair_logits(model: PreTrainedModel, feature: dict[str, Any]) -> tu
         pairs = torch.cat([h, h[start].expand_as(h)], dim=1)  # (tokens, 2 * hidden): [h_j; h_i]
         features = head.norm(torch.tanh(pairs @ layer.T + head.of_end.bias))  # (tokens, hidden)
         pair_logits.append(head.logits.linear(features)[:, 1])
-    return head.logits.linear(h)[:, 0].numpy(), torch.stack(pair_logits).numpy()
+    return head.logits.linear(h)[:, 0].cpu().numpy(), torch.stack(pair_logits).cpu().numpy()
 
 
 def log_softmax(logits: np.ndarray, answer_mask: list[int]) -> np.ndarray:
@@ -79,7 +80,8 @@ def test_training_scores_the_end_given_the_gold_starts(model: PreTrainedModel, q
             end = log_softmax(pairs[first], feature["answer_mask"])
             likelihood += math.exp(log_softmax(start, feature["answer_mask"])[first] + end[last])
         expected += -math.log(likelihood) / 2 / len(features)
-    loss, outputs = reader_loss(model.train(), FeatureCollator(qa_processor.tokenizer)(features))
+    batch = FeatureCollator(qa_processor.tokenizer)(features)
+    loss, outputs = reader_loss(model.train(), {name: values.to(model.device) for name, values in batch.items()})
     assert loss.item() == close_to(expected)
     assert set(outputs) == {"start_logits", "end_logits"}  # no time for a beam that nobody reads
 
