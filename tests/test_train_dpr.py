@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from comparing import assert_equal_weights, close_to, weights
+from comparing import ABSOLUTE, assert_equal_weights, close_to, weights
 from forgetting import forget_accelerator
 from killing import Killed, kill_at
 from launching import in_two_processes
@@ -340,6 +340,6 @@ def test_two_processes_train_as_one_on_the_joint_batch(command: list[str], tmp_p
     assert len(one) == len(two) == 3
     for single, joint in zip(one, two, strict=True):
         single.pop("examples_per_second", None), joint.pop("examples_per_second", None)
-        assert joint == pytest.approx(single, rel=1e-4)
+        assert joint == close_to(single)
     for side in SIDES:
-        assert_equal_weights(tmp_path / "one" / side, tmp_path / "run" / side, atol=1e-6)
+        assert_equal_weights(tmp_path / "one" / side, tmp_path / "run" / side, atol=ABSOLUTE)

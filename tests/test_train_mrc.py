@@ -15,6 +15,7 @@ import torch
 from comparing import assert_equal_weights, close_to, share_weights, weights
 from killing import kill_and_resume
 from launching import in_two_processes
+from overflowing import overflow_once
 
 import train_mrc
 from models import load_reader
@@ -80,6 +81,21 @@ def test_same_seed_same_weights_other_seed_other_weights(command: list[str], tmp
         train_mrc.main([*short, "--seed", seed])
     assert_equal_weights(tmp_path / "a" / "best", tmp_path / "b" / "best")
     assert not torch.equal(*(next(iter(weights(tmp_path / name / "best").values())) for name in ("a", "c")))
+
+
+def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_path: str
+) -> None:
+    overflow_once(monkeypatch, train_mrc)
+    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "1", "--output_dir", str(tmp_path / "one")])
+    after, name = weights(tmp_path / "one" / "best"), "embeddings.word_embeddings.weight"
+    assert torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
+    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "4"])
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert rates == pytest.approx([1e-3, 1e-3, 0.75e-3, 0.5e-3])
+    after = weights(tmp_path / "run" / "best")
+    assert all(value.isfinite().all() for value in after.values())
+    assert not torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
 
 
 def _without(command: list[str], flag: str) -> list[str]:
