@@ -174,8 +174,8 @@ class OptimizationArguments:
     early_stopping_patience: int | None = _flag(
         None, "Stop after so many evaluations in a row in which neither loss nor exact match got better."
     )
-    save_total_limit: int | None = _flag(
-        None, "Checkpoints kept at most; the best by loss and the best by exact match always stay."
+    save_total_limit: int = _flag(
+        3, "Checkpoints kept at most, 0 for all; the best by loss and the best by exact match always stay."
     )
     resume_from_checkpoint: str | None = _flag(
         None, "Continue the run in output_dir: 'true' for its newest state, or the folder of one state."
@@ -873,7 +873,7 @@ _BOUNDS = {
     "save_steps": _Bound(0, low_allowed=False),
     "early_stopping_patience": _Bound(1),
     "freeze_epoch": _Bound(0, low_allowed=False),
-    "save_total_limit": _Bound(1),
+    "save_total_limit": _Bound(0),
     "top_k_retrieval": _Bound(1),
     "bm25_k1": _Bound(0, low_allowed=False),
     "bm25_b": _Bound(0, 1),

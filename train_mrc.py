@@ -46,10 +46,10 @@ from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import link_or_copy, read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.output import check_output_dir, open_output_dir, warn_of_changes
-from runtime.processes import close_accelerator, open_accelerator
+from runtime.processes import close_accelerator, open_accelerator, take_step
 from runtime.record import environment
 from runtime.seeding import set_seed
 from runtime.tracking import LossWindow, Tracker, check_tracking
@@ -218,8 +218,7 @@ def train_step(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if run.accelerator.sync_gradients:
             if options.max_grad_norm > 0:
                 run.accelerator.clip_grad_norm_(run.model.parameters(), options.max_grad_norm)
-            run.optimizer.step()
-            run.scheduler.step()
+            take_step(run.accelerator, run.optimizer, run.scheduler)
             run.optimizer.zero_grad()
     return loss
 
@@ -302,7 +301,7 @@ def save(run: Run) -> dict[str, float]:
         else:
             source = output_dir / f"checkpoint-{run.best.exact_match_step}"
             with staged_folder(output_dir / "best") as staging:
-                shutil.copytree(source, staging, dirs_exist_ok=True)
+                shutil.copytree(source, staging, dirs_exist_ok=True, copy_function=link_or_copy)
             metrics = read_json(source / "metrics.json")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")

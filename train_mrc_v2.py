@@ -39,7 +39,7 @@ from mrc.optimization import parameter_groups
 from processor import QAProcessor
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
-from runtime.files import read_json, write_json
+from runtime.files import read_json, share_weights, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.output import check_output_dir, open_output_dir, warn_of_changes
 from runtime.record import environment
@@ -234,8 +234,10 @@ class RunCallback(TrainerCallback):
             return
         measured = [line for line in evaluations(state) if line["step"] == state.global_step]
         records = self.records | ({"metrics": measured[-1]} if measured else {})
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         for name, record in records.items():
-            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / f"{name}.json", record)
+            write_json(checkpoint / f"{name}.json", record)
+        share_weights(checkpoint, Path(args.output_dir) / "best")
 
 
 def is_best(state: TrainerState, args: TrainingArguments) -> bool:
@@ -254,6 +256,7 @@ def save(trainer: QATrainer, records: dict[str, Any]) -> dict[str, float]:
             metrics = read_json(output_dir / "best" / "metrics.json")
         else:
             save_reader(output_dir / "best", trainer.model, trainer.processing_class, records | {"metrics": metrics})
+            share_weights(output_dir / "best", output_dir / f"checkpoint-{trainer.state.global_step}")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")
     trainer.end()

@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Callable
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -121,6 +122,18 @@ class QATrainer(Trainer):
         self.remove_callback(_EpochCallback)  # that of an earlier call
         self.add_callback(_EpochCallback(features, loader.batch_sampler))
         return self.accelerator.prepare(loader)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the reader to ``output_dir``, in place of one that an earlier start left there.
+
+        Weights are replaced, not written into, since another folder may share their file; and a checkpoint is not
+        complete until the Trainer has written its state again.
+        """
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            for old in (*folder.glob("trainer_state.json"), *folder.glob("*.safetensors")):
+                old.unlink()
+        super().save_model(output_dir, _internal_call)
 
     def evaluate(
         self,

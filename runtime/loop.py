@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from arguments import RunArguments
 from runtime.checkpoint import BestScores, Progress, load_state, save_state
 from runtime.log import get_logger
+from runtime.processes import take_step
 from runtime.tracking import LossWindow, Tracker
 
 logger = get_logger(__name__)
@@ -107,8 +108,7 @@ class TrainingLoop:
         if ends_step:
             if self.max_grad_norm > 0:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-            self.optimizer.step()
-            self.scheduler.step()
+            take_step(self.accelerator, self.optimizer, self.scheduler)
             self.optimizer.zero_grad()
             self.progress.step += 1
             self.bar.update()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import assert_equal_weights, weights
+from comparing import assert_equal_weights, close_to, share_weights, weights
 from killing import kill_and_resume
 from launching import in_two_processes
+from overflowing import overflow_once
 
 import train_mrc
 from models import load_reader
@@ -82,6 +83,21 @@ def test_same_seed_same_weights_other_seed_other_weights(command: list[str], tmp
     assert not torch.equal(*(next(iter(weights(tmp_path / name / "best").values())) for name in ("a", "c")))
 
 
+def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_path: str
+) -> None:
+    overflow_once(monkeypatch, train_mrc)
+    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "1", "--output_dir", str(tmp_path / "one")])
+    after, name = weights(tmp_path / "one" / "best"), "embeddings.word_embeddings.weight"
+    assert torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
+    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "4"])
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert rates == pytest.approx([1e-3, 1e-3, 0.75e-3, 0.5e-3])
+    after = weights(tmp_path / "run" / "best")
+    assert all(value.isfinite().all() for value in after.values())
+    assert not torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
+
+
 def _without(command: list[str], flag: str) -> list[str]:
     index = command.index(f"--{flag}")
     return command[:index] + command[index + 2 :]
@@ -105,19 +121,16 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
     assert_equal_weights(run / "best", reference / "best")
     assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
-    timed = {"examples_per_second"}
-    logged = [
-        [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(folder / "metrics.jsonl")]
-        for folder in (run, reference)
-    ]
-    assert [line["step"] for line in logged[0]] == [line["step"] for line in logged[1]]
+    logged = [read_metrics(folder / "metrics.jsonl") for folder in (run, reference)]
+    for name in ("step", "loss", "eval_loss"):
+        resumed, undisturbed = ([line[name] for line in lines if name in line] for lines in logged)
+        assert resumed == close_to(undisturbed), name
 
 
 def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path) -> None:
     words = [sys.executable, "train_mrc.py", *command, "--num_train_epochs", "40"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     repository = Path(train_mrc.__file__).parent
-    quiet = {"cwd": repository, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet = {"cwd": repository, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*words, "--output_dir", str(tmp_path / "undisturbed")], check=True, **quiet)
     process = subprocess.Popen(words, **quiet)
     deadline = time.monotonic() + 120
@@ -163,6 +176,34 @@ def test_the_best_checkpoints_survive_the_limit(
     assert_equal_weights(run / "best", run / "checkpoint-8")
 
 
+def test_weights_that_are_equal_take_the_room_of_one(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(run: train_mrc.Run) -> dict[str, float]:
+        return {"eval_loss": 1.0 / run.progress.step, "eval_exact_match": float(run.progress.step)}
+
+    monkeypatch.setattr(train_mrc, "evaluate", evaluate)
+    train_mrc.main([*command, "--do_eval"])
+    run, (state,) = tmp_path / "run", (tmp_path / "run" / "resume").iterdir()
+    assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-8", "checkpoint-12"}
+    assert share_weights(run / "best", run / "checkpoint-12") and share_weights(state, run / "checkpoint-12")
+    shutil.rmtree(run / "checkpoint-12")
+    assert_equal_weights(run / "best", state)
+    assert load_reader(str(run / "best"), trained=True).config.reader_head["name"] == "linear"
+
+
+# the best by exact match, which is the first of equals, stays beside the newest of the others
+@pytest.mark.parametrize(("limit", "kept"), [([], [2, 10, 12]), (["--save_total_limit", "0"], [2, 4, 6, 8, 10, 12])])
+def test_a_disk_is_not_filled_unasked(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: list[str], kept: list[int]
+) -> None:
+    losses = iter([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(train_mrc, "evaluate", lambda run: {"eval_loss": next(losses), "eval_exact_match": 0.0})
+    train_mrc.main([*command, "--do_eval", "--eval_steps", "2", *limit])
+    steps = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert steps == kept
+
+
 @pytest.mark.parametrize(("epochs", "thaw_step"), [("1", 3), ("1.4", 4)])
 def test_first_freezes_the_backbone_until_the_exact_step(
     command: list[str], tmp_path: Path, encoder_path: str, epochs: str, thaw_step: int
@@ -205,7 +246,7 @@ def test_label_smoothing_changes_the_training_loss_only(command: list[str], tmp_
         train_mrc.main([*one_step, "--output_dir", str(folder), "--label_smoothing_factor", smoothing])
         lines.append(read_metrics(folder / "metrics.jsonl"))
     assert lines[0][0]["loss"] != lines[1][0]["loss"]
-    assert lines[0][1]["eval_loss"] == pytest.approx(lines[1][1]["eval_loss"], abs=1e-5)
+    assert lines[0][1]["eval_loss"] == close_to(lines[1][1]["eval_loss"])
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_up_unasked(command: list[str], tmp_path: Path) -> None:

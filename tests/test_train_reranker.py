@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import assert_equal_weights, weights
+from comparing import assert_equal_weights, close_to, weights
 from killing import kill_and_resume
+from overflowing import overflow_once
 
 import train_reranker
 from models.cross_encoder import load_cross_encoder
@@ -87,8 +88,18 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
     assert_equal_weights(run / "best", reference / "best")
     assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
     logged = [read_metrics(folder / "metrics.jsonl") for folder in (run, reference)]
-    losses = [[line.get("loss") for line in lines] for lines in logged]
-    assert losses[0] == losses[1]
+    losses = [[line["loss"] for line in lines if "loss" in line] for lines in logged]
+    assert losses[0] == close_to(losses[1])
+
+
+def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflow_once(monkeypatch, train_reranker)
+    train_reranker.main(command)
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert rates == pytest.approx([1e-3, *(1e-3 * left / 6 for left in (6, 5, 4, 3, 2))])
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run" / "best").values())
 
 
 def test_steps_are_counted_in_accumulated_batches(command: list[str], tmp_path: Path) -> None:
