@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import difflib
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 from transformers import HfArgumentParser
 
 from runtime.errors import UserError
+from runtime.output import fault_of_run_name
 
 
 def _flag(default: Any, help: str, aliases: Sequence[str] = (), **options: Any) -> Any:
@@ -41,8 +43,11 @@ class RunArguments:
     _argument_group_name = "the run"
 
     output_dir: str = _flag("./saved", "Folder for everything the run writes.")
-    overwrite_output_dir: bool = _flag(False, "Start anew in an output_dir that already holds a run.")
-    run_name: str | None = _flag(None, "Name of the run in logs and wandb (default: the name of output_dir).")
+    overwrite_output_dir: bool = _flag(False, "Start anew in a folder that already holds a run.")
+    run_name: str | None = _flag(
+        None,
+        "Name of the run: of its own folder in output_dir (and logging_dir), and in wandb (default: no such folder).",
+    )
     description: str | None = _flag(None, "Free text kept with the run's arguments and shown in wandb.")
     logging_dir: str | None = _flag(None, "Folder for metrics.jsonl and wandb files (default: output_dir).")
     logging_steps: int = _flag(10, "Optimizer steps between two lines of metrics.jsonl.")
@@ -56,6 +61,18 @@ class RunArguments:
         "auto", "Arithmetic of the model; auto is bf16 where the device computes it natively, else fp32."
     )
     per_device_eval_batch_size: int = _flag(32, "Features per forward pass when nothing is trained.")
+
+    @property
+    def run_dir(self) -> str:
+        """The run's own folder: ``run_name`` in ``output_dir``, or ``output_dir`` itself."""
+        return self.output_dir if self.run_name is None else os.path.join(self.output_dir, self.run_name)
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of metrics.jsonl: ``run_name`` in ``logging_dir``, ``logging_dir`` itself, or the run's own."""
+        if self.logging_dir is None:
+            return self.run_dir
+        return self.logging_dir if self.run_name is None else os.path.join(self.logging_dir, self.run_name)
 
 
 @dataclass
@@ -773,6 +790,8 @@ def read_arguments(
         if rule.flag in given and rule.flag not in unused and rule.applies(values)
     ]
     complaints += _out_of_range(values)
+    if "run_name" in given and "run_name" not in unused and (fault := fault_of_run_name(given["run_name"])):
+        complaints.append(f"--run_name {given['run_name']!r} {fault}")
     if complaints:
         raise FlagError(complaints)
     return filled

@@ -8,12 +8,16 @@ retrieved_passages.csv, and with --do_eval metrics.json: retrieval, oracle-passa
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from arguments import (
@@ -39,7 +43,9 @@ from retrieval.table import Retrieved, write_retrieved_df
 from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import write_json
+from runtime.locks import claimed
 from runtime.log import configure_logging, get_logger
+from runtime.progress import progress_bar
 from runtime.record import environment
 from runtime.seeding import set_seed
 from runtime.text import is_blank
@@ -98,6 +104,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.inference.do_eval == args.inference.do_predict:
         raise UserError("say what to answer: --do_predict for the test questions, or --do_eval for the validation ones")
     configure_logging()
+    with claimed(args.run.output_dir):
+        return answer(args)
+
+
+def answer(args: Arguments) -> dict[str, float]:
+    """Find, read and write as the arguments say; return the metrics."""
     set_seed(args.run.seed)
     keep_freed_memory()
     device = default_device()
@@ -163,7 +175,7 @@ def read_retrieved(
     """Read every question's retrieved passages, some thousand passages at a time, so that memory stays bounded."""
     to_examples = joined_passages if arguments.passage_reading == "joined" else separate_passages
     answers: dict[str, list[Answer]] = {}
-    with tqdm(total=questions, desc="answering", unit="question") as progress:
+    with progress_bar(total=questions, desc="answering", unit="question") as progress:
         for block in retrieved.blocks():
             answers |= read(reader, to_examples(block), "reading", arguments.retrieval_weight)
             progress.update(len(answers) - progress.n)

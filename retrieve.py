@@ -10,6 +10,11 @@ fusion.json, the weights of each HybridRetrieval.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import dataclasses
 import gc
 import re
@@ -48,6 +53,7 @@ from retrieval.tuning import Quality, halves, tune_weights
 from runtime.device import default_device, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json, write_text
+from runtime.locks import claimed
 from runtime.log import configure_logging, get_logger
 from runtime.record import environment
 from runtime.text import is_blank
@@ -103,6 +109,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the retrievers; return what retrieval.json holds."""
     args = parse(argv)
     configure_logging()
+    with claimed(args.run.output_dir):
+        return compare(args)
+
+
+def compare(args: Arguments) -> dict[str, Any]:
+    """Retrieve with each retriever, one after the other, and write what came out."""
     output_dir, top_k = Path(args.run.output_dir), args.retrieve.top_k_retrieval
     specs = list(dict.fromkeys(args.retrieve.retriever_type))
     for spec in specs:  # a mistake in one is found before anything is built

@@ -9,6 +9,11 @@ several GPUs (accelerate launch train_mrc.py ...).
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import math
 import shutil
 from collections.abc import Sequence
@@ -20,7 +25,6 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import (
@@ -43,15 +47,18 @@ from mrc.metrics import compute_metrics
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from mrc.reading import read_features
 from processor import QAProcessor
-from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
+from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, newest_step, save_state
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
 from runtime.files import link_or_copy, read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, take_step
+from runtime.progress import progress_bar, show_figures
 from runtime.record import environment
+from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
+from runtime.stopping import stop_requests
 from runtime.tracking import LossWindow, Tracker, check_tracking
 
 logger = get_logger("train_mrc")
@@ -108,9 +115,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     precision = resolve_precision(args.run.precision, default_device())
     accelerator = make_accelerator(args, precision)
     configure_logging(accelerator.is_main_process)
-    output_dir, resume = args.run.output_dir, args.optimization.resume_from_checkpoint
-    check_output_dir(output_dir, args.run.overwrite_output_dir, resume is not None)
-    state_folder = find_state(output_dir, resume)
+    resume = args.optimization.resume_from_checkpoint is not None
+    with run_folder(args.run.run_dir, args.run.log_dir, args.run.overwrite_output_dir, resume, newest_step) as folder:
+        return run_in(folder, args, precision, accelerator)
+
+
+def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Accelerator) -> dict[str, float]:
+    """Train a reader in ``folder``; return the metrics of its best checkpoint."""
+    state_folder = find_state(folder.path, args.optimization.resume_from_checkpoint)
     set_seed(args.run.seed)
     keep_freed_memory()
 
@@ -150,10 +162,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     )  # fmt: skip
     run.records = make_records(run)
     if state_folder is not None:
-        warn_of_changes(output_dir, run.records["arguments"])
+        warn_of_changes(folder.path, run.records["arguments"])
         run.progress, run.best = load_state(state_folder, run.reader, optimizer, scheduler, accelerator.scaler)
     if accelerator.is_main_process:
-        open_output_dir(output_dir, resume=resume is not None, records=run.records)
+        folder.open(run.records)
 
     # loop and save
     train(run)
@@ -163,17 +175,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def train(run: Run) -> None:
     """Run the loop from where ``run.progress`` stands to the last optimizer step."""
     args, accelerator, progress = run.args, run.accelerator, run.progress
-    window = LossWindow()
-    bar = tqdm(
-        total=run.total_steps,
-        initial=progress.step,
-        desc="training",
-        unit="step",
-        disable=not accelerator.is_local_main_process,
-    )
-    tracker = Tracker(args.run, run.records["arguments"], progress.step, accelerator.is_main_process)
+    is_main = accelerator.is_main_process
+    window = LossWindow(progress.window if is_main else ())
     run.model.train()
-    with bar, tracker:
+    with (
+        Tracker(args.run, run.records["arguments"], progress.step, is_main) as tracker,
+        progress_bar(total=run.total_steps, initial=progress.step, desc="training", disable=not is_main) as bar,
+        stop_requests() as stop,
+    ):
         while not is_over(run):
             run.loader.set_epoch(progress.epoch)  # draws augmented features anew
             run.batches.start_epoch(progress.epoch, run.loader.dataset["length"])
@@ -192,17 +201,20 @@ def train(run: Run) -> None:
                         "epoch": progress.epoch + progress.batch / len(run.loader),
                     }
                     tracker.log(progress.step, values)
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
-                if is_evaluation_due(run):
-                    if args.optimization.do_eval:
-                        metrics = evaluate(run)
-                        tracker.log(progress.step, metrics)
-                        keep_if_best(run, metrics)
-                    save_run_state(run)
+                    show_figures(bar, values)
+                stopping = stop.is_made()
+                if is_evaluation_due(run) and args.optimization.do_eval:
+                    metrics = evaluate(run)
+                    tracker.log(progress.step, metrics)
+                    keep_if_best(run, metrics)
+                if is_evaluation_due(run) or stopping:
+                    save_run_state(run, window)
                 if is_over(run):
                     if progress.step < run.total_steps:
                         logger.info("stopped: %d evaluations in a row got no better", run.best.stale)
                     return
+                if stopping:
+                    stop.leave()
             progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
@@ -268,7 +280,7 @@ def evaluate(run: Run) -> dict[str, float]:
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
     """Save checkpoint-N when eval loss fell, or when it did not fall but exact match rose."""
-    output_dir, step = Path(run.args.run.output_dir), run.progress.step
+    output_dir, step = Path(run.args.run.run_dir), run.progress.step
     better = run.best.update(step, metrics["eval_loss"], metrics["eval_exact_match"])
     if better and run.accelerator.is_main_process:
         records = run.records | {"metrics": {"step": step} | metrics}
@@ -277,11 +289,12 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
             shutil.rmtree(output_dir / f"checkpoint-{old}", ignore_errors=True)
 
 
-def save_run_state(run: Run) -> None:
+def save_run_state(run: Run, window: LossWindow) -> None:
     """Write what --resume_from_checkpoint continues from."""
+    run.progress.window = window.state(run.accelerator.reduce)
     if run.accelerator.is_main_process:
         save_state(
-            run.args.run.output_dir,
+            run.args.run.run_dir,
             replace(run.progress),
             run.best,
             run.reader,
@@ -294,7 +307,7 @@ def save_run_state(run: Run) -> None:
 
 def save(run: Run) -> dict[str, float]:
     """Write best/ and metrics.json: the checkpoint with the highest exact match; without --do_eval the last weights."""
-    output_dir, metrics = Path(run.args.run.output_dir), {"step": run.progress.step}
+    output_dir, metrics = Path(run.args.run.run_dir), {"step": run.progress.step}
     if run.accelerator.is_main_process:
         if run.best.exact_match_step is None:
             save_reader(output_dir / "best", run.reader, run.tokenizer, run.records | {"metrics": metrics})

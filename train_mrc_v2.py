@@ -8,13 +8,20 @@ best/, metrics.jsonl, metrics.json, arguments.json and environment.json.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    ProgressCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -35,17 +42,20 @@ from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
 from mrc.metrics import compute_metrics
-from mrc.optimization import parameter_groups
+from mrc.optimization import parameter_groups, warn_of_long_warmup
 from processor import QAProcessor
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, share_weights, write_json
 from runtime.log import configure_logging, get_logger
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import warn_of_changes
 from runtime.record import environment
+from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
+from runtime.stopping import stop_requests
 from runtime.tracking import Tracker, check_tracking
 from runtime.trainer_arguments import TrainerArguments
+from runtime.trainer_callbacks import BarCallback, StopCallback
 from trainer_qa import (
     FreezeBackboneCallback,
     FreezeCallback,
@@ -63,6 +73,7 @@ UNUSED = {
     "freeze_pretrained_weight_epoch": "use --freeze_epoch",
     "freeze_embedding_layer_weight": "use --freeze_type embeddings, and as many --freeze_epoch as there are epochs",
     "do_predict": "inference.py answers the test questions",
+    "enable_jit_checkpoint": "SIGTERM and Ctrl-C save a checkpoint anyway",
     "dataloader_drop_last": "every feature is trained on",
     "remove_unused_columns": "what the reader does not take stays behind anyway",
     "length_column_name": "the lengths of features are known",
@@ -98,11 +109,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     check_tracking(args.training)
     training_args = args.training.training_arguments()
     precision = {"no": "fp32"}.get(training_args.mixed_precision, training_args.mixed_precision)
+    configure_logging(training_args.process_index == 0)
+    resume = args.training.resume_from_checkpoint is not None
+    with run_folder(
+        args.training.run_dir, args.training.log_dir, args.training.overwrite_output_dir, resume, newest_step
+    ) as folder:
+        return run_in(folder, args, training_args, precision)
+
+
+def run_in(folder: RunFolder, args: Arguments, training_args: TrainingArguments, precision: str) -> dict[str, float]:
+    """Train a reader in ``folder``; return the metrics of the best one."""
+    checkpoint = find_checkpoint(folder.path, args.training.resume_from_checkpoint)
     main_process = training_args.process_index == 0
-    configure_logging(main_process)
-    output_dir, resume = args.training.output_dir, args.training.resume_from_checkpoint
-    check_output_dir(output_dir, args.training.overwrite_output_dir, resume is not None)
-    checkpoint = find_checkpoint(output_dir, resume)
     set_seed(args.training.seed)
     keep_freed_memory()
 
@@ -134,13 +152,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     records = make_records(args, training_args, precision, qa_processor)
     state = TrainerState()
     if checkpoint is not None:
-        warn_of_changes(output_dir, records["arguments"])
+        warn_of_changes(folder.path, records["arguments"])
         state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
     if main_process:
-        open_output_dir(output_dir, resume=resume is not None, records=records)
+        folder.open(records)
 
     # train and save
-    with Tracker(args.training, records["arguments"], state.global_step, main_process) as tracker:
+    with (
+        Tracker(args.training, records["arguments"], state.global_step, main_process) as tracker,
+        closing(BarCallback()) as bar,
+        stop_requests() as stop,
+    ):
         trainer = QATrainer(
             model=model,
             args=training_args,
@@ -150,16 +172,17 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             compute_metrics=lambda answers: compute_metrics(*answers),
             processing_class=tokenizer,
             data_collator=collator,
-            callbacks=[*freezing, *stopping, RunCallback(tracker, tokenizer, records)],
+            callbacks=[*freezing, *stopping, RunCallback(tracker, tokenizer, records), bar, StopCallback(stop)],
             optimizer_cls_and_kwargs=(optimizer_class, {"params": groups} | options),
         )
+        trainer.remove_callback(ProgressCallback)
         trainer.state = state
-        stopped = any(callback.is_due(state) for callback in stopping) and (Path(output_dir) / "best").is_dir()
+        stopped = any(callback.is_due(state) for callback in stopping) and (folder.path / "best").is_dir()
         if not stopped:  # or it would take another step
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         if args.training.do_eval and not evaluations(trainer.state):
             trainer.evaluate()
-        return save(trainer, records)
+    return save(trainer, records)
 
 
 def check(training: TrainerArguments) -> None:
@@ -171,7 +194,7 @@ def check(training: TrainerArguments) -> None:
         raise UserError(f"--metric_for_best_model {metric} is not measured; choose from: {', '.join(known)}")
 
 
-def find_checkpoint(output_dir: str, resume_from: str | None) -> Path | None:
+def find_checkpoint(output_dir: Path, resume_from: str | None) -> Path | None:
     """Return the checkpoint-N to resume from; None to start from scratch.
 
     ``resume_from`` is ``true`` for the newest one in ``output_dir`` (none yet: start from scratch, said so), or such a
@@ -180,11 +203,9 @@ def find_checkpoint(output_dir: str, resume_from: str | None) -> Path | None:
     if resume_from is None:
         return None
     newest = resume_from.lower() in ("true", "yes", "auto")
-    folder = Path(output_dir if newest else resume_from)
-    # the Trainer writes its state last: a checkpoint without it is not complete
-    states = [*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")]
-    if states:
-        return max(states, key=lambda path: read_json(path)["global_step"]).parent
+    checkpoints = complete_checkpoints(output_dir if newest else Path(resume_from))
+    if checkpoints:
+        return checkpoints[max(checkpoints)]
     if not newest:
         raise UserError(
             f"--resume_from_checkpoint {resume_from} holds no checkpoint of the Trainer; name a checkpoint-N that this "
@@ -192,6 +213,18 @@ def find_checkpoint(output_dir: str, resume_from: str | None) -> Path | None:
         )
     logger.info("nothing to resume in %s: the run starts from scratch", output_dir)
     return None
+
+
+def complete_checkpoints(folder: Path) -> dict[int, Path]:
+    """Return by step the checkpoints in ``folder``, and itself if it is one."""
+    # the Trainer writes its state last: a checkpoint without it is not complete
+    states = [*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")]
+    return {read_json(path)["global_step"]: path.parent for path in states}
+
+
+def newest_step(folder: Path) -> int | None:
+    """Return the step of the newest checkpoint in ``folder``; None where there is none."""
+    return max(complete_checkpoints(folder), default=None)
 
 
 def make_freezing(arguments: FreezeArguments, model: PreTrainedModel) -> list[FreezeCallback]:
@@ -215,6 +248,9 @@ class RunCallback(TrainerCallback):
         self.tokenizer = tokenizer
         self.records = records
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        warn_of_long_warmup(args.get_warmup_steps(state.max_steps), state.max_steps)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if args.logging_strategy == "steps" and state.global_step == state.max_steps:
             control.should_log = True  # the last steps too, however few
@@ -225,9 +261,12 @@ class RunCallback(TrainerCallback):
         self.tracker.log(state.global_step, logs)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
-        best = Path(args.output_dir) / "best"
+        best, metrics = Path(args.output_dir) / "best", evaluations(state)[-1]
+        texts = {"eval_loss": "eval loss %.4f", "eval_exact_match": "exact match %.2f", "eval_f1": "F1 %.2f"}
+        figures = ", ".join(text % metrics[name] for name, text in texts.items() if name in metrics)
+        logger.info("step %d: %s", state.global_step, figures)
         if state.is_world_process_zero and (is_best(state, args) or not best.is_dir()):
-            save_reader(best, run["model"], self.tokenizer, self.records | {"metrics": evaluations(state)[-1]})
+            save_reader(best, run["model"], self.tokenizer, self.records | {"metrics": metrics})
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if not state.is_world_process_zero:

@@ -9,6 +9,11 @@ environment.json, and resume/ for --resume_from_checkpoint true. Runs on several
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,10 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, send_to_device
 from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
-from tqdm.auto import tqdm
 
 from arguments import (
     DatasetArguments,
@@ -39,6 +44,7 @@ from models.cross_encoder import (
     load_cross_encoder_to_train,
     save_cross_encoder,
 )
+from mrc.freezing import log_frozen
 from mrc.loading import load_examples
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever, load_or_build
@@ -48,15 +54,17 @@ from retrieval.examples import RetrievalExample
 from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.mining import find_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
-from runtime.checkpoint import find_state
+from runtime.checkpoint import find_state, newest_step
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.loop import TrainingLoop
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator
+from runtime.progress import progress_bar
 from runtime.record import environment
+from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
 
 logger = get_logger("train_reranker")
@@ -125,9 +133,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     precision = resolve_precision(args.run.precision, default_device())
     accelerator = open_accelerator(precision)
     configure_logging(accelerator.is_main_process)
-    output_dir, resume = args.run.output_dir, args.optimization.resume_from_checkpoint
-    check_output_dir(output_dir, args.run.overwrite_output_dir, resume is not None)
-    state_folder = find_state(output_dir, resume)
+    resume = args.optimization.resume_from_checkpoint is not None
+    with run_folder(args.run.run_dir, args.run.log_dir, args.run.overwrite_output_dir, resume, newest_step) as folder:
+        return run_in(folder, args, precision, accelerator)
+
+
+def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Accelerator) -> dict[str, float]:
+    """Train a reranker in ``folder``; return the metrics of the best (empty without --do_eval)."""
+    state_folder = find_state(folder.path, args.optimization.resume_from_checkpoint)
     set_seed(args.run.seed)
     keep_freed_memory()
 
@@ -144,7 +157,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         args.reranker.reranker_model, settings, args.reranker.reranker_dropout, accelerator.device
     )
     model = cross_encoder.model
-    model.get_input_embeddings().weight.requires_grad_(not args.reranker.reranker_freeze_embeddings)
+    if args.reranker.reranker_freeze_embeddings:
+        embeddings = model.get_input_embeddings().weight.requires_grad_(False)
+        log_frozen("the word embeddings", [embeddings])
 
     # optimisation
     options, batch_size = args.optimization, args.optimization.per_device_train_batch_size * accelerator.num_processes
@@ -172,10 +187,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     record["data"] = data | {"corpus": corpus.hash}
     records = {"arguments": resolved_arguments(*args), "environment": record}
     if state_folder is not None:
-        warn_of_changes(output_dir, records["arguments"])
+        warn_of_changes(folder.path, records["arguments"])
         loop.resume(state_folder)
     if accelerator.is_main_process:
-        open_output_dir(output_dir, resume=resume is not None, records=records)
+        folder.open(records)
 
     # loop and save
     run = Run(args, precision, cross_encoder, questions, candidates, loop, records)
@@ -288,7 +303,7 @@ def evaluate(run: Run) -> dict[str, float]:
     loop, metrics = run.loop, {}
     if loop.accelerator.is_main_process:
         pairs, relevant = run.candidates
-        with tqdm(total=len(pairs), desc="evaluating", unit="pair", leave=False) as bar:
+        with progress_bar(total=len(pairs), desc="evaluating", unit="pair", leave=False) as bar:
             scores = run.cross_encoder.score(
                 pairs, bar.update, run.args.run.per_device_eval_batch_size, run.precision
             ).reshape(relevant.shape)  # (n * depth,) -> (n, depth)
@@ -318,12 +333,12 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def save_best(run: Run, metrics: dict[str, float]) -> None:
     """Write the reranker as it is to best/."""
     records = run.records | {"metrics": {"step": run.loop.progress.step} | metrics}
-    save_cross_encoder(Path(run.args.run.output_dir) / "best", run.cross_encoder, records)
+    save_cross_encoder(Path(run.args.run.run_dir) / "best", run.cross_encoder, records)
 
 
 def save(run: Run) -> dict[str, float]:
     """Write metrics.json, those of best/; without --do_eval best/ has the last weights."""
-    output_dir, metrics = Path(run.args.run.output_dir), {}
+    output_dir, metrics = Path(run.args.run.run_dir), {}
     if run.loop.accelerator.is_main_process:
         if run.candidates is None:
             save_best(run, {})

@@ -41,6 +41,7 @@ from transformers.trainer_utils import PredictionOutput
 
 from mrc.augmentation import AugmentedFeatures
 from mrc.batching import FeatureCollator, LengthGroupedBatches
+from mrc.freezing import log_frozen, log_thawed
 from mrc.loss import reader_loss
 from mrc.reading import read_features
 from runtime.checkpoint import BestCheckpoints
@@ -226,6 +227,8 @@ class FreezeCallback(TrainerCallback):
         self.frozen_steps = round(self.freeze_epochs * steps_per_epoch)
         held = {id(weight) for group in trained["optimizer"].param_groups for weight in group["params"]}
         self.weights = [weight for weight in self.find(trained["model"]) if id(weight) in held]
+        if state.global_step < self.frozen_steps:
+            log_frozen(self.prefix, self.weights, self.frozen_steps, state.max_steps)
         self.on_step_begin(args, state, control)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -236,6 +239,8 @@ class FreezeCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step == self.frozen_steps:
             self._freeze(False)
+            if state.global_step < state.max_steps:
+                log_thawed(self.prefix, self.weights, state.global_step)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._freeze(False)

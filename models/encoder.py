@@ -18,7 +18,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm.auto import tqdm
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import RetrieverArguments
@@ -39,6 +38,7 @@ from models.loading import (
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import UserError
 from runtime.files import newest, read_json, staged_folder, write_json
+from runtime.progress import progress_bar
 from runtime.text import is_blank
 
 SETTINGS_NAME = "encoder.json"
@@ -256,7 +256,7 @@ def encode(
     """
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
     vectors = np.empty((0, 0), np.float32)
-    with torch.inference_mode(), tqdm(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
+    with torch.inference_mode(), progress_bar(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
         for start in range(0, len(rows), batch_size):
             chosen = order[start : start + batch_size]
             batch = {name: tensor.to(device) for name, tensor in pad([rows[row] for row in chosen]).items()}

@@ -22,6 +22,7 @@ from mrc.nfc import ComposedText, compose
 from mrc.offsets import context_offsets
 from mrc.titles import TitleAt, with_titles
 from runtime.errors import UserError
+from runtime.locks import check_writable
 from runtime.log import get_logger
 from runtime.text import inner_span, strip_blanks
 
@@ -147,6 +148,7 @@ def build_features(
     cache_file, key = None, generate_random_fingerprint()
     if cache_dir is not None and _can_be_described(tokenizer):
         key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
+        check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
     features = examples.map(

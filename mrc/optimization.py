@@ -11,6 +11,9 @@ import torch
 from transformers import get_scheduler
 
 from arguments import OptimizationArguments
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
 
 
 def make_optimizer(
@@ -88,6 +91,7 @@ def count_steps(arguments: OptimizationArguments, batches_per_epoch: int) -> int
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: OptimizationArguments, total_steps: int) -> Any:
     """Return the schedule over ``total_steps`` optimizer steps; warm-up comes from steps, else from the ratio."""
     warmup_steps = arguments.warmup_steps or math.ceil(arguments.warmup_ratio * total_steps)
+    warn_of_long_warmup(warmup_steps, total_steps)
     specific = (
         {"num_cycles": arguments.warmup_cycles} if arguments.lr_scheduler_type == "cosine_with_restarts" else None
     )
@@ -98,3 +102,13 @@ def make_scheduler(optimizer: torch.optim.Optimizer, arguments: OptimizationArgu
         num_training_steps=total_steps,
         scheduler_specific_kwargs=specific,
     )
+
+
+def warn_of_long_warmup(warmup_steps: int, total_steps: int) -> None:
+    """Warn where a warm-up leaves no optimizer step at the peak learning rate."""
+    if warmup_steps >= total_steps:
+        logger.warning(
+            "the warm-up takes %d optimizer steps and the run has %d: the learning rate ends at %.0f %% of its peak; "
+            "shorten the warm-up or train longer",
+            warmup_steps, total_steps, 100 * (total_steps - 1) / warmup_steps,
+        )  # fmt: skip

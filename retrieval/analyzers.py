@@ -17,11 +17,10 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any, Protocol
 
-from tqdm.auto import tqdm
-
 from arguments import RetrieverArguments
 from retrieval.base import import_optional
 from runtime.errors import UserError
+from runtime.progress import progress_bar
 from runtime.text import fold
 
 # Nouns, counters and numerals, stems of verbs and adjectives, roots, Latin and Chinese script, digits, web addresses;
@@ -229,5 +228,5 @@ def _new_tagger() -> Any:
         ) from None
 
 
-def _progress(items: Iterable[Any], total: int) -> tqdm:
-    return tqdm(items, "Analyze", total=total, unit="text", delay=1)
+def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    return progress_bar(items, "Analyze", total=total, unit="text", delay=1)

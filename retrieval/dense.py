@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from models.encoder import BiEncoder, encode, fingerprint, load_bi_encoder
@@ -20,6 +19,7 @@ from runtime.device import default_device, resolve_precision
 from runtime.errors import UserError
 from runtime.files import staged_file
 from runtime.log import get_logger
+from runtime.progress import progress_bar
 
 logger = get_logger(__name__)
 
@@ -161,7 +161,7 @@ def search_vectors(
         (block.new_empty(len(block), 0), block.new_empty(len(block), 0, dtype=torch.long)) for block in question_blocks
     ]
     first = 0
-    with tqdm(total=sum(map(len, shards)), desc="Search", unit="passage", delay=1) as progress:
+    with progress_bar(total=sum(map(len, shards)), desc="Search", unit="passage", delay=1) as progress:
         for shard in shards:
             for start in range(0, len(shard), block):
                 passages = torch.from_numpy(shard[start : start + block].astype(np.float32)).to(device)  # (p, H)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from retrieval.base import SearchResults, check_manifest, identity, index_folder, new_index_folder
@@ -18,6 +17,7 @@ from retrieval.elastic_server import ElasticServer
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.log import get_logger
+from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION, fold, is_blank, strip_blanks
 
 logger = get_logger(__name__)
@@ -89,7 +89,7 @@ class ElasticRetrieval:
         mappings = MAPPINGS | {"_meta": unfinished}
         self.server.ask(indices.create, index=index, settings=self.settings(), mappings=mappings)
         rows = list(zip(corpus.document_ids, corpus.titles, corpus.texts, strict=True))
-        with tqdm(total=len(rows), desc="Elasticsearch", unit="passage", delay=1) as progress:
+        with progress_bar(total=len(rows), desc="Elasticsearch", unit="passage", delay=1) as progress:
             for start in range(0, len(rows), _BLOCK):
                 lines: list[dict[str, Any]] = []
                 for row, (document_id, title, text) in enumerate(rows[start : start + _BLOCK], start):
@@ -109,7 +109,7 @@ class ElasticRetrieval:
         questions, k = list(questions), min(k, len(self.corpus))
         ids = np.empty((len(questions), k), dtype=np.int64)
         scores = np.zeros((len(questions), k), dtype=np.float32)
-        with tqdm(total=len(questions), desc="Search", unit="question", delay=1) as progress:
+        with progress_bar(total=len(questions), desc="Search", unit="question", delay=1) as progress:
             for start in range(0, len(questions), _BLOCK):
                 block = questions[start : start + _BLOCK]
                 lines = [line for question in block for line in ({}, _query(question, k))]

@@ -7,8 +7,6 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from retrieval import load_or_build
 from retrieval.base import Retriever, identity
 from retrieval.corpus import Corpus
@@ -16,6 +14,7 @@ from retrieval.examples import RetrievalExample, wrong_rows
 from retrieval.training import corpus_passages
 from runtime.files import read_json, write_text
 from runtime.log import get_logger
+from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
 
 logger = get_logger(__name__)
@@ -31,7 +30,7 @@ def mine_hard_negatives(
     Wrong is what :func:`retrieval.examples.wrong_rows` says. ``retriever`` is ready over ``corpus``.
     """
     mined: list[list[int]] = []
-    with tqdm(total=len(examples), desc="Mine hard negatives", unit="question", delay=1) as progress:
+    with progress_bar(total=len(examples), desc="Mine hard negatives", unit="question", delay=1) as progress:
         for start in range(0, len(examples), _BLOCK):
             block = examples[start : start + _BLOCK]
             found = retriever.search([example.question for example in block], depth)

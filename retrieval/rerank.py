@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from models.cross_encoder import Pair, check_cross_encoder, load_cross_encoder
 from models.encoder import hash_files
 from retrieval.base import Retriever, SearchResults, top_k
 from retrieval.corpus import Corpus
+from runtime.progress import progress_bar
 
 _PAIRS_AT_ONCE = 2048  # whose tokens are in memory
 
@@ -87,7 +87,7 @@ class RerankedRetrieval:
         scores = np.empty(ids.shape, dtype=np.float32)  # (n, depth)
         titles, texts = self.corpus.titles, self.corpus.texts
         at_once = max(1, _PAIRS_AT_ONCE // ids.shape[1])
-        with tqdm(total=ids.size, desc="Rerank", unit="pair", delay=1) as bar:
+        with progress_bar(total=ids.size, desc="Rerank", unit="pair", delay=1) as bar:
             for start in range(0, len(questions), at_once):
                 block = slice(start, start + at_once)
                 pairs = [

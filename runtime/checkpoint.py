@@ -26,11 +26,15 @@ _STATES = "resume"
 
 @dataclass
 class Progress:
-    """Where a run stands: optimizer steps taken, the epoch, and the batches of it already used."""
+    """Where a run stands: optimizer steps taken, the epoch, the batches of it already used, and what is to be logged.
+
+    ``window`` is the state of the ``LossWindow``.
+    """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    window: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -187,6 +191,12 @@ def load_state(
         scaler.load_state_dict(state["scaler"])
     _restore_rng(load_file(folder / "rng.safetensors"), state["rng"])
     return Progress(**state["progress"]), best(**state["best"])
+
+
+def newest_step(output_dir: str | Path) -> int | None:
+    """Return the optimizer step of the newest state in ``output_dir``; None where there is none."""
+    states = _complete_states(Path(output_dir) / _STATES)
+    return int(states[-1].name.removeprefix("step-")) if states else None
 
 
 def _complete_states(folder: Path) -> list[Path]:

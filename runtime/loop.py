@@ -20,12 +20,13 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from tqdm.auto import tqdm
 
 from arguments import RunArguments
 from runtime.checkpoint import BestScores, Progress, load_state, save_state
 from runtime.log import get_logger
 from runtime.processes import take_step
+from runtime.progress import progress_bar, show_figures
+from runtime.stopping import stop_requests
 from runtime.tracking import LossWindow, Tracker
 
 logger = get_logger(__name__)
@@ -54,6 +55,8 @@ class TrainingLoop:
     patience: int | None = None
     progress: Progress = field(default_factory=Progress)
     best: BestScores = field(default_factory=BestScores)
+    _took_step: bool = field(default=False, init=False)
+    _saved_step: int | None = field(default=None, init=False)
 
     def resume(self, state_folder: Path) -> None:
         """Go on from a saved state."""
@@ -66,19 +69,29 @@ class TrainingLoop:
     def running(self, config: dict[str, Any]) -> Iterator[None]:
         """Show a bar and write metrics.jsonl while the block runs; ``config`` is what wandb shows of the run."""
         is_main, step = self.accelerator.is_main_process, self.progress.step
-        bar = tqdm(total=self.total_steps, initial=step, desc="training", unit="step", disable=not is_main)
-        with Tracker(self.run_args, config, step, is_main) as self.tracker, bar as self.bar:
-            self.window = LossWindow()
+        with (
+            Tracker(self.run_args, config, step, is_main) as self.tracker,
+            progress_bar(total=self.total_steps, initial=step, desc="training", disable=not is_main) as self.bar,
+            stop_requests() as self.stop,
+        ):
+            self.window = LossWindow(self.progress.window if is_main else ())
             self.model.train()
             yield
 
     def batches(self) -> Iterator[list[int]]:
-        """Yield the batches that are left, until all steps are taken or evaluations get no better."""
+        """Yield the batches that are left, until all steps are taken or evaluations get no better.
+
+        Asked to stop, it saves the state of a whole step and raises ``Interrupted``.
+        """
         while not self.is_over():
             for rows in self.batches_of(self.progress.epoch)[self.progress.batch :]:
                 yield rows
                 if self.is_over():
                     break
+                if self._took_step and self.stop.is_made():
+                    if self._saved_step != self.progress.step:
+                        self.save_state()
+                    self.stop.leave()
             else:
                 self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
         if self.progress.step < self.total_steps:
@@ -104,6 +117,7 @@ class TrainingLoop:
         ``loss`` is this process's, the mean over its ``examples``.
         """
         rate, ends_step = self.scheduler.get_last_lr()[0], self.ends_step()
+        self._took_step = ends_step
         self.window.add(loss, examples)
         if ends_step:
             if self.max_grad_norm > 0:
@@ -117,7 +131,7 @@ class TrainingLoop:
             epoch = self.progress.epoch + self.progress.batch / self.batches_per_epoch
             values = self.window.close(self.accelerator.reduce) | {"learning_rate": rate, "epoch": epoch}
             self.tracker.log(self.progress.step, values)
-            self.bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
+            show_figures(self.bar, values)
         return ends_step
 
     def is_evaluation_due(self) -> bool:
@@ -133,9 +147,11 @@ class TrainingLoop:
 
     def save_state(self) -> None:
         """Write what --resume_from_checkpoint continues from."""
+        self._saved_step = self.progress.step
+        self.progress.window = self.window.state(self.accelerator.reduce)
         if self.accelerator.is_main_process:
             save_state(
-                self.run_args.output_dir,
+                self.run_args.run_dir,
                 replace(self.progress),
                 self.best,
                 self._bare_model,

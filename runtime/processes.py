@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import atexit
 import gc
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
+from accelerate.utils import broadcast_object_list
 
 from runtime.device import default_device
+from runtime.errors import UserError
 
 
 def open_accelerator(precision: str, **options: Any) -> Accelerator:
@@ -42,6 +45,19 @@ def take_step(accelerator: Accelerator, optimizer: Any, scheduler: Any) -> None:
     optimizer.step()
     if scale is None or scaler.get_scale() >= scale:
         scheduler.step()
+
+
+def main_process_does(action: Callable[[], object]) -> None:
+    """Do ``action`` in the main process alone; its :class:`UserError` is raised in all of them."""
+    messages: list[str | None] = [None]
+    if PartialState().is_main_process:
+        try:
+            action()
+        except UserError as error:
+            messages = [str(error)]
+    (message,) = broadcast_object_list(messages)
+    if message is not None:
+        raise UserError(message)
 
 
 def close_accelerator(accelerator: Accelerator) -> None:

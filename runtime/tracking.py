@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +21,7 @@ logger = get_logger(__name__)
 
 
 class Tracker:
-    """Write one JSON line per call of :meth:`log` to ``<logging_dir>/metrics.jsonl``, and the same to wandb.
+    """Write one JSON line per call of :meth:`log` to metrics.jsonl in ``arguments.log_dir``, and the same to wandb.
 
     A resumed run passes its ``start_step``: lines of later optimizer steps are dropped, since they come again.
     With ``active`` False, on secondary processes, nothing is written.
@@ -33,7 +33,7 @@ class Tracker:
         self._file = self._wandb_run = None
         if not active:
             return
-        folder = Path(arguments.logging_dir or arguments.output_dir)
+        folder = Path(arguments.log_dir)
         path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(path) if line["step"] <= start_step] if start_step else []
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -69,14 +69,20 @@ class Tracker:
 
 
 class LossWindow:
-    """Mean loss, weighted by examples, and examples per second since the last :meth:`close`, over all processes."""
+    """Mean loss, weighted by examples, and examples per second since the last :meth:`close`, over all processes.
 
-    def __init__(self) -> None:
+    ``before`` is what :meth:`state` gave where the run was stopped, in one process of all.
+    """
+
+    def __init__(self, before: Sequence[float] = ()) -> None:
         self._reset()
+        if before:
+            self._totals, self._since = list(before[:2]), self._since - before[2]
 
     def add(self, loss: torch.Tensor, examples: int) -> None:
         """Take in the mean ``loss`` of a batch of ``examples``; it stays on its device until :meth:`close`."""
-        self._totals = self._totals + torch.stack([loss.detach() * examples, loss.new_tensor(float(examples))])  # (2,)
+        added = torch.stack([loss.detach() * examples, loss.new_tensor(float(examples))])  # (2,)
+        self._totals = torch.as_tensor(self._totals, dtype=added.dtype, device=added.device) + added  # (2,)
 
     def close(self, reduce: Callable[..., torch.Tensor]) -> dict[str, float]:
         """Return ``loss`` and ``examples_per_second``, and begin anew; ``reduce`` adds up a tensor over processes."""
@@ -85,8 +91,13 @@ class LossWindow:
         self._reset()
         return values
 
+    def state(self, reduce: Callable[..., torch.Tensor]) -> list[float]:
+        """Return the loss and the examples of all processes so far, and the seconds that they took."""
+        totals = reduce(torch.as_tensor(self._totals), reduction="sum")  # (2,)
+        return [*totals.tolist(), time.perf_counter() - self._since]
+
     def _reset(self) -> None:
-        self._totals: torch.Tensor | float = 0.0
+        self._totals: torch.Tensor | list[float] = [0.0, 0.0]
         self._since = time.perf_counter()
 
 
@@ -121,7 +132,7 @@ def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) 
         run = wandb.init(
             project=arguments.wandb_project or "odqa",
             entity=arguments.wandb_entity,
-            name=arguments.run_name or Path(arguments.output_dir).name,
+            name=Path(arguments.run_dir).name,
             notes=arguments.description,
             config=config,
             dir=str(folder),

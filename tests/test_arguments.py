@@ -93,12 +93,18 @@ def test_no_flag_is_owned_twice() -> None:
 
 
 def _names_read() -> set[str]:
-    """Every attribute that some program or library file reads."""
+    """Every attribute that some program or library file reads, or a property that is made of flags."""
     folders = [".", "mrc", "models", "retrieval", "runtime"]
     files = [path for folder in folders for path in (ROOT / folder).glob("*.py") if path.name != "arguments.py"]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    groups = ast.walk(ast.parse((ROOT / "arguments.py").read_text(encoding="utf-8")))
+    trees += [node for node in groups if isinstance(node, ast.FunctionDef) and _is_property(node)]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+def _is_property(function: ast.FunctionDef) -> bool:
+    return [ast.unparse(decorator) for decorator in function.decorator_list] == ["property"]
 
 
 def test_every_flag_is_read() -> None:

@@ -30,7 +30,7 @@ def command(training_command: list[str]) -> list[str]:
 
 def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
     metrics = train_mrc.main([*command, "--do_eval", "--run_name", "tiny", "--description", "a test"])
-    run = tmp_path / "run"
+    run = tmp_path / "run" / "tiny"
     checkpoints = {path.name for path in run.glob("checkpoint-*")}
     assert {path.name for path in run.iterdir()} == checkpoints | {
         "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "best", "resume"

@@ -40,7 +40,7 @@ def logged(folder: Path, name: str) -> list[float]:
 def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
     steps = ["--eval_steps", "4", "--save_steps", "6", "--run_name", "tiny", "--description", "a test"]
     metrics = train_mrc_v2.main([*command, "--do_eval", *steps])
-    run = tmp_path / "run"
+    run = tmp_path / "run" / "tiny"
     assert {path.name for path in run.iterdir()} == {
         "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "best", "checkpoint-6", "checkpoint-12"
     }  # fmt: skip
@@ -143,15 +143,15 @@ def test_killed_and_resumed_gives_the_same_weights(
 
 def test_an_incomplete_checkpoint_is_passed_over(command: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert train_mrc_v2.find_checkpoint(str(run), None) is None
-    assert train_mrc_v2.find_checkpoint(str(run), "true") is None
+    assert train_mrc_v2.find_checkpoint(run, None) is None
+    assert train_mrc_v2.find_checkpoint(run, "true") is None
     train_mrc_v2.main([*command, "--save_steps", "4"])
     (run / "checkpoint-12" / "trainer_state.json").unlink()
-    assert train_mrc_v2.find_checkpoint(str(run), "true") == run / "checkpoint-8"
-    assert train_mrc_v2.find_checkpoint("elsewhere", str(run)) == run / "checkpoint-8"
-    assert train_mrc_v2.find_checkpoint("elsewhere", str(run / "checkpoint-4")) == run / "checkpoint-4"
+    assert train_mrc_v2.find_checkpoint(run, "true") == run / "checkpoint-8"
+    assert train_mrc_v2.find_checkpoint(tmp_path / "elsewhere", str(run)) == run / "checkpoint-8"
+    assert train_mrc_v2.find_checkpoint(tmp_path / "elsewhere", str(run / "checkpoint-4")) == run / "checkpoint-4"
     with pytest.raises(UserError, match="holds no checkpoint of the Trainer; name a checkpoint-N"):
-        train_mrc_v2.find_checkpoint(str(run), str(run / "best"))
+        train_mrc_v2.find_checkpoint(run, str(run / "best"))
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_up_unasked(command: list[str], tmp_path: Path) -> None:
@@ -330,7 +330,8 @@ def test_the_documented_command_runs_offline(
         f"--model {roberta_path} --dataset_path {dataset_path} --cache_dir {tmp_path}/cache --stride_len 16".split()
     )
     assert metrics["step"] == 7 and metrics["eval_loss"] > 0
-    assert (tmp_path / "logs" / "metrics.jsonl").exists() and not (tmp_path / "saved" / "metrics.jsonl").exists()
+    assert (tmp_path / "logs" / "a" / "metrics.jsonl").exists()
+    assert not list((tmp_path / "saved").rglob("metrics.jsonl")) and (tmp_path / "saved" / "a" / "best").is_dir()
     assert (started["wandb_project"], started["wandb_entity"], started["run_name"]) == ("exp_trainer", "NAME", "a")
 
 

@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import sklearn.feature_extraction.text  # noqa: F401  (its own imports need the pickle that a test here takes away)
 from comparing import assert_same_ranking

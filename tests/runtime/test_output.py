@@ -55,12 +55,6 @@ def test_whatever_would_be_removed_is_enough_to_refuse(tmp_path: Path, name: str
         check_output_dir(tmp_path, overwrite=False, resume=False)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    write_text(tmp_path / "out", "")
-    with pytest.raises(UserError, match="out is a file; name a folder"):
-        check_output_dir(tmp_path / "out", overwrite=True, resume=False)
-
-
 def test_a_new_run_removes_the_earlier_one_and_nothing_else(run: Path) -> None:
     open_output_dir(run, resume=False, records={})
     assert _names(run) == {"notes.txt", "predictions.json"}
