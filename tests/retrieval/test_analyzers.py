@@ -19,7 +19,7 @@ SENTENCE = "이순신이 1592년, 왕은 물 DA!"
 
 
 def save_tokenizer(folder, *pieces):
-    vocabulary = {piece: row for row, piece in enumerate(["[UNK]", "[CLS]", *pieces])}
+    vocabulary = {piece: row for row, piece in enumerate(["[UNK]", "[CLS]", *"0123456789", *pieces])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_truncation(2)
