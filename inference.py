@@ -29,7 +29,7 @@ from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
-from mrc.metrics import compute_metrics, references_of
+from mrc.metrics import mean_scores, references_of
 from mrc.passages import gold_passages, joined_passages, separate_passages
 from mrc.reading import read_features
 from processor import QAProcessor
@@ -174,10 +174,10 @@ def score(
 ) -> dict[str, float]:
     """Return end-to-end scores and, with retrieval, hit@k and the scores with the gold passage given (oracle)."""
     references = references_of(examples)
-    metrics = compute_metrics(predictions_of(answers), references)
+    metrics = mean_scores(predictions_of(answers), references)
     if retrieved is not None:
         oracle = predictions_of(read(reader, own_contexts(examples), "reading gold passages"))
-        metrics |= {f"oracle_{name}": value for name, value in compute_metrics(oracle, references).items()}
+        metrics |= {f"oracle_{name}": value for name, value in mean_scores(oracle, references).items()}
         metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in _HITS if k < retrieved.k] + [retrieved.k])
     return metrics
 

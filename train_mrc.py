@@ -257,7 +257,7 @@ def evaluate(run: Run) -> dict[str, float]:
     if run.accelerator.is_main_process:
         examples = run.qa_processor.get_eval_examples()
         answers = run.qa_processor.post_processing_function(examples, features, logits.predictions)
-        scores = compute_metrics(answers.predictions, answers.label_ids)
+        scores = compute_metrics(answers)
         metrics |= {f"eval_{name}": value for name, value in scores.items()}
         logger.info(
             "step %d: eval loss %.4f, exact match %.2f, F1 %.2f",

@@ -34,7 +34,7 @@ from models import check_length, load_reader_to_train, load_tokenizer, save_read
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
-from mrc.metrics import compute_metrics
+from mrc.metrics import compute_metrics, mean_scores
 from mrc.optimization import parameter_groups
 from processor import QAProcessor
 from runtime.device import keep_freed_memory
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
             train_dataset=train_features,
             **evaluation,
             post_process_function=qa_processor.post_processing_function,
-            compute_metrics=lambda answers: compute_metrics(*answers),
+            compute_metrics=compute_metrics,
             processing_class=tokenizer,
             data_collator=collator,
             callbacks=[*freezing, *stopping, RunCallback(tracker, tokenizer, records)],
@@ -166,7 +166,7 @@ def check(training: TrainerArguments) -> None:
     """Raise :class:`UserError` for what this command does not do."""
     if not training.do_train:
         raise UserError("add --do_train: this command trains a reader, inference.py evaluates one and answers with it")
-    metric, known = training.metric_for_best_model, ["loss", *compute_metrics({}, {"": []})]
+    metric, known = training.metric_for_best_model, ["loss", *mean_scores({}, {"": []})]
     if metric is not None and metric.removeprefix("eval_") not in known:
         raise UserError(f"--metric_for_best_model {metric} is not measured; choose from: {', '.join(known)}")
 

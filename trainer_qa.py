@@ -7,7 +7,7 @@ trainer = QATrainer(
     eval_dataset=qa_processor.get_eval_features(),
     eval_examples=qa_processor.get_eval_examples(),
     post_process_function=qa_processor.post_processing_function,
-    compute_metrics=lambda answers: compute_metrics(*answers),
+    compute_metrics=compute_metrics,
     callbacks=[FreezeBackboneCallback("roberta", freeze_epochs=1.0)],
 )
 trainer.train()
@@ -53,7 +53,9 @@ class QATrainer(Trainer):
     """Trains a reader as ``train_mrc.py`` does: its loss, its batches in its order, its way of reading.
 
     ``post_process_function(examples, features, predictions, stage)`` makes answers of logits, as
-    ``QAProcessor.post_processing_function`` does, and ``compute_metrics(answers)`` figures of answers. The tokenizer
+    ``QAProcessor.post_processing_function`` does, and ``compute_metrics(answers)`` figures of answers, as that of
+    ``mrc.metrics`` does, or a SQuAD metric: ``metric.compute(predictions=answers.predictions,
+    references=answers.label_ids)``. The tokenizer
     ``processing_class`` is by default that of the ``QAProcessor`` whose method ``post_process_function`` is. Label
     smoothing is that of the span loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy``
     is ``sequential`` or ``batch_rebalance``.
@@ -152,13 +154,14 @@ class QATrainer(Trainer):
 
         ``metrics`` are those of :meth:`evaluate`, and empty when no example has a gold answer.
         """
-        output = self._read(test_dataset, test_examples, "predict", metric_key_prefix)
-        if not any(answers["text"] for answers in test_examples["answers"]):
-            output = output._replace(metrics={})
+        known = any(answers["text"] for answers in test_examples["answers"])
+        output = self._read(test_dataset, test_examples, "predict", metric_key_prefix, known)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
         return output
 
-    def _read(self, features: Dataset, examples: Dataset, stage: str, prefix: str) -> PredictionOutput:
+    def _read(
+        self, features: Dataset, examples: Dataset, stage: str, prefix: str, known: bool = True
+    ) -> PredictionOutput:
         precision = self.accelerator.mixed_precision
         logits = read_features(
             self.model,
@@ -174,9 +177,9 @@ class QATrainer(Trainer):
             if self.is_world_process_zero():
                 answers = self.post_process_function(examples, features, logits.predictions, stage)
             (answers,) = broadcast_object_list([answers])
-            if self.compute_metrics is not None:
+            if self.compute_metrics is not None and known:
                 metrics |= self.compute_metrics(answers)
-        metrics = {f"{prefix}_{name}": value for name, value in metrics.items()}
+        metrics = {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
         return PredictionOutput(*(answers or (None, None)), metrics)
 
 

@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict
 
 import inference
 import train_mrc
-from mrc.metrics import compute_metrics
+from mrc.metrics import mean_scores
 from retrieval.corpus import load_corpus
 from runtime.errors import DataError, UserError
 
@@ -89,7 +89,7 @@ def test_eval_scores_retrieval_oracle_and_end_to_end(
         for paragraph in article["paragraphs"]
         for qa in paragraph["qas"]
     }
-    end_to_end = compute_metrics(read_json(tmp_path / "out" / "predictions.json"), references)
+    end_to_end = mean_scores(read_json(tmp_path / "out" / "predictions.json"), references)
     assert {name: metrics[name] for name in end_to_end} == end_to_end
     saved = read_json(tmp_path / "out" / "metrics.json")
     assert set(saved.pop("seconds")) == {"load", "retrieve", "read", "score"}

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
+from squad_metrics import SquadMetric
 from transformers import PreTrainedTokenizerFast
 
 import processor
 from arguments import DatasetArguments
+from mrc.metrics import compute_metrics
 from mrc.passages import joined_passages, separate_passages
 from processor import QAProcessor
 from runtime.errors import DataError, UserError
@@ -175,12 +177,39 @@ def test_logits_on_the_labels_give_the_gold_answers(make: Any) -> None:
     qa_processor = make()
     examples, features = qa_processor.get_eval_examples(), qa_processor.get_eval_features()
     result = qa_processor.post_processing_function(examples, features, _logits(features))
-    assert list(result.predictions) == list(examples["id"]) == list(result.label_ids)
-    gold = {row["id"]: row["answers"]["text"] for row in examples}
-    assert result.label_ids == gold
-    assert {name: [text] for name, text in result.predictions.items()} == gold
+    assert [row["id"] for row in result.predictions] == list(examples["id"])
+    assert result.label_ids == [{"id": row["id"], "answers": row["answers"]} for row in examples]
+    gold = [row["answers"]["text"] for row in examples]
+    assert [[row["prediction_text"]] for row in result.predictions] == gold
     again = qa_processor.post_processing_function(examples, features, _logits(features), "predict")
     assert again.predictions == result.predictions
+
+
+def test_answers_are_what_metrics_of_squad_take(make: Any) -> None:
+    qa_processor = make()
+    examples, features = qa_processor.get_eval_examples(), qa_processor.get_eval_features()
+    wrong = _logits(features, {0: (0, 0), 1: (9, 9)})
+    for logits in (_logits(features), wrong):
+        pred = qa_processor.post_processing_function(examples, features, logits)
+        measured = SquadMetric().compute(predictions=pred.predictions, references=pred.label_ids)
+        ours = compute_metrics(pred)
+        assert measured == pytest.approx({name: ours[f"squad_{name}"] for name in measured})
+    assert measured["exact_match"] == pytest.approx(100 * 4 / 6)
+
+
+def test_with_unanswerable_questions_there_is_a_probability_of_no_answer(make: Any) -> None:
+    qa_processor = make(version_2_with_negative=True, n_best_size=3)
+    examples, features = qa_processor.get_eval_examples(), qa_processor.get_eval_features()
+    answers = [{"text": [], "answer_start": []}, *list(examples["answers"])[1:]]
+    examples = examples.remove_columns("answers").add_column("answers", answers, feature=examples.features["answers"])
+    pred = qa_processor.post_processing_function(examples, features, _logits(features, {0: (0, 0)}))
+    assert SquadMetric(no_answer=True).compute(predictions=pred.predictions, references=pred.label_ids) == {
+        "exact_match": 100,
+        "f1": 100,
+    }
+    says_none, *others = pred.predictions
+    assert says_none["prediction_text"] == "" and says_none["no_answer_probability"] > 0.99
+    assert all(row["no_answer_probability"] < 0.01 for row in others)
 
 
 def test_references_are_those_of_the_examples_that_are_given(make: Any) -> None:
@@ -188,7 +217,8 @@ def test_references_are_those_of_the_examples_that_are_given(make: Any) -> None:
     qa_processor = make()
     examples, features = qa_processor.get_train_examples(), qa_processor.get_train_features()
     result = qa_processor.post_processing_function(examples, features, _logits(features))
-    assert list(result.label_ids) == list(result.predictions) == [f"train-{number}" for number in range(12)]
+    for rows in (result.predictions, result.label_ids):
+        assert [row["id"] for row in rows] == [f"train-{number}" for number in range(12)]
 
 
 def test_the_flags_of_answers_are_obeyed(make: Any) -> None:

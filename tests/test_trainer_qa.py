@@ -10,6 +10,7 @@ import pytest
 import torch
 from datasets import Dataset
 from safetensors.torch import load_file
+from squad_metrics import SquadMetric
 from tiny_models import tiny_bert
 from transformers import (
     DebertaV2Config,
@@ -73,7 +74,7 @@ def make_trainer(qa_processor: QAProcessor, encoder_path: str, tmp_path: Path) -
             eval_dataset=qa_processor.get_eval_features(),
             eval_examples=qa_processor.get_eval_examples(),
             post_process_function=qa_processor.post_processing_function,
-            compute_metrics=lambda answers: compute_metrics(*answers),
+            compute_metrics=compute_metrics,
             callbacks=callbacks,
         )
 
@@ -222,7 +223,7 @@ def test_evaluation_reads_as_the_other_command_does(
     features, examples = qa_processor.get_eval_features(), qa_processor.get_eval_examples()
     logits = read_features(trainer.model, features, FeatureCollator(trainer.model, qa_processor.tokenizer), 2, "fp32")
     answers = qa_processor.post_processing_function(examples, features, logits.predictions)
-    expected = {"loss": logits.loss} | compute_metrics(*answers)
+    expected = {"loss": logits.loss} | compute_metrics(answers)
     expected = {f"eval_{name}": value for name, value in expected.items()} | {"epoch": 3}
     assert metrics == pytest.approx(expected, abs=1e-5)
     assert evaluations(trainer.state)[-1] == metrics | {"step": 9}
@@ -246,9 +247,9 @@ def test_prediction_gives_the_answers_to_the_examples(
     trainer.train()
     output = trainer.predict(qa_processor.get_eval_features(), qa_processor.get_eval_examples())
     golds = {row["id"]: row["answers"]["text"] for row in qa_processor.get_eval_examples()}
-    assert output.label_ids == golds
-    assert list(output.predictions) == list(golds)
-    right = [output.predictions[name] in texts for name, texts in golds.items()]
+    assert {row["id"]: row["answers"]["text"] for row in output.label_ids} == golds
+    assert [row["id"] for row in output.predictions] == list(golds)
+    right = [row["prediction_text"] in golds[row["id"]] for row in output.predictions]
     assert output.metrics["test_exact_match"] == pytest.approx(100 * sum(right) / len(right))
     assert output.metrics["test_exact_match"] >= 80 and output.metrics["test_loss"] < 1
 
@@ -259,9 +260,22 @@ def test_prediction_without_gold_answers_has_no_metrics(
     examples = qa_processor.get_eval_examples()
     none = [{"text": [], "answer_start": []}] * len(examples)
     unknown = examples.remove_columns("answers").add_column("answers", none, feature=examples.features["answers"])
-    output = make_trainer().predict(qa_processor.make_features(unknown, cached=False), unknown)
+    trainer = make_trainer()
+    trainer.compute_metrics = lambda answers: pytest.fail("asked for the best of no gold answers")
+    output = trainer.predict(qa_processor.make_features(unknown, cached=False), unknown)
     assert output.metrics == {}
-    assert all(isinstance(text, str) and text for text in output.predictions.values())
+    assert all(isinstance(row["prediction_text"], str) and row["prediction_text"] for row in output.predictions)
+
+
+def test_a_metric_of_squad_is_all_that_evaluation_needs(
+    make_trainer: Callable[..., QATrainer], qa_processor: QAProcessor
+) -> None:
+    trainer, metric = make_trainer(num_train_epochs=60, learning_rate=3e-3), SquadMetric()
+    trainer.compute_metrics = lambda pred: metric.compute(predictions=pred.predictions, references=pred.label_ids)
+    trainer.train()
+    metrics = trainer.evaluate()
+    assert set(metrics) == {"eval_loss", "eval_exact_match", "eval_f1", "epoch"}
+    assert metrics["eval_exact_match"] >= 80
 
 
 def test_prediction_loss_only_finds_no_answers(make_trainer: Callable[..., QATrainer]) -> None:
