@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,21 @@ def _flag(default: Any, help: str, aliases: Sequence[str] = (), **options: Any) 
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _takes_older_names(group: type) -> type:
+    """Let the constructor of ``group`` understand the older names of its flags, as the command line does."""
+    newer = {alias.removeprefix("--"): f.name for f in dataclasses.fields(group) for alias in f.metadata["aliases"]}
+    construct = group.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: Any, *args: Any, **values: Any) -> None:
+        if both := [f"{name} and {newer[name]}" for name in values if newer.get(name) in values]:
+            raise TypeError(f"{group.__name__} takes only one of {both[0]}: they mean the same")
+        construct(self, *args, **{newer.get(name, name): value for name, value in values.items()})
+
+    group.__init__ = __init__
+    return group
 
 
 @dataclass
@@ -58,6 +75,7 @@ class RunArguments:
     per_device_eval_batch_size: int = _flag(32, "Features per forward pass when nothing is trained.")
 
 
+@_takes_older_names
 @dataclass
 class ModelArguments:
     """The reader: checkpoint, head, dropout, and what of it stays frozen."""
@@ -95,6 +113,7 @@ class ModelArguments:
     )
 
 
+@_takes_older_names
 @dataclass
 class DatasetArguments:
     """The data: where examples come from, how features are cut, how answers are read off."""
@@ -102,7 +121,9 @@ class DatasetArguments:
     _argument_group_name = "the data"
 
     dataset_path: str = _flag(
-        "../data", "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name."
+        "../data",
+        "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name.",
+        aliases=["data_dir"],
     )
     max_seq_len: int = _flag(384, "Longest feature in tokens: question, context window and special tokens.")
     stride_len: int = _flag(128, "Tokens that two neighbouring windows of a context share.")
@@ -114,12 +135,23 @@ class DatasetArguments:
         0.0, "Predict no answer when its score exceeds the best answer's by more than this (logits)."
     )
     concat_eval: bool = _flag(False, "Train on train and validation together, for a final fit.")
-    test_eval_dataset_path: str | None = _flag(None, "Data set to evaluate on instead of dataset_path's validation.")
+    test_eval_dataset_path: str | None = _flag(
+        None,
+        "Data set to evaluate on instead of dataset_path's validation; a name may be of one in or beside dataset_path.",
+    )
     max_train_samples: int | None = _flag(None, "Train on only the first so many examples.")
     max_eval_samples: int | None = _flag(None, "Evaluate or answer only the first so many examples.")
     skip_bad_rows: bool = _flag(False, "Leave out rows with errors and say how many, instead of stopping.")
     cache_dir: str = _flag("./outputs/cache", "Folder for features; keyed by data, tokenizer and arguments.")
     preprocessing_num_workers: int = _flag(1, "Processes that build features; the tokenizer is threaded already.")
+
+    @property
+    def evaluation_places(self) -> list[str]:
+        """Where ``test_eval_dataset_path`` may be: at that path, in the folder ``dataset_path``, or beside that."""
+        name, data = str(self.test_eval_dataset_path), Path(self.dataset_path)
+        inside = [data / name] if data.is_dir() else []
+        beside = [data / ".." / name] if data.exists() else []
+        return list(dict.fromkeys(os.path.normpath(place) for place in (name, *inside, *beside)))
 
 
 @dataclass
@@ -141,6 +173,7 @@ class AugmentationArguments:
     )
 
 
+@_takes_older_names
 @dataclass
 class OptimizationArguments:
     """The optimisation: length, batches, AdamW, schedule, evaluation and checkpoints."""
@@ -198,6 +231,7 @@ class FreezeArguments:
     freeze_epoch: float = _flag(1.0, "Epochs (fractions allowed) until it thaws.")
 
 
+@_takes_older_names
 @dataclass
 class RetrieverArguments:
     """The retriever: which one, over which corpus, with which parameters."""
@@ -375,6 +409,7 @@ class ScoreArguments:
     score_seed: int = _flag(42, "Seed of the resampling.")
 
 
+@_takes_older_names
 @dataclass
 class RetrieveArguments(RetrieverArguments):
     """The retrievers: which ones, over which corpus, with which parameters that they share."""

@@ -184,9 +184,9 @@ class QAProcessor:
         Those not read yet are read together, so that all their errors come at once.
         """
         arguments = self.dataset_args
-        sources = {name: (arguments.dataset_path, name) for name in names}
+        sources: dict[str, tuple[str | tuple[str, ...], str]] = {name: (arguments.dataset_path, name) for name in names}
         if "evaluation" in sources:
-            sources["evaluation"] = (arguments.test_eval_dataset_path, "validation")
+            sources["evaluation"] = (tuple(arguments.evaluation_places), "validation")
         missing = {name: source for name, source in sources.items() if name not in self._splits}
         problems, way_out = [], ""
         for path in dict.fromkeys(path for path, _ in missing.values()):

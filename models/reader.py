@@ -41,6 +41,7 @@ def load_reader(
     head_dropout: float | None = None,
     backbone_dropout: float | None = None,
     config_name: str | None = None,
+    config: PretrainedConfig | None = None,
     attention: str | None = None,
     trained: bool = False,
 ) -> PreTrainedModel:
@@ -48,7 +49,8 @@ def load_reader(
 
     Without ``head`` it is the one the checkpoint was saved with, else linear. Trained weights are kept if that is the
     same head with the same parameters; ``head_parameters`` and dropouts that are missing or ``None`` stay the
-    checkpoint's own. ``attention`` is an attention implementation; a family that lacks it uses eager. With
+    checkpoint's own. ``config``, or that of ``config_name``, describes the encoder instead of the checkpoint's own;
+    it learns the head. ``attention`` is an attention implementation; a family that lacks it uses eager. With
     ``trained`` a checkpoint without trained head is refused. The reader's forward takes ``input_ids`` and
     ``attention_mask`` (batch, tokens; 1 for tokens, 0 for padding), where the family has them
     ``token_type_ids``, and gives ``start_logits`` and ``end_logits`` (batch, tokens).
@@ -56,8 +58,10 @@ def load_reader(
     Raises :class:`UserError` for an unknown head or parameter of a head, a checkpoint that cannot be loaded or lacks
     weights, or an untrained head.
     """
-    config = load_config(config_name or name)
-    saved_head = getattr(config, "reader_head", None)
+    own_config = load_config(name)
+    saved_head = getattr(own_config, "reader_head", None)
+    if config is None:
+        config = own_config if config_name is None else load_config(config_name)
     config.reader_head = _describe_head(saved_head or _PLAIN, head, head_parameters or {}, head_dropout)
     new_head = saved_head is None or config.reader_head | {"dropout": 0} != saved_head | {"dropout": 0}
     if backbone_dropout is not None:

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,11 @@ def _replace(path: Path, by: Path) -> None:
         shutil.rmtree(retired)
     else:
         by.replace(path)
+
+
+def first_there(places: Sequence[str]) -> str:
+    """Return the first of several paths that exists, of none the first."""
+    return next((place for place in places if Path(place).exists()), places[0])
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -134,6 +134,48 @@ def test_concat_trains_on_both_and_evaluates_elsewhere_or_not_at_all(make: Any, 
     assert len(elsewhere.get_train_examples()) == 18
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("data", "data/own.json"),
+        ("data/", "own.json"),
+        ("data/train_dataset", "data/train_dataset/own.json"),
+        ("data/train_dataset/", "data/own.json"),
+        ("data/train.json", "data/own.json"),
+    ],
+)
+def test_data_to_evaluate_on_may_be_in_or_beside_the_data_set(
+    make: Any, tmp_path: Path, given: str, place: str, log_lines: list[str]
+) -> None:
+    (tmp_path / "data" / "train_dataset").mkdir(parents=True)
+    for path in ("data/train.json", place):
+        _squad(tmp_path / path, [{"text": "세종", "answer_start": 0}], count=len(path))
+    qa_processor = make(dataset_path=f"{tmp_path}/{given}", test_eval_dataset_path="own.json")
+    assert len(qa_processor.get_eval_examples()) == len(place)
+    assert f"INFO own.json: found as {tmp_path / place}" in log_lines
+
+
+def test_data_to_evaluate_on_that_is_nowhere_is_missed_at_every_place(make: Any, tmp_path: Path) -> None:
+    path = _squad(tmp_path / "train.json", [])
+    for given, looked in ((str(tmp_path), f"{tmp_path}/own, nor {tmp_path.parent}/own"), (path, f"{tmp_path}/own")):
+        with pytest.raises(UserError) as refusal:
+            make(dataset_path=given, test_eval_dataset_path="own").get_eval_examples()
+        assert str(refusal.value).startswith(f"own does not exist here, nor {looked}, and the hub does not give it (")
+    with pytest.raises(UserError, match=r"^own\.json does not exist; a data set is "):
+        make(dataset_path="klue:mrc", test_eval_dataset_path="own.json").get_eval_examples()
+
+
+def test_a_path_is_taken_as_it_is_where_that_exists(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    for count, place in enumerate(("own.json", "data/own.json"), start=1):
+        _squad(tmp_path / place, [], count)
+    monkeypatch.chdir(tmp_path)
+    assert len(make(dataset_path="data", test_eval_dataset_path="own.json").get_eval_examples()) == 1
+    monkeypatch.chdir(tmp_path / "data")
+    with pytest.raises(UserError, match=r"^none\.json does not exist, nor \.\./none\.json; "):
+        make(dataset_path=".", test_eval_dataset_path="none.json").get_eval_examples()
+
+
 def test_a_model_that_reads_less_is_refused_at_once(make: Any) -> None:
     with pytest.raises(UserError, match="--max_seq_len 512 is more than"):
         make(max_seq_len=512)
