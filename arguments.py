@@ -125,12 +125,16 @@ class DatasetArguments:
         "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name.",
         aliases=["data_dir"],
     )
-    max_seq_len: int = _flag(384, "Longest feature in tokens: question, context window and special tokens.")
-    stride_len: int = _flag(128, "Tokens that two neighbouring windows of a context share.")
+    max_seq_len: int = _flag(
+        384, "Longest feature in tokens: question, context, special tokens; a trained reader brings its own."
+    )
+    stride_len: int = _flag(128, "Tokens that neighbouring windows share; a trained reader brings its own.")
     use_max_padding: bool = _flag(False, "Pad every feature to max_seq_len instead of its batch's longest.")
-    max_ans_len: int = _flag(30, "Longest answer in tokens.")
+    max_ans_len: int = _flag(30, "Longest answer in tokens; a trained reader brings its own.")
     n_best_size: int = _flag(20, "Candidates kept per question in nbest_predictions.json.")
-    version_2_with_negative: bool = _flag(False, "Questions may have no answer: an empty prediction is allowed.")
+    version_2_with_negative: bool = _flag(
+        False, "Questions may have no answer: a prediction may be empty; a trained reader brings its own."
+    )
     null_score_diff_threshold: float = _flag(
         0.0, "Predict no answer when its score exceeds the best answer's by more than this (logits)."
     )
@@ -565,9 +569,7 @@ _IGNORED = [
         for flag in (
             "max_eval_samples",
             "per_device_eval_batch_size",
-            "max_ans_len",
             "n_best_size",
-            "version_2_with_negative",
         )
     ),
     Ignored(
@@ -584,7 +586,11 @@ _IGNORED = [
         lambda a: a.freeze_pretrained_weight == "all",
         "--freeze_pretrained_weight all leaves no layer to train",
     ),
-    Ignored("null_score_diff_threshold", lambda a: not a.version_2_with_negative, "add --version_2_with_negative"),
+    Ignored(
+        "null_score_diff_threshold",
+        lambda a: a.version_2_with_negative is False,  # None: the reader decides
+        "add --version_2_with_negative",
+    ),
     *(
         Ignored(flag, lambda a: a.report_to not in ("auto", "wandb"), "this --report_to does not report to wandb")
         for flag in ("wandb_project", "wandb_entity")
@@ -760,7 +766,7 @@ def parse_arguments(
     """Parse ``argv`` into one filled dataclass per group.
 
     ``unused`` maps flags of these groups that this command does not read to the reason; ``defaults`` holds the
-    command's own where they are not the groups'. Raises ``SystemExit``
+    command's own where they are not the groups'; None is what later decides. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
     try:
@@ -782,7 +788,7 @@ def read_arguments(
     """Do what :func:`parse_arguments` does, but raise :class:`FlagError` for flags that cannot be taken."""
     unused = unused or {}
     parser = build_parser(command, groups, unused, description)
-    parser.set_defaults(**(defaults or {}))
+    parser.set_defaults(**{name: value for name, value in (defaults or {}).items() if value is not None})
     argv = list(argv)
     names = [f.name for group in groups for f in dataclasses.fields(group)]
     try:
@@ -948,7 +954,8 @@ def _out_of_range(values: argparse.Namespace) -> list[str]:
             low = f"{'at least' if bound.low_allowed else 'above'} {bound.low:g}"
             high = "" if bound.high == float("inf") else f" and at most {bound.high:.10g}"
             complaints.append(f"--{name} {value:.10g} must be {low}{high}")
-    if hasattr(values, "stride_len") and values.stride_len >= values.max_seq_len:
+    lengths = [getattr(values, name, None) for name in ("stride_len", "max_seq_len")]
+    if None not in lengths and values.stride_len >= values.max_seq_len:
         complaints.append(f"--stride_len {values.stride_len} must be below --max_seq_len {values.max_seq_len}")
     return complaints
 

@@ -27,6 +27,7 @@ from arguments import (
 )
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
+from models.reader_settings import SETTLED_LATER, as_trained
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
 from mrc.metrics import mean_scores, references_of
@@ -87,7 +88,7 @@ class Reader(NamedTuple):
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Parse the command line."""
     groups = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
-    own = {"output_dir": "./outputs"}
+    own = {"output_dir": "./outputs", **SETTLED_LATER}
     return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, own, description="Answer questions."))
 
 
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     stopwatch = Stopwatch()
 
     # data and model
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = getattr(load_config(args.model.model), "title_prefix", False)
     qa_processor = QAProcessor(args.dataset, tokenizer, title_prefix=title_prefix)

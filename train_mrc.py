@@ -34,6 +34,7 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
+from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator, LengthGroupedBatches
 from mrc.features import fingerprint
@@ -98,7 +99,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     groups = [
         RunArguments, ModelArguments, DatasetArguments, OptimizationArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
-    return Arguments(*parse_arguments("train_mrc.py", groups, argv, description="Train a reader."))
+    description = "Train a reader."
+    return Arguments(*parse_arguments("train_mrc.py", groups, argv, defaults=SETTLED_LATER, description=description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -115,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     keep_freed_memory()
 
     # data
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
     qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
@@ -128,6 +131,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     model = load_reader_to_train(args.model, precision, accelerator.device)
     check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
+    model.config.reader_settings = settings_of(args.dataset)
     collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # optimisation

@@ -31,6 +31,7 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
+from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
@@ -88,7 +89,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         TrainerArguments, ModelArguments, DatasetArguments, FreezeArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
     description = "Train a reader with the Hugging Face Trainer."
-    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, description=description))
+    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, SETTLED_LATER, description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -107,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     keep_freed_memory()
 
     # data
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
     qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
@@ -122,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     model = load_reader_to_train(args.model, precision, training_args.device)
     check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
+    model.config.reader_settings = settings_of(args.dataset)
     collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     freezing = make_freezing(args.freezing, model)
 

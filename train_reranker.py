@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.loop import TrainingLoop
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import check_output_dir, find_model, open_output_dir, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator
 from runtime.record import environment
 from runtime.seeding import set_seed
@@ -131,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     keep_freed_memory()
 
     # data
+    args = args._replace(reranker=replace(args.reranker, reranker_model=find_model(args.reranker.reranker_model)))
     train_examples, eval_examples, corpus, gold_rows = load_data(args)
     with accelerator.main_process_first():  # the others read its index and negatives
         train_examples = add_negatives(train_examples, corpus, args)

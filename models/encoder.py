@@ -39,6 +39,7 @@ from models.loading import (
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import UserError
 from runtime.files import newest, read_json, staged_folder, write_json
+from runtime.output import find_model
 
 SETTINGS_NAME = "encoder.json"
 SIDES = ("p_encoder", "q_encoder")
@@ -278,7 +279,7 @@ def _folders(path: str | Path) -> list[str]:
         raise UserError(
             f"there is no folder {path}: train one with train_dpr.py, or name an encoder's folder or hub name"
         )
-    return [str(path)]
+    return [find_model(str(path))]
 
 
 def _foreign_settings(name: str) -> dict[str, Any]:
