@@ -37,7 +37,7 @@ def as_trained(args: _Arguments) -> _Arguments:
     """
     name = find_model(args.model.model)
     saved, flags = _read_settings(name, load_config(name)), args.dataset
-    taken = {key: value for key, value in saved.items() if getattr(flags, key) is None}
+    taken = {key: saved[key] for key in _KINDS if key in saved and getattr(flags, key) is None}
     if taken:
         logger.info("as %s was trained: %s", name, ", ".join(f"--{key} {value}" for key, value in taken.items()))
     given = {key: value for key, value in settings_of(flags).items() if value is not None}
