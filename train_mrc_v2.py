@@ -31,7 +31,7 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
-from models.reader_settings import SETTLED_LATER, as_trained, settings_of
+from models.reader_settings import SETTLED_LATER, as_trained
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
@@ -123,8 +123,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     # model
     model = load_reader_to_train(args.model, precision, training_args.device)
     check_length(model, args.dataset.max_seq_len)
-    model.config.title_prefix = title_prefix
-    model.config.reader_settings = settings_of(args.dataset)
     collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     freezing = make_freezing(args.freezing, model)
 

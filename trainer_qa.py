@@ -38,10 +38,12 @@ from transformers import (
 )
 from transformers.trainer_utils import PredictionOutput
 
+from models.reader_settings import settings_of
 from mrc.augmentation import AugmentedFeatures
 from mrc.batching import FeatureCollator, LengthGroupedBatches
 from mrc.loss import reader_loss
 from mrc.reading import read_features
+from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints
 from runtime.errors import UserError
 from runtime.log import get_logger
@@ -55,10 +57,10 @@ class QATrainer(Trainer):
     ``post_process_function(examples, features, predictions, stage)`` makes answers of logits, as
     ``QAProcessor.post_processing_function`` does, and ``compute_metrics(answers)`` figures of answers, as that of
     ``mrc.metrics`` does, or a SQuAD metric: ``metric.compute(predictions=answers.predictions,
-    references=answers.label_ids)``. The tokenizer
-    ``processing_class`` is by default that of the ``QAProcessor`` whose method ``post_process_function`` is. Label
-    smoothing is that of the span loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy``
-    is ``sequential`` or ``batch_rebalance``.
+    references=answers.label_ids)``. Of the ``QAProcessor`` whose method ``post_process_function`` is, the tokenizer is
+    the default of ``processing_class``, and what is trained keeps how it reads. Label smoothing is that of the span
+    loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy`` is ``sequential`` or
+    ``batch_rebalance``.
     """
 
     loss_is_scaled_for_ga = False  # the loss is the mean of its batch
@@ -76,8 +78,9 @@ class QATrainer(Trainer):
         data_collator: FeatureCollator | None = None,
         **options: Any,
     ) -> None:
+        qa_processor = getattr(post_process_function, "__self__", None)
         if processing_class is None:
-            processing_class = getattr(getattr(post_process_function, "__self__", None), "tokenizer", None)
+            processing_class = getattr(qa_processor, "tokenizer", None)
         if data_collator is None and processing_class is None:
             raise UserError("QATrainer needs to know how to pad: pass processing_class, the tokenizer")
         args = copy(args)
@@ -94,6 +97,9 @@ class QATrainer(Trainer):
         )
         self.eval_examples = eval_examples
         self.post_process_function = post_process_function
+        if train_dataset is not None and isinstance(qa_processor, QAProcessor):
+            model.config.title_prefix = qa_processor.title_prefix
+            model.config.reader_settings = settings_of(qa_processor.dataset_args)
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None

@@ -322,6 +322,20 @@ def test_a_checkpoint_holds_the_tokenizer_though_none_was_named(
         assert torch.equal(weight, trainer.model.state_dict()[name]), name
 
 
+def test_what_it_trained_keeps_how_it_reads(
+    make_trainer: Callable[..., QATrainer], qa_processor: QAProcessor, tmp_path: Path
+) -> None:
+    qa_processor.title_prefix = True
+    trainer = make_trainer(max_steps=1)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "saved"))
+    config = load_reader(str(tmp_path / "saved"), trained=True).config
+    assert config.title_prefix is True
+    assert config.reader_settings == {
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False
+    }  # fmt: skip
+
+
 def test_without_anything_to_pad_with_it_says_so(encoder_path: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="pass processing_class, the tokenizer"):
         QATrainer(load_reader(encoder_path), TrainingArguments(str(tmp_path), use_cpu=True))

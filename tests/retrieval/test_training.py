@@ -158,10 +158,10 @@ def test_questions_to_evaluate_on_may_be_in_or_beside_the_data_set(
     arguments = DatasetArguments(dataset_path=str(tmp_path / "data"), test_eval_dataset_path="mine.json")
     train, evaluation = load_questions(arguments, load_examples, evaluate=True)
     assert (len(train), [example.question for example in evaluation]) == (5, ["?", "??"])
-    with pytest.raises(
-        UserError, match=rf"^none\.json does not exist, nor {tmp_path}/data/none\.json, nor {tmp_path}/"
-    ):
+    with pytest.raises(UserError) as refusal:
         load_questions(replace(arguments, test_eval_dataset_path="none.json"), load_examples, evaluate=True)
+    inside, beside = tmp_path / "data" / "none.json", tmp_path / "none.json"
+    assert str(refusal.value).startswith(f"none.json does not exist, nor {inside}, nor {beside}; ")
 
 
 def test_dpr_json_comes_back_as_it_was_written(tmp_path: Path, examples: list[RetrievalExample]) -> None:
