@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import json
 import os
 import re
@@ -34,6 +35,21 @@ def _flag(default: Any, help: str, aliases: Sequence[str] = (), **options: Any) 
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def _takes_older_names(group: type) -> type:
+    """Let the constructor of ``group`` understand the older names of its flags, as the command line does."""
+    newer = {alias.removeprefix("--"): f.name for f in dataclasses.fields(group) for alias in f.metadata["aliases"]}
+    construct = group.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: Any, *args: Any, **values: Any) -> None:
+        if both := [f"{name} and {newer[name]}" for name in values if newer.get(name) in values]:
+            raise TypeError(f"{group.__name__} takes only one of {both[0]}: they mean the same")
+        construct(self, *args, **{newer.get(name, name): value for name, value in values.items()})
+
+    group.__init__ = __init__
+    return group
 
 
 @dataclass
@@ -75,6 +91,7 @@ class RunArguments:
         return self.logging_dir if self.run_name is None else os.path.join(self.logging_dir, self.run_name)
 
 
+@_takes_older_names
 @dataclass
 class ModelArguments:
     """The reader: checkpoint, head, dropout, and what of it stays frozen."""
@@ -112,6 +129,7 @@ class ModelArguments:
     )
 
 
+@_takes_older_names
 @dataclass
 class DatasetArguments:
     """The data: where examples come from, how features are cut, how answers are read off."""
@@ -119,24 +137,41 @@ class DatasetArguments:
     _argument_group_name = "the data"
 
     dataset_path: str = _flag(
-        "../data", "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name."
+        "../data",
+        "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name.",
+        aliases=["data_dir"],
     )
-    max_seq_len: int = _flag(384, "Longest feature in tokens: question, context window and special tokens.")
-    stride_len: int = _flag(128, "Tokens that two neighbouring windows of a context share.")
+    max_seq_len: int = _flag(
+        384, "Longest feature in tokens: question, context, special tokens; a trained reader brings its own."
+    )
+    stride_len: int = _flag(128, "Tokens that neighbouring windows share; a trained reader brings its own.")
     use_max_padding: bool = _flag(False, "Pad every feature to max_seq_len instead of its batch's longest.")
-    max_ans_len: int = _flag(30, "Longest answer in tokens.")
+    max_ans_len: int = _flag(30, "Longest answer in tokens; a trained reader brings its own.")
     n_best_size: int = _flag(20, "Candidates kept per question in nbest_predictions.json.")
-    version_2_with_negative: bool = _flag(False, "Questions may have no answer: an empty prediction is allowed.")
+    version_2_with_negative: bool = _flag(
+        False, "Questions may have no answer: a prediction may be empty; a trained reader brings its own."
+    )
     null_score_diff_threshold: float = _flag(
         0.0, "Predict no answer when its score exceeds the best answer's by more than this (logits)."
     )
     concat_eval: bool = _flag(False, "Train on train and validation together, for a final fit.")
-    test_eval_dataset_path: str | None = _flag(None, "Data set to evaluate on instead of dataset_path's validation.")
+    test_eval_dataset_path: str | None = _flag(
+        None,
+        "Data set to evaluate on instead of dataset_path's validation; a name may be of one in or beside dataset_path.",
+    )
     max_train_samples: int | None = _flag(None, "Train on only the first so many examples.")
     max_eval_samples: int | None = _flag(None, "Evaluate or answer only the first so many examples.")
     skip_bad_rows: bool = _flag(False, "Leave out rows with errors and say how many, instead of stopping.")
     cache_dir: str = _flag("./outputs/cache", "Folder for features; keyed by data, tokenizer and arguments.")
     preprocessing_num_workers: int = _flag(1, "Processes that build features; the tokenizer is threaded already.")
+
+    @property
+    def evaluation_places(self) -> list[str]:
+        """Where ``test_eval_dataset_path`` may be: at that path, in the folder ``dataset_path``, or beside that."""
+        name, data = str(self.test_eval_dataset_path), Path(self.dataset_path)
+        inside = [data / name] if data.is_dir() else []
+        beside = [data / ".." / name] if data.exists() else []
+        return list(dict.fromkeys(os.path.normpath(place) for place in (name, *inside, *beside)))
 
 
 @dataclass
@@ -158,6 +193,7 @@ class AugmentationArguments:
     )
 
 
+@_takes_older_names
 @dataclass
 class OptimizationArguments:
     """The optimisation: length, batches, AdamW, schedule, evaluation and checkpoints."""
@@ -215,6 +251,7 @@ class FreezeArguments:
     freeze_epoch: float = _flag(1.0, "Epochs (fractions allowed) until it thaws.")
 
 
+@_takes_older_names
 @dataclass
 class RetrieverArguments:
     """The retriever: which one, over which corpus, with which parameters."""
@@ -392,6 +429,7 @@ class ScoreArguments:
     score_seed: int = _flag(42, "Seed of the resampling.")
 
 
+@_takes_older_names
 @dataclass
 class RetrieveArguments(RetrieverArguments):
     """The retrievers: which ones, over which corpus, with which parameters that they share."""
@@ -547,9 +585,7 @@ _IGNORED = [
         for flag in (
             "max_eval_samples",
             "per_device_eval_batch_size",
-            "max_ans_len",
             "n_best_size",
-            "version_2_with_negative",
         )
     ),
     Ignored(
@@ -566,7 +602,11 @@ _IGNORED = [
         lambda a: a.freeze_pretrained_weight == "all",
         "--freeze_pretrained_weight all leaves no layer to train",
     ),
-    Ignored("null_score_diff_threshold", lambda a: not a.version_2_with_negative, "add --version_2_with_negative"),
+    Ignored(
+        "null_score_diff_threshold",
+        lambda a: a.version_2_with_negative is False,  # None: the reader decides
+        "add --version_2_with_negative",
+    ),
     *(
         Ignored(flag, lambda a: a.report_to not in ("auto", "wandb"), "this --report_to does not report to wandb")
         for flag in ("wandb_project", "wandb_entity")
@@ -742,7 +782,7 @@ def parse_arguments(
     """Parse ``argv`` into one filled dataclass per group.
 
     ``unused`` maps flags of these groups that this command does not read to the reason; ``defaults`` holds the
-    command's own where they are not the groups'. Raises ``SystemExit``
+    command's own where they are not the groups'; None is what later decides. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
     try:
@@ -764,7 +804,7 @@ def read_arguments(
     """Do what :func:`parse_arguments` does, but raise :class:`FlagError` for flags that cannot be taken."""
     unused = unused or {}
     parser = build_parser(command, groups, unused, description)
-    parser.set_defaults(**(defaults or {}))
+    parser.set_defaults(**{name: value for name, value in (defaults or {}).items() if value is not None})
     argv = list(argv)
     names = [f.name for group in groups for f in dataclasses.fields(group)]
     try:
@@ -932,7 +972,8 @@ def _out_of_range(values: argparse.Namespace) -> list[str]:
             low = f"{'at least' if bound.low_allowed else 'above'} {bound.low:g}"
             high = "" if bound.high == float("inf") else f" and at most {bound.high:.10g}"
             complaints.append(f"--{name} {value:.10g} must be {low}{high}")
-    if hasattr(values, "stride_len") and values.stride_len >= values.max_seq_len:
+    lengths = [getattr(values, name, None) for name in ("stride_len", "max_seq_len")]
+    if None not in lengths and values.stride_len >= values.max_seq_len:
         complaints.append(f"--stride_len {values.stride_len} must be below --max_seq_len {values.max_seq_len}")
     return complaints
 

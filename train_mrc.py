@@ -38,6 +38,7 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
+from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator, LengthGroupedBatches
 from mrc.features import fingerprint
@@ -105,7 +106,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     groups = [
         RunArguments, ModelArguments, DatasetArguments, OptimizationArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
-    return Arguments(*parse_arguments("train_mrc.py", groups, argv, description="Train a reader."))
+    description = "Train a reader."
+    return Arguments(*parse_arguments("train_mrc.py", groups, argv, defaults=SETTLED_LATER, description=description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -127,6 +129,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     keep_freed_memory()
 
     # data
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
     qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
@@ -140,6 +143,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     model = load_reader_to_train(args.model, precision, accelerator.device)
     check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
+    model.config.reader_settings = settings_of(args.dataset)
     collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # optimisation
@@ -268,7 +272,7 @@ def evaluate(run: Run) -> dict[str, float]:
     if run.accelerator.is_main_process:
         examples = run.qa_processor.get_eval_examples()
         answers = run.qa_processor.post_processing_function(examples, features, logits.predictions)
-        scores = compute_metrics(answers.predictions, answers.label_ids)
+        scores = compute_metrics(answers)
         metrics |= {f"eval_{name}": value for name, value in scores.items()}
         logger.info(
             "step %d: eval loss %.4f, exact match %.2f, F1 %.2f",

@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -60,7 +61,7 @@ from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.loop import TrainingLoop
-from runtime.output import warn_of_changes
+from runtime.output import find_model, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator
 from runtime.progress import progress_bar
 from runtime.record import environment
@@ -145,6 +146,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     keep_freed_memory()
 
     # data
+    args = args._replace(reranker=replace(args.reranker, reranker_model=find_model(args.reranker.reranker_model)))
     train_examples, eval_examples, corpus = load_data(args)
     with accelerator.main_process_first():  # the others read its index and negatives
         train_examples = add_negatives(train_examples, corpus, args)

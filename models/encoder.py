@@ -18,15 +18,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import RetrieverArguments
 from models import sentence_transformers_format
-from models.head_reader import not_loaded
 from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import (
     attention_dropout,
     encoder_class_of,
+    explained,
     first_names,
     load_config,
     load_pretrained,
@@ -38,6 +38,7 @@ from models.loading import (
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import UserError
 from runtime.files import newest, read_json, staged_folder, write_json
+from runtime.output import find_model
 from runtime.progress import progress_bar
 from runtime.text import is_blank
 
@@ -284,7 +285,7 @@ def _folders(path: str | Path) -> list[str]:
         raise UserError(
             f"there is no folder {path}: train one with train_dpr.py, or name an encoder's folder or hub name"
         )
-    return [str(path)]
+    return [find_model(str(path))]
 
 
 def _foreign_settings(name: str) -> dict[str, Any]:
@@ -319,8 +320,9 @@ def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTraine
     if dropout is not None:
         set_dropout(config, dropout)
     attention = fastest_attention(default_device(), attention_dropout(config), training)
-    encoder, missing = load_pretrained(_load_auto_model, name, config, attention)
-    if missing:
+    with explained("model", name):
+        encoder, missing = load_pretrained(encoder_class_of(config), name, config, attention)
+    if missing := [key for key in missing if not key.startswith("pooler.")]:
         raise UserError(
             f"{name} lacks {len(missing)} weights of a {config.model_type} of this size: {first_names(missing)}"
         )
@@ -328,14 +330,6 @@ def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTraine
     if (pooler := getattr(encoder, "pooler", None)) is not None:
         pooler.requires_grad_(False)
     return encoder
-
-
-def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
-    """Return the encoder, and which of its weights are not in ``name``, the pooler's left aside."""
-    encoder, info = encoder_class_of(config).from_pretrained(
-        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
-    )
-    return encoder, {key for key in not_loaded(info) if not key.startswith("pooler.")}
 
 
 def hash_files(folder: Path) -> str:

@@ -20,6 +20,7 @@ from runtime.text import seen_text
 
 if TYPE_CHECKING:
     import datasets
+    from transformers import EvalPrediction
 
 _DELETE_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
 # Quotes and brackets part words, so they become spaces before the rest of the punctuation is deleted.
@@ -154,7 +155,7 @@ def score_examples(
     return ExampleScores(*scores)
 
 
-def compute_metrics(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def mean_scores(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Return every definition's means in percent.
 
     Keys: ``exact_match``, ``f1`` (KorQuAD's), ``squad_exact_match``, ``squad_f1``, ``klue_exact_match``,
@@ -167,6 +168,12 @@ def compute_metrics(predictions: Mapping[str, str], references: Mapping[str, Seq
         figures[f"{prefix}exact_match"] = 100 * float(scores.exact_match.mean())
         figures[f"{prefix}{definition.overlap_name}"] = 100 * float(scores.overlap.mean())
     return figures
+
+
+def compute_metrics(answers: EvalPrediction) -> dict[str, float]:
+    """Return :func:`mean_scores` of what ``QAProcessor.post_processing_function`` returns."""
+    predictions = {row["id"]: row["prediction_text"] for row in answers.predictions}
+    return mean_scores(predictions, {row["id"]: row["answers"]["text"] for row in answers.label_ids})
 
 
 def bootstrap_interval(values: Sequence[float] | np.ndarray, samples: int, seed: int) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from arguments import RetrieverArguments
+from models.loading import load_tokenizer
 from retrieval.base import import_optional
 from runtime.errors import UserError
 from runtime.progress import progress_bar
@@ -117,16 +118,12 @@ class WordPieceAnalyzer:
     """Sub-words of any model's fast tokenizer, without special and unknown tokens."""
 
     def __init__(self, model: str | None) -> None:
-        from transformers import AutoTokenizer
-
         if model is None:
             raise UserError("--analyzer wordpiece needs the folder or name of a model: give --analyzer_model")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"--analyzer_model {model} has no tokenizer that can be loaded: {' '.join(str(error).split())}"
-            ) from None
+            tokenizer = load_tokenizer(model, "name another model")
+        except UserError as error:
+            raise UserError(f"--analyzer_model {model}: {error}") from None
         if not tokenizer.is_fast:
             raise UserError(f"--analyzer_model {model} has no fast tokenizer (tokenizer.json): name another model")
         self.unknown = tokenizer.unk_token

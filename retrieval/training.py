@@ -15,6 +15,7 @@ from arguments import DatasetArguments
 from retrieval.corpus import Corpus
 from retrieval.dpr_json import find_dpr_json, read_dpr_json
 from retrieval.examples import Passage, Positives, RetrievalExample
+from runtime.files import first_there
 from runtime.log import get_logger
 from runtime.text import answer_occurs, comparable
 
@@ -25,18 +26,19 @@ _RANDOM_TRIES = 50  # passages looked at for each random negative, of which near
 
 
 def load_retrieval_examples(
-    dataset_path: str,
+    dataset_path: str | Sequence[str],
     splits: Sequence[str],
-    load_examples: Callable[[str, Sequence[str], bool], Mapping[str, Dataset]],
+    load_examples: Callable[[str | Sequence[str], Sequence[str], bool], Mapping[str, Dataset]],
     skip_bad_rows: bool = False,
 ) -> dict[str, list[RetrievalExample]]:
     """Return the wanted ``splits`` (of train, validation) of any data set: DPR JSON, or what ``load_examples`` reads.
 
-    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``mrc.loading``. Questions without an answer in
-    their passage name no passage to find and are left out, which is logged. Raises :class:`UserError` and
-    :class:`DataError` as the two readers do.
+    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``mrc.loading``, and ``dataset_path`` may be
+    several places, as there. Questions without an answer in their passage name no passage to find and are left out,
+    which is logged. Raises :class:`UserError` and :class:`DataError` as the two readers do.
     """
-    files = {split: find_dpr_json(dataset_path, split) for split in splits}
+    found = dataset_path if isinstance(dataset_path, str) else first_there(dataset_path)
+    files = {split: find_dpr_json(found, split) for split in splits}
     other = [split for split in splits if files[split] is None]
     loaded = load_examples(dataset_path, other, skip_bad_rows) if other else {}
     examples = {}
@@ -52,7 +54,7 @@ def load_retrieval_examples(
 
 def load_questions(
     arguments: DatasetArguments,
-    load_examples: Callable[[str, Sequence[str], bool], Mapping[str, Dataset]],
+    load_examples: Callable[[str | Sequence[str], Sequence[str], bool], Mapping[str, Dataset]],
     evaluate: bool,
 ) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
     """Return the questions to train on and those to ``evaluate`` on, as the flags of the data choose them.
@@ -68,7 +70,7 @@ def load_questions(
     if arguments.concat_eval:
         train, validation = train + validation, []
     if evaluate and own is not None:
-        validation = read(own, ["validation"])["validation"]
+        validation = read(arguments.evaluation_places, ["validation"])["validation"]
     return train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
 
 

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,11 @@ def _linked(source: str | Path, target: str | Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def first_there(places: Sequence[str]) -> str:
+    """Return the first of several paths that exists, of none the first."""
+    return next((place for place in places if Path(place).exists()), places[0])
 
 
 def write_text(path: str | Path, text: str) -> None:

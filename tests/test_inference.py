@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict
 
 import inference
 import train_mrc
-from mrc.metrics import compute_metrics
+from mrc.metrics import mean_scores
 from retrieval.corpus import load_corpus
 from runtime.errors import DataError, UserError
 
@@ -106,7 +106,7 @@ def test_eval_scores_retrieval_oracle_and_end_to_end(
         for paragraph in article["paragraphs"]
         for qa in paragraph["qas"]
     }
-    end_to_end = compute_metrics(read_json(tmp_path / "out" / "predictions.json"), references)
+    end_to_end = mean_scores(read_json(tmp_path / "out" / "predictions.json"), references)
     assert {name: metrics[name] for name in end_to_end} == end_to_end
     saved = read_json(tmp_path / "out" / "metrics.json")
     assert set(saved.pop("seconds")) == {"load", "retrieve", "read", "score"}
@@ -186,6 +186,63 @@ def test_says_what_to_do_instead(command: list[str], encoder_path: str, tmp_path
     with pytest.raises(UserError, match="choose from SparseRetrieval_BM25P"):
         inference.main([*without(command, "analyzer"), "--do_predict", "--retriever_type", "BM52"])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_reads_as_it_was_trained_unless_told_otherwise(
+    command: list[str], trained_reader: str, tmp_path: Path, log_lines: list[str]
+) -> None:
+    inference.main([*command, "--do_predict"])
+    expected = (tmp_path / "out" / "nbest_predictions.json").read_bytes()
+    log_lines.clear()
+    inference.main([*without(command, "max_seq_len", "stride_len"), "--do_predict"])
+    taken = "--max_seq_len 128, --stride_len 16, --max_ans_len 30, --version_2_with_negative False"
+    assert f"INFO as {trained_reader} was trained: {taken}" in log_lines
+    assert (tmp_path / "out" / "nbest_predictions.json").read_bytes() == expected
+    recorded = read_json(tmp_path / "out" / "arguments.json")
+    assert (recorded["max_seq_len"], recorded["stride_len"], recorded["max_ans_len"]) == (128, 16, 30)
+    inference.main([*command, "--do_predict", "--max_ans_len", "1"])
+    longest = {
+        name: max(len(row["text"]) for row in rows)
+        for name, rows in read_json(tmp_path / "out" / "nbest_predictions.json").items()
+    }
+    assert max(longest.values()) <= 4  # a word piece
+
+
+def test_a_checkpoint_without_settings_is_read_by_the_usual_ones(
+    command: list[str], trained_reader: str, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(trained_reader, old)
+    config = read_json(old / "config.json")
+    assert config.pop("reader_settings")["max_seq_len"] == 128
+    (old / "config.json").write_text(json.dumps(config))
+    flags = [*without(command, "model", "max_seq_len", "stride_len"), "--model", str(old), "--do_predict"]
+    with pytest.raises(UserError, match="--max_seq_len 384 is more than"):
+        inference.main(flags)
+    inference.main([*flags, "--max_seq_len", "128", "--stride_len", "16"])
+
+
+def test_the_folder_of_a_run_means_its_best_reader(
+    command: list[str], trained_reader: str, tmp_path: Path, log_lines: list[str], reranker_path: str
+) -> None:
+    run = Path(trained_reader).parent
+    inference.main([*command, "--do_predict"])
+    expected = (tmp_path / "out" / "nbest_predictions.json").read_bytes()
+    inference.main([*without(command, "model"), "--model", str(run), "--do_predict"])
+    assert f"INFO {run} is a training run: its best/ is taken" in log_lines
+    assert (tmp_path / "out" / "nbest_predictions.json").read_bytes() == expected
+    assert read_json(tmp_path / "out" / "arguments.json")["model"] == trained_reader
+    (tmp_path / "started").mkdir()
+    (tmp_path / "started" / "arguments.json").write_text("{}")
+    for flag in ("--model", "--reranker"):
+        with pytest.raises(
+            UserError, match=rf"^{tmp_path}/started is a training run that has no best/ yet: let it end$"
+        ):
+            inference.main([*command, "--do_predict", flag, str(tmp_path / "started")])
+    shutil.copytree(reranker_path, tmp_path / "reranker" / "best")
+    (tmp_path / "reranker" / "arguments.json").write_text("{}")
+    inference.main([*command, "--do_predict", "--reranker", str(tmp_path / "reranker"), "--rerank_depth", "2"])
+    assert f"INFO {tmp_path}/reranker is a training run: its best/ is taken" in log_lines
 
 
 def test_flags_of_training_are_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,6 +64,13 @@ def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
     assert [line["step"] for line in lines if "eval_exact_match" in line] == [4, 8, 12]
 
 
+def test_every_checkpoint_keeps_how_it_was_trained_to_read(command: list[str], tmp_path: Path) -> None:
+    train_mrc_v2.main([*command, "--save_steps", "6", "--max_ans_len", "9"])
+    kept = {"max_seq_len": 128, "stride_len": 16, "max_ans_len": 9, "version_2_with_negative": False}
+    for folder in ("best", "checkpoint-6", "checkpoint-12"):
+        assert load_reader(str(tmp_path / "run" / folder)).config.reader_settings == kept
+
+
 def test_without_evaluation_best_holds_the_last_weights(command: list[str], tmp_path: Path) -> None:
     assert train_mrc_v2.main(command) == {"step": 12}
     assert_equal_weights(tmp_path / "run" / "best", tmp_path / "run" / "checkpoint-12")

@@ -11,6 +11,7 @@ import torch
 from comparing import close_to
 from datasets import Dataset
 from safetensors.torch import load_file
+from squad_metrics import SquadMetric
 from tiny_models import tiny_bert
 from transformers import (
     DebertaV2Config,
@@ -76,7 +77,7 @@ def make_trainer(
             eval_dataset=qa_processor.get_eval_features(),
             eval_examples=qa_processor.get_eval_examples(),
             post_process_function=qa_processor.post_processing_function,
-            compute_metrics=lambda answers: compute_metrics(*answers),
+            compute_metrics=compute_metrics,
             callbacks=callbacks,
         )
 
@@ -225,7 +226,7 @@ def test_evaluation_reads_as_the_other_command_does(
     features, examples = qa_processor.get_eval_features(), qa_processor.get_eval_examples()
     logits = read_features(trainer.model, features, FeatureCollator(trainer.model, qa_processor.tokenizer), 2, "fp32")
     answers = qa_processor.post_processing_function(examples, features, logits.predictions)
-    expected = {"loss": logits.loss} | compute_metrics(*answers)
+    expected = {"loss": logits.loss} | compute_metrics(answers)
     expected = {f"eval_{name}": value for name, value in expected.items()} | {"epoch": 3}
     assert metrics == close_to(expected)
     assert evaluations(trainer.state)[-1] == metrics | {"step": 9}
@@ -249,9 +250,9 @@ def test_prediction_gives_the_answers_to_the_examples(
     trainer.train()
     output = trainer.predict(qa_processor.get_eval_features(), qa_processor.get_eval_examples())
     golds = {row["id"]: row["answers"]["text"] for row in qa_processor.get_eval_examples()}
-    assert output.label_ids == golds
-    assert list(output.predictions) == list(golds)
-    right = [output.predictions[name] in texts for name, texts in golds.items()]
+    assert {row["id"]: row["answers"]["text"] for row in output.label_ids} == golds
+    assert [row["id"] for row in output.predictions] == list(golds)
+    right = [row["prediction_text"] in golds[row["id"]] for row in output.predictions]
     assert output.metrics["test_exact_match"] == pytest.approx(100 * sum(right) / len(right))
     assert output.metrics["test_exact_match"] >= 80 and output.metrics["test_loss"] < 1
 
@@ -262,9 +263,22 @@ def test_prediction_without_gold_answers_has_no_metrics(
     examples = qa_processor.get_eval_examples()
     none = [{"text": [], "answer_start": []}] * len(examples)
     unknown = examples.remove_columns("answers").add_column("answers", none, feature=examples.features["answers"])
-    output = make_trainer().predict(qa_processor.make_features(unknown, cached=False), unknown)
+    trainer = make_trainer()
+    trainer.compute_metrics = lambda answers: pytest.fail("asked for the best of no gold answers")
+    output = trainer.predict(qa_processor.make_features(unknown, cached=False), unknown)
     assert output.metrics == {}
-    assert all(isinstance(text, str) and text for text in output.predictions.values())
+    assert all(isinstance(row["prediction_text"], str) and row["prediction_text"] for row in output.predictions)
+
+
+def test_a_metric_of_squad_is_all_that_evaluation_needs(
+    make_trainer: Callable[..., QATrainer], qa_processor: QAProcessor
+) -> None:
+    trainer, metric = make_trainer(num_train_epochs=60, learning_rate=3e-3), SquadMetric()
+    trainer.compute_metrics = lambda pred: metric.compute(predictions=pred.predictions, references=pred.label_ids)
+    trainer.train()
+    metrics = trainer.evaluate()
+    assert set(metrics) == {"eval_loss", "eval_exact_match", "eval_f1", "epoch"}
+    assert metrics["eval_exact_match"] >= 80
 
 
 def test_prediction_loss_only_finds_no_answers(make_trainer: Callable[..., QATrainer]) -> None:
@@ -309,6 +323,20 @@ def test_a_checkpoint_holds_the_tokenizer_though_none_was_named(
     assert load_tokenizer(folder).get_vocab() == trainer.processing_class.get_vocab()
     for name, weight in load_reader(folder, trained=True).state_dict().items():
         assert torch.equal(weight, trainer.model.state_dict()[name]), name
+
+
+def test_what_it_trained_keeps_how_it_reads(
+    make_trainer: Callable[..., QATrainer], qa_processor: QAProcessor, tmp_path: Path
+) -> None:
+    qa_processor.title_prefix = True
+    trainer = make_trainer(max_steps=1)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "saved"))
+    config = load_reader(str(tmp_path / "saved"), trained=True).config
+    assert config.title_prefix is True
+    assert config.reader_settings == {
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False
+    }  # fmt: skip
 
 
 def test_without_anything_to_pad_with_it_says_so(encoder_path: str, tmp_path: Path) -> None:

@@ -275,19 +275,28 @@ def test_a_model_without_tokenizer_does_not_get_one_made_up(family: str, tmp_pat
         load_tokenizer(str(tmp_path))
 
 
+@pytest.mark.parametrize("model_type", ["theirs", "bert"])
 @pytest.mark.parametrize("load", [load_reader, load_tokenizer])
 def test_code_that_comes_with_a_model_is_neither_run_nor_asked_about(
-    damaged: Path, load: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    damaged: Path, load: Any, model_type: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (damaged / "theirs.py").write_text(f"open({str(damaged / 'was_here')!r}, 'w')")
     own = {"AutoConfig": "theirs.Config", "AutoTokenizer": [None, "theirs.Tokenizer"]}
-    _edit(damaged / "config.json", model_type="theirs", auto_map=own)
+    _edit(damaged / "config.json", model_type=model_type, auto_map=own)
     _edit(damaged / "tokenizer_config.json", tokenizer_class="Theirs", auto_map=own)
     monkeypatch.setattr("builtins.input", lambda *_: "y")
-    with pytest.raises(UserError, match="custom code"):
+    with pytest.raises(UserError, match=rf"^{damaged} brings code of its own \(\w+\), and code .* is never run here: "):
         load(str(damaged))
     assert not (damaged / "was_here").exists()
     assert "[y/N]" not in capfd.readouterr().out
+
+
+def test_a_model_that_transformers_has_learnt_since_needs_no_code_of_its_own(damaged: Path) -> None:
+    own = {"AutoConfig": "somebody/theirs--theirs.BertConfig", "AutoModelForCausalLM": "theirs.TheirsForCausalLM"}
+    _edit(damaged / "config.json", auto_map=own)
+    (damaged / "theirs.py").write_text(f"open({str(damaged / 'was_here')!r}, 'w')")
+    assert load_reader(str(damaged)).config.model_type == "bert"
+    assert not (damaged / "was_here").exists()
 
 
 def test_a_configuration_that_is_no_encoder_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ SENTENCE = "이순신이 1592년, 왕은 물 DA!"
 
 
 def save_tokenizer(folder, *pieces):
-    vocabulary = {piece: row for row, piece in enumerate(["[UNK]", "[CLS]", *pieces])}
+    vocabulary = {piece: row for row, piece in enumerate(["[UNK]", "[CLS]", *"0123456789", *pieces])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_truncation(2)
@@ -163,7 +163,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         create_analyzer("mecab", tags=["W", "NNG", "NOUN"])
     with pytest.raises(UserError, match="give --analyzer_model"):
         create_analyzer("wordpiece")
-    with pytest.raises(UserError, match=f"--analyzer_model {tmp_path} has no tokenizer that can be loaded: "):
+    with pytest.raises(UserError, match=f"--analyzer_model {tmp_path}: no tokenizer could be loaded from the folder "):
         create_analyzer("wordpiece", str(tmp_path))
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
     with pytest.raises(UserError, match="pip install kiwipiepy"):

@@ -251,9 +251,9 @@ def test_unknown_names_list_the_choices():
 
 
 def test_wordpiece_falls_back_to_the_readers_tokenizer():
-    with pytest.raises(UserError, match=r"--analyzer_model \./nowhere has no tokenizer"):
+    with pytest.raises(UserError, match=r"--analyzer_model \./nowhere: no tokenizer"):
         create_retriever(RetrieverArguments(analyzer="wordpiece"), "./nowhere")
-    with pytest.raises(UserError, match=r"--analyzer_model \./given has no tokenizer"):
+    with pytest.raises(UserError, match=r"--analyzer_model \./given: no tokenizer"):
         create_retriever(RetrieverArguments(analyzer="wordpiece", analyzer_model="./given"), "./nowhere")
 
 

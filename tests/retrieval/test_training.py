@@ -6,19 +6,28 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from arguments import DatasetArguments
+from mrc.loading import load_examples
 from retrieval.base import SearchResults
 from retrieval.corpus import Corpus
 from retrieval.dpr_json import find_dpr_json, read_dpr_json, write_dpr_json
 from retrieval.examples import Passage, RetrievalExample, wrong_rows
 from retrieval.joint_batch import JointBatch
 from retrieval.mining import find_hard_negatives, mine_hard_negatives, with_hard_negatives
-from retrieval.training import TrainingQuestions, corpus_passages, holds_answer, with_gold_passages
-from runtime.errors import DataError
+from retrieval.training import (
+    TrainingQuestions,
+    corpus_passages,
+    holds_answer,
+    load_questions,
+    with_gold_passages,
+)
+from runtime.errors import DataError, UserError
 
 DECOMPOSED = "\u1112\u1161\u11ab\u1100\u1161\u11bc"  # 한강, as some files have it
 
@@ -204,6 +213,20 @@ def test_another_positive_in_the_batch_counts_neither_for_nor_against_a_question
 
 
 # ------------------------------------------------------------------------------------------------------------ DPR JSON
+
+
+def test_questions_to_evaluate_on_may_be_in_or_beside_the_data_set(
+    tmp_path: Path, examples: list[RetrievalExample]
+) -> None:
+    write_dpr_json(tmp_path / "data" / "train.json", examples)
+    write_dpr_json(tmp_path / "mine.json", examples[:2])
+    arguments = DatasetArguments(dataset_path=str(tmp_path / "data"), test_eval_dataset_path="mine.json")
+    train, evaluation = load_questions(arguments, load_examples, evaluate=True)
+    assert (len(train), [example.question for example in evaluation]) == (5, ["?", "??"])
+    with pytest.raises(UserError) as refusal:
+        load_questions(replace(arguments, test_eval_dataset_path="none.json"), load_examples, evaluate=True)
+    inside, beside = tmp_path / "data" / "none.json", tmp_path / "none.json"
+    assert str(refusal.value).startswith(f"none.json does not exist, nor {inside}, nor {beside}; ")
 
 
 def test_dpr_json_comes_back_as_it_was_written(tmp_path: Path, examples: list[RetrievalExample]) -> None:
