@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from mrc.answers import AnswerSettings, find_answers, predictions_of
 from mrc.features import make_features
 from mrc.loading import example_features
-from mrc.metrics import compute_metrics
+from mrc.metrics import mean_scores
 from mrc.offsets import complete
 from mrc.passages import gold_passages
 from runtime.errors import UserError
@@ -158,7 +158,7 @@ def test_a_perfect_reader_is_right_about_answers_with_invisible_edges(
     examples = _examples([(answer, context.index(answer)) for answer in answers], context)
     read = _perfect_answers(tokenizer, examples)
     assert list(read.values()) == ["1443년", "1443년", "세종"]
-    metrics = compute_metrics(read, {str(number): [answer] for number, answer in enumerate(answers)})
+    metrics = mean_scores(read, {str(number): [answer] for number, answer in enumerate(answers)})
     assert set(metrics.values()) == {100.0}
 
 
