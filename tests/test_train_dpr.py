@@ -100,7 +100,8 @@ def test_writes_exactly_these_files(reference: Reference) -> None:
     assert [path.name for path in (run / "resume").iterdir()] == ["step-00000006"]
     for side in SIDES:
         assert {path.name for path in (run / side).iterdir()} == {
-            "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "encoder.json"
+            "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "encoder.json",
+            "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "1_Pooling",
         }  # fmt: skip
         assert read_json(run / side / "encoder.json")["pooling"] == "mean"
     assert read_json(run / "metrics.json") == metrics
