@@ -14,7 +14,7 @@ import pandas as pd
 from datasets import Dataset
 
 from retrieval.corpus import Corpus
-from runtime.identifiers import identifiers_in
+from runtime.identifiers import identifier, identifiers_in
 from runtime.text import answer_occurs, comparable, is_blank, seen_text
 
 _DEPTH = 10  # of MRR and nDCG
@@ -135,7 +135,7 @@ def _numbered(gold: Sequence[str], values: Iterable[str]) -> tuple[np.ndarray, n
 
 def _gold(examples: Dataset) -> tuple[list[str], list[str]]:
     """Return the document ids and the comparable contexts of the gold passages, empty where there is none."""
-    ids = [value or "" for value in _column(examples, "document_id")]
+    ids = [identifier(value) or "" for value in _column(examples, "document_id")]
     return ids, [comparable(value or "") for value in _column(examples, "context")]
 
 

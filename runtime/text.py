@@ -12,8 +12,12 @@ FOLD_VERSION = 1  # raise it when :func:`fold` gives another text, so that index
 _TEXTS_KEPT = 2**16  # whose folded form is kept: some 100 MB
 
 _PLANES = (range(0x20000), range(0xE0000, 0xE1000))  # no other has control or format characters
-_CATEGORIES = ((code, unicodedata.category(chr(code))) for plane in _PLANES for code in plane)
-_INVISIBLE = {code: category for code, category in _CATEGORIES if category in ("Cc", "Cf")}
+_INVISIBLE = {
+    code: category
+    for plane in _PLANES
+    for code in plane
+    if (category := unicodedata.category(chr(code))) in ("Cc", "Cf")
+}
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters of Hangul, and a Braille pattern, that show nothing
 _MARKS = (0x34F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))  # say how to draw the character before them
 _DOTS = "ㆍ・･•‧∙⋅⸱"  # what is written for the middle dot ·
