@@ -26,7 +26,6 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention
-from transformers.utils import is_sentencepiece_available
 from transformers.utils import logging as transformers_logging
 
 from runtime.errors import UserError
@@ -71,10 +70,6 @@ def _read_tokenizer(name: str) -> PreTrainedTokenizerBase:
             return PreTrainedTokenizerFast.from_pretrained(name, trust_remote_code=False)
         except Exception:
             raise error from None
-    except ValueError as error:
-        if "tiktoken" in str(error) and not is_sentencepiece_available():  # which a SentencePiece model is taken for
-            raise ImportError("it is a SentencePiece model; pip install sentencepiece") from None
-        raise
     if len(tokenizer) < _SMALLEST_VOCABULARY:  # no file that its class reads: albert-kor-base has a vocab.txt
         return BertTokenizer.from_pretrained(name, trust_remote_code=False)
     return tokenizer

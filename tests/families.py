@@ -420,7 +420,7 @@ FAMILIES = [
             _template("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1"), last=["[MASK]"],
         ),
         pair=_BERT_PAIR, segments="0, of 2 that the tokenizer numbers", fed=_UNTYPED,
-        note="it comes with spm.model and without tokenizer.json, which takes `pip install sentencepiece`; what is "
+        note="it comes with spm.model and without tokenizer.json; what is "
         "saved here has a tokenizer.json",
         source="config.json and tokenizer_config.json in commit 02a9971; the size of its vocabulary as in "
         "GroNLP/mdebertav3-subjectivity-multilingual, which is trained from it",

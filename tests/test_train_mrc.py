@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import assert_equal_weights, close_to, share_weights, weights
+from comparing import (
+    PROPORTIONAL_STEPS,
+    assert_equal_weights,
+    assert_same_training,
+    close_to,
+    share_weights,
+    weights,
+)
 from killing import kill_and_resume
 from launching import in_two_processes
 from overflowing import overflow_once
@@ -78,8 +85,8 @@ def test_learns_the_training_examples(command: list[str], tmp_path: Path) -> Non
 def test_same_seed_same_weights_other_seed_other_weights(command: list[str], tmp_path: Path) -> None:
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         short = [*_without(command, "num_train_epochs"), "--max_steps", "3", "--output_dir", str(tmp_path / name)]
-        train_mrc.main([*short, "--seed", seed])
-    assert_equal_weights(tmp_path / "a" / "best", tmp_path / "b" / "best")
+        train_mrc.main([*short, "--seed", seed, *PROPORTIONAL_STEPS])
+    assert_same_training(tmp_path / "a" / "best", tmp_path / "b" / "best")
     assert not torch.equal(*(next(iter(weights(tmp_path / name / "best").values())) for name in ("a", "c")))
 
 
@@ -111,7 +118,7 @@ def _without(command: list[str], flag: str) -> list[str]:
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int, accumulation: str
 ) -> None:
-    command = [*command, "--do_eval", "--gradient_accumulation_steps", accumulation]
+    command = [*command, "--do_eval", "--gradient_accumulation_steps", accumulation, *PROPORTIONAL_STEPS]
     undisturbed = [*command, "--output_dir", str(tmp_path / "undisturbed")]
     train_mrc.main(undisturbed)
 
@@ -119,8 +126,8 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
 
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
-    assert_equal_weights(run / "best", reference / "best")
-    assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
+    assert_same_training(run / "best", reference / "best")
+    assert_same_training(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
     logged = [read_metrics(folder / "metrics.jsonl") for folder in (run, reference)]
     for name in ("step", "loss", "eval_loss"):
         resumed, undisturbed = ([line[name] for line in lines if name in line] for lines in logged)
@@ -128,7 +135,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
 
 
 def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path) -> None:
-    words = [sys.executable, "train_mrc.py", *command, "--num_train_epochs", "40"]
+    words = [sys.executable, "train_mrc.py", *command, "--num_train_epochs", "40", *PROPORTIONAL_STEPS]
     repository = Path(train_mrc.__file__).parent
     quiet = {"cwd": repository, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*words, "--output_dir", str(tmp_path / "undisturbed")], check=True, **quiet)
@@ -139,7 +146,7 @@ def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     subprocess.run([*words, "--resume_from_checkpoint", "true"], check=True, **quiet)
-    assert_equal_weights(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
+    assert_same_training(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
 
 
 def test_two_processes_are_one_run(command: list[str], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import assert_equal_weights, close_to, weights
+from comparing import PROPORTIONAL_STEPS, assert_equal_weights, assert_same_training, close_to, weights
 from killing import kill_and_resume
 from overflowing import overflow_once
 
@@ -80,13 +80,14 @@ def test_frozen_embeddings_stay_and_the_rest_is_trained(command: list[str], tmp_
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int
 ) -> None:
-    command = [*command, "--do_eval", "--rerank_depth", "3", "--gradient_accumulation_steps", "2", "--eval_steps", "1"]
+    command += ["--do_eval", "--rerank_depth", "3", "--gradient_accumulation_steps", "2", "--eval_steps", "1"]
+    command += PROPORTIONAL_STEPS
     train_reranker.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
     kill_and_resume(train_reranker.main, command, monkeypatch, train_reranker, function, call)
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
-    assert_equal_weights(run / "best", reference / "best")
-    assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
+    assert_same_training(run / "best", reference / "best")
+    assert_same_training(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
     logged = [read_metrics(folder / "metrics.jsonl") for folder in (run, reference)]
     losses = [[line["loss"] for line in lines if "loss" in line] for lines in logged]
     assert losses[0] == close_to(losses[1])
@@ -112,7 +113,7 @@ def test_steps_are_counted_in_accumulated_batches(command: list[str], tmp_path: 
 
 def test_two_halves_accumulated_are_one_batch(command: list[str], tmp_path: Path) -> None:
     same = ["--num_train_epochs", "0.6", "--reranker_dropout", "0", "--lr_scheduler_type", "constant"]
-    same += ["--adam_epsilon", "0.01"]  # steps in proportion to gradients, also where these are next to nothing
+    same += PROPORTIONAL_STEPS
     for name, size, accumulation in (("whole", "4", "1"), ("halves", "2", "2")):
         sizes = ["--per_device_train_batch_size", size, "--gradient_accumulation_steps", accumulation]
         train_reranker.main([*command, *same, *sizes, "--output_dir", str(tmp_path / name)])
