@@ -24,6 +24,7 @@ from models.inputs import tokenize
 from mrc.loading import example_features
 from runtime.errors import UserError
 from runtime.log import get_logger
+from runtime.progress import map_bar
 from runtime.text import answer_occurs, comparable, is_blank
 
 logger = get_logger(__name__)
@@ -345,6 +346,8 @@ class AugmentedFeatures:
             augmentation, rng = self._draw(epoch, example)
             if augmentation.window:
                 window["input_ids"] = augmentation.window(window, example, rng, self._material)
+            bar.update()
             return window
 
-        return features.map(change, keep_in_memory=True, new_fingerprint=generate_random_fingerprint(), desc="masking")
+        with map_bar(len(features), "masking") as bar:
+            return features.map(change, keep_in_memory=True, new_fingerprint=generate_random_fingerprint())

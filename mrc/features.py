@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from mrc.titles import TitleAt, with_titles
 from runtime.errors import UserError
 from runtime.locks import check_writable
 from runtime.log import get_logger
+from runtime.progress import map_bar
 from runtime.text import inner_span, strip_blanks
 
 logger = get_logger(__name__)
@@ -151,27 +154,37 @@ def build_features(
         check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
-    features = examples.map(
-        make_features,
-        batched=True,
-        with_indices=True,
-        batch_size=200,
-        remove_columns=examples.column_names,
-        fn_kwargs={
-            "tokenizer": tokenizer,
-            "max_seq_len": max_seq_len,
-            "stride_len": stride_len,
-            "title_prefix": title_prefix,
-        },
-        features=_feature_types(tokenizer),
-        num_proc=num_workers if num_workers > 1 and len(examples) > 1000 else None,
-        cache_file_name=cache_file,
-        keep_in_memory=cache_file is None,
-        load_from_cache_file=cache_file is not None,
-        new_fingerprint=key,
-        desc=what,
-    )
+    parallel = num_workers > 1 and len(examples) > 1000
+    with nullcontext() if parallel else map_bar(len(examples), what) as bar:
+        features = examples.map(
+            make_features if bar is None else partial(_make_and_count, bar.update),
+            batched=True,
+            with_indices=True,
+            batch_size=200,
+            remove_columns=examples.column_names,
+            fn_kwargs={
+                "tokenizer": tokenizer,
+                "max_seq_len": max_seq_len,
+                "stride_len": stride_len,
+                "title_prefix": title_prefix,
+            },
+            features=_feature_types(tokenizer),
+            num_proc=num_workers if parallel else None,
+            cache_file_name=cache_file,
+            keep_in_memory=cache_file is None,
+            load_from_cache_file=cache_file is not None,
+            new_fingerprint=key,
+            desc=what,
+        )
     logger.info("%s: %d examples, %d features", what, len(examples), len(features))
+    return features
+
+
+def _make_and_count(
+    count: Callable[[int], object], examples: Mapping[str, Sequence[Any]], indices: Sequence[int], **options: Any
+) -> dict[str, list[Any]]:
+    features = make_features(examples, indices, **options)
+    count(len(indices))
     return features
 
 

@@ -33,21 +33,24 @@ def get_logger(name: str) -> logging.Logger:
 def configure_logging(main_process: bool = True) -> None:
     """Show our lines from INFO (WARNING on secondary processes), with the time, and warnings of others likewise.
 
-    The progress bars of other libraries are only shown in a terminal.
+    Transformers' own progress bars, one for each file that is read or written, are not shown, and those of data sets
+    only in a terminal.
     """
     transformers_logging.set_verbosity_warning()
+    transformers_logging.disable_progress_bar()
     handler = _AboveBars()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    others = _AboveBars(logging.WARNING)  # some loggers let everything pass
+    others.setFormatter(handler.formatter)
     for library in map(logging.getLogger, _LIBRARIES):
         library.handlers[:] = [handler]
         library.propagate = False
     if not logging.root.handlers:
-        logging.root.addHandler(handler)
+        logging.root.addHandler(others)
     warnings.showwarning = _log_warning
     if not sys.stderr.isatty():
-        from datasets import disable_progress_bars  # which not every command needs
+        from datasets import disable_progress_bars  # a heavy import, and not every command needs it
 
-        transformers_logging.disable_progress_bar()
         disable_progress_bars()
     logging.getLogger(_BRANCH).setLevel(logging.INFO if main_process else logging.WARNING)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import datasets
 import tqdm.auto
 import tqdm.std
 
@@ -29,8 +31,27 @@ def progress_bar(*args: Any, **options: Any) -> tqdm.std.tqdm:
 
 def show_figures(bar: tqdm.std.tqdm, values: Mapping[str, float]) -> None:
     """Show what training logs of a step beside its ``bar``: loss, learning rate, epoch and speed."""
-    names = {"loss": "loss", "learning_rate": "lr", "epoch": "epoch", "examples_per_second": "ex/s"}
-    bar.set_postfix({short: f"{values[name]:.3g}" for name, short in names.items() if name in values})
+    forms = {
+        "loss": ("loss", ".3g"),
+        "learning_rate": ("lr", ".2g"),
+        "epoch": ("epoch", ".3g"),
+        "examples_per_second": ("ex/s", ".3g"),
+    }
+    bar.set_postfix({short: f"{values[name]:{form}}" for name, (short, form) in forms.items() if name in values})
+
+
+@contextmanager
+def map_bar(total: int, desc: str) -> Iterator[tqdm.std.tqdm]:
+    """Show a bar that the function of a ``Dataset.map`` updates, in place of its own, which stays behind in a terminal
+    and gets in the way of a bar above it."""
+    shown = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        with progress_bar(total=total, desc=desc, unit="example", leave=False, delay=1) as bar:
+            yield bar
+    finally:
+        if shown:
+            datasets.enable_progress_bars()
 
 
 class ProgressBar(tqdm.std.tqdm):

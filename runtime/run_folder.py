@@ -65,6 +65,5 @@ def _how_to_go_on(folder: RunFolder, newest_step: Callable[[Path], int | None]) 
     if not folder.opened:
         return "no step was taken or saved yet"
     step = newest_step(folder.path)
-    if step is None:
-        return f"no step is saved in {folder.path} yet; start again with --resume_from_checkpoint true"
-    return f"step {step} is saved in {folder.path}; go on with the same command and --resume_from_checkpoint true"
+    way = "to go on, add --resume_from_checkpoint true to the same command"
+    return f"{'no step' if step is None else f'step {step}'} is saved in {folder.path}\n{way}"

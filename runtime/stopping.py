@@ -34,7 +34,7 @@ class StopRequest:
             raise Interrupted(signum)
         self._signum = signum
         # not from here, which may be the middle of another line
-        text = "stopping: the current step is finished and saved; the same signal again leaves at once"
+        text = "stopping after this step; the same signal again leaves at once"
         threading.Thread(target=logger.info, args=(text,), daemon=True).start()
 
     def is_made(self) -> bool:
