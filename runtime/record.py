@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from runtime.masking import masked
+
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "bm25s", "rank_bm25", "scikit-learn",
     "kiwipiepy", "mecab-ko", "elasticsearch", "pymilvus", "matplotlib", "wandb",
@@ -24,7 +26,7 @@ def environment(device: torch.device, precision: str, seed: int) -> dict[str, An
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "code": _revision(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *masked(sys.argv[1:])],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "precision": precision,

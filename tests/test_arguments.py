@@ -174,7 +174,7 @@ def test_help_shows_every_flag_with_its_default_once(capsys: pytest.CaptureFixtu
             assert f"--{field.name} " in text or f"--{field.name}," in text or field.name == "logging_dir"
     assert "--logging_dir" not in text and "--max-seq-len" not in text
     assert "--head, --custom_model HEAD" in text
-    assert "special tokens. (default: 384)" in text and "(default: None)" not in text
+    assert "a trained reader brings its own. (default: 384)" in text and "(default: None)" not in text
 
 
 def test_values_are_recorded_as_plain_json() -> None:
