@@ -842,7 +842,7 @@ def _default(flag: dataclasses.Field) -> Any:
 
 
 def _without_lone_dashes(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
-    """Return ``argv`` without the words ``--``, which stand before words without a flag, and here every word has one."""
+    """Return ``argv`` without the words ``--``, which stand before words without a flag: there are none here."""
     for dashes, word in pairwise(argv):
         if dashes == "--" and not word.startswith("-"):
             known = f"--{word}" in parser._option_string_actions

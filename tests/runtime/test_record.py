@@ -25,6 +25,13 @@ def test_versions_device_seed_and_command(monkeypatch: pytest.MonkeyPatch) -> No
     assert kept["threads"] == torch.get_num_threads()
 
 
+def test_secrets_of_the_command_line_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--hub_token", "s3cr3t", "--elastic_url=https://me:s3cr3t@host", "--seed", "7"]
+    monkeypatch.setattr(sys, "argv", ["train_mrc_v2.py", *words])
+    kept = record.environment(torch.device("cpu"), "fp32", 7)["command"]
+    assert kept == ["train_mrc_v2.py", "--hub_token", "***", "--elastic_url=https://***@host", "--seed", "7"]
+
+
 def test_a_package_that_is_not_there_is_recorded_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "_PACKAGES", ("torch", "no-such-package"))
     packages = record.environment(torch.device("cpu"), "fp32", 0)["packages"]
