@@ -759,17 +759,7 @@ def test_what_cannot_be_read_is_not_repeated(text: str, refusal: Any, config: An
 
 
 def test_secrets_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = [
-        "--hub_token",
-        _SECRET,
-        "--hub-token",
-        _SECRET,
-        f"--hub_token={_SECRET}",
-        "--seed",
-        "7",
-        "--tokenizer",
-        "a",
-    ]
+    words = ["--hub_token", _SECRET, "--hub-token", _SECRET, f"--hub_token={_SECRET}", "--tokenizer", "a"]
     monkeypatch.setattr("sys.argv", ["train_mrc_v2.py", *words])
     filled = parse_arguments("train_mrc_v2.py", TRAINER)
     assert filled[0].hub_token == _SECRET
