@@ -20,12 +20,14 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from transformers import HfArgumentParser
 
 from runtime.errors import UserError
+from runtime.masking import is_secret, masked
 from runtime.output import fault_of_run_name
 
 
@@ -338,12 +340,9 @@ class RetrieverArguments:
     )
 
     def __post_init__(self) -> None:
-        for flag, variables in (
-            ("elastic_url", "ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD,"),
-            ("milvus_uri", "MILVUS_TOKEN (a token, or user:password)"),
-        ):
-            if _CREDENTIALS.match(getattr(self, flag)):  # which would be logged and saved with the other flags
-                raise FlagError([f"--{flag} must not hold credentials: set {variables} in the environment"])
+        for flag in ("elastic_url", "milvus_uri"):
+            if _NOT_AN_ADDRESS_ALONE.match(getattr(self, flag)):  # and would be logged and saved with the other flags
+                raise FlagError([_no_credentials(flag)])
 
 
 @dataclass
@@ -461,7 +460,10 @@ class ComparisonArguments:
 
 
 class Ignored(NamedTuple):
-    """A rule: with these values ``flag`` has no effect, so setting it is refused."""
+    """A rule: with these values ``flag`` has no effect, so setting it is refused.
+
+    Of several retrievers each is asked by itself, with its name as ``retriever_type``: what one of them reads is right.
+    """
 
     flag: str
     when: Callable[[argparse.Namespace], bool]
@@ -506,13 +508,27 @@ def _only(names: Sequence[str]) -> str:
     return f"only {', '.join(names)} {'reads' if len(names) == 1 else 'read'} it"
 
 
-def _retrieves_with(values: argparse.Namespace, *names: str) -> bool:
-    """Whether one of the named retrievers is used, by itself or in a hybrid."""
-    chosen = values.retriever_type if isinstance(values.retriever_type, list) else [values.retriever_type]
-    chosen = [retriever.split(",")[0] for retriever in chosen]
-    if "HybridRetrieval" in chosen:
-        chosen += [retriever.split(",")[0] for retriever in values.hybrid_retrievers]
-    return any(name in chosen for name in names)
+def fuses_itself(part: str) -> bool:
+    """Whether ``part`` of a hybrid is a hybrid without parts of its own, which would be fused without end."""
+    return part.split(",")[0] == "HybridRetrieval" and "hybrid_retrievers=" not in part
+
+
+def _each_retriever(values: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return ``values`` as each retriever that they name sees them, with the flags of its own; parts of hybrids too."""
+    named = getattr(values, "retriever_type", None)
+    if named is None:
+        return [values]
+    seen = []
+    for name, *pairs in (spec.split(",") for spec in (named if isinstance(named, list) else [named])):
+        own: dict[str, Any] = dict(pair.partition("=")[::2] for pair in pairs)
+        if "hybrid_retrievers" in own:
+            own["hybrid_retrievers"] = own["hybrid_retrievers"].split("+")
+        view = argparse.Namespace(**vars(values) | own | {"retriever_type": name})
+        seen.append(view)
+        if name == "HybridRetrieval":
+            parts = [part for part in view.hybrid_retrievers if not fuses_itself(part)]
+            seen += _each_retriever(argparse.Namespace(**vars(view) | {"retriever_type": parts}))
+    return seen
 
 
 _IGNORED = [
@@ -630,7 +646,7 @@ _IGNORED = [
         for flag in ("context_path", "index_dir", "reranker", "rerank_depth")
     ),
     *(
-        Ignored(flag, lambda a, names=names: not _retrieves_with(a, *names), _only(names))
+        Ignored(flag, lambda a, names=names: a.retriever_type not in names, _only(names))
         for names, flags in _READ_BY.items()
         for flag in flags
     ),
@@ -682,7 +698,7 @@ _IGNORED = [
         )
         for flag in ("early_stopping_patience", "max_eval_samples")
     ),
-    Ignored("tune_fusion", lambda a: not _retrieves_with(a, "HybridRetrieval"), "add --retriever_type HybridRetrieval"),
+    Ignored("tune_fusion", lambda a: a.retriever_type != "HybridRetrieval", "add --retriever_type HybridRetrieval"),
     Ignored("tune_fusion", lambda a: a.split == "test", "the test questions have no gold answers to tune on"),
     Ignored("analyzer_model", lambda a: a.analyzer != "wordpiece", "only --analyzer wordpiece has a model"),
     Ignored(
@@ -766,7 +782,9 @@ def build_parser(
     return parser
 
 
-_CREDENTIALS = re.compile(r"\w+://[^/]*@|[^/]*:[^/]*@")  # at the beginning of a URL
+# Credentials in a URL; those with strange characters, too, and parameters, where nothing but an address is expected.
+_CREDENTIALS = re.compile(r"\w+://[^/\s]*@")
+_NOT_AN_ADDRESS_ALONE = re.compile(r"\w+://.*[@?#]|[^/]*:[^/]*@")
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 _NOT_GIVEN = object()
 
@@ -785,8 +803,10 @@ def parse_arguments(
     command's own where they are not the groups'; None is what later decides. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    sys.argv[1:] = masked(sys.argv[1:])  # trackers read it too
     try:
-        return read_arguments(command, groups, sys.argv[1:] if argv is None else argv, unused, defaults, description)
+        return read_arguments(command, groups, argv, unused, defaults, description)
     except FlagError as error:
         lines = [f"{command}: error: {complaint}" for complaint in error.complaints]
         sys.stderr.write("\n".join([*lines, f"see python {command} --help", ""]))
@@ -805,10 +825,11 @@ def read_arguments(
     unused = unused or {}
     parser = build_parser(command, groups, unused, description)
     parser.set_defaults(**{name: value for name, value in (defaults or {}).items() if value is not None})
-    argv = list(argv)
+    usual = {f.name: _default(f) for group in groups for f in dataclasses.fields(group)} | dict(defaults or {})
     names = [f.name for group in groups for f in dataclasses.fields(group)]
     try:
-        words = _config_words(command, argv) + argv
+        argv = _without_lone_dashes(argv, parser)
+        words = _config_words(argv, parser, usual) + argv
     except UserError as error:
         raise FlagError([str(error)]) from None
     namespace, unknown = parser.parse_known_args(words, argparse.Namespace(**dict.fromkeys(names, _NOT_GIVEN)))
@@ -822,13 +843,10 @@ def read_arguments(
     flags = [word for word in unknown if word.startswith("-") and not _NEGATIVE_NUMBER.match(word)]
     complaints = [_complain_unknown(word, parser, names) for word in flags]
     if unknown and not complaints:
-        complaints.append(f"do not know what to do with {' '.join(unknown)}: every value needs its flag")
+        complaints.append(f"do not know what to do with {' '.join(masked(unknown))}: every value needs its flag")
     complaints += [f"--{name} has no effect in {command}: {unused[name]}" for name in given if name in unused]
-    complaints += [
-        f"--{rule.flag} would be ignored: {rule.reason}"
-        for rule in _IGNORED
-        if rule.flag in given and rule.flag not in unused and rule.applies(values)
-    ]
+    complaints += _complain_ignored([name for name in given if name not in unused], values)
+    complaints += [_no_credentials(name) for name in given if _holds_credentials(getattr(values, name))]
     complaints += _out_of_range(values)
     if "run_name" in given and "run_name" not in unused and (fault := fault_of_run_name(given["run_name"])):
         complaints.append(f"--run_name {given['run_name']!r} {fault}")
@@ -837,20 +855,74 @@ def read_arguments(
     return filled
 
 
+def _default(flag: dataclasses.Field) -> Any:
+    return flag.default if flag.default_factory is dataclasses.MISSING else flag.default_factory()
+
+
+def _without_lone_dashes(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Return ``argv`` without the words ``--``, which stand before words without a flag: there are none here."""
+    for dashes, word in pairwise(argv):
+        if dashes == "--" and not word.startswith("-"):
+            known = f"--{word}" in parser._option_string_actions
+            raise UserError(f"-- {word}: write --{word}, without the blank" if known else "what follows -- is no flag")
+    return [word for word in argv if word != "--"]
+
+
+def _complain_ignored(names: Sequence[str], values: argparse.Namespace) -> list[str]:
+    """Say of those flags that no retriever, or nothing else, would read why that is."""
+    views = _each_retriever(values)
+    ignored = [
+        name
+        for name in names
+        if all(any(rule.flag == name and rule.applies(view) for rule in _IGNORED) for view in views)
+    ]
+    return [
+        f"--{rule.flag} would be ignored: {rule.reason}"
+        for rule in _IGNORED
+        if rule.flag in ignored and any(map(rule.applies, views))
+    ]
+
+
+def _holds_credentials(value: Any) -> bool:
+    return any(
+        isinstance(text, str) and _CREDENTIALS.search(text) for text in (value if isinstance(value, list) else [value])
+    )
+
+
 def resolved_arguments(*groups: Any) -> dict[str, Any]:
-    """Return the values of filled groups as one dictionary, for ``arguments.json``."""
-    return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+    """Return the values of filled groups as one dictionary, for ``arguments.json``; None in the place of secrets."""
+    values = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+    return {name: None if is_secret(name) else value for name, value in values.items()}
+
+
+_INSTEAD_OF_CREDENTIALS = {
+    "elastic_url": "set ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, in the environment",
+    "milvus_uri": "set MILVUS_TOKEN (a token, or user:password) in the environment",
+    **dict.fromkeys(
+        ("retriever_type", "hybrid_retrievers"),
+        "set ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, or MILVUS_TOKEN, in the environment",
+    ),
+}
+
+
+def _no_credentials(flag: str) -> str:
+    instead = _INSTEAD_OF_CREDENTIALS.get(flag, "flags are logged and saved")
+    return f"--{flag} must not hold credentials: {instead}"
 
 
 def _add_config_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="YAML or JSON file of flags and values; the command line wins.")
 
 
-def _config_words(command: str, argv: Sequence[str]) -> list[str]:
-    """Return the words that the command line would hold for the file after ``--config``; none without one."""
-    parser = _Parser((), prog=command, add_help=False, allow_abbrev=False)
-    _add_config_flag(parser)
-    path = parser.parse_known_args(argv)[0].config
+def _config_words(argv: Sequence[str], parser: argparse.ArgumentParser, usual: Mapping[str, Any]) -> list[str]:
+    """Return the words that the command line of ``parser`` would hold for the file after ``--config``, if any.
+
+    What is ``usual`` needs none, so the ``arguments.json`` of a run serves, which holds every flag, also those that
+    were not read.
+    """
+    finder = _Parser((), prog=parser.prog, add_help=False, allow_abbrev=False)
+    _add_config_flag(finder)
+    path = finder.parse_known_args(argv)[0].config
     if path is None:
         return []
     import yaml
@@ -858,6 +930,10 @@ def _config_words(command: str, argv: Sequence[str]) -> list[str]:
     try:
         text = Path(path).read_text(encoding="utf-8")
         content = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:  # whose text would repeat the line, which may hold a secret
+        mark = error.problem_mark or error.context_mark
+        place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise UserError(f"--config {path} cannot be read: {error.problem or error.context}{place}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -866,6 +942,9 @@ def _config_words(command: str, argv: Sequence[str]) -> list[str]:
     for name, value in content.items():
         if isinstance(value, dict) or name == "config":
             raise UserError(f"--config {path}: {name} must be a flag with a value; files do not nest")
+        flag = parser._option_string_actions.get(f"--{name}")
+        if flag is not None and flag.nargs != 0 and value == usual.get(flag.dest, _NOT_GIVEN):
+            continue
         if isinstance(value, list):
             words += [f"--{name}", *map(str, value)]
         elif value is not None:

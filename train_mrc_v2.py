@@ -312,8 +312,7 @@ def make_records(
     record["data"] = {"train": fingerprint(qa_processor.get_train_examples())}
     if args.training.do_eval:
         record["data"]["evaluation"] = fingerprint(qa_processor.get_eval_examples())
-    arguments = resolved_arguments(*args) | {"hub_token": None}  # a secret
-    return {"arguments": arguments, "environment": record}
+    return {"arguments": resolved_arguments(*args), "environment": record}
 
 
 if __name__ == "__main__":

@@ -103,6 +103,14 @@ class QATrainer(Trainer):
             model.config.title_prefix = qa_processor.title_prefix
             model.config.reader_settings = settings_of(qa_processor.dataset_args)
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save the reader; the token of the hub stays out of ``training_args.bin``, which holds all arguments."""
+        token, self.args.hub_token = self.args.hub_token, None
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.args.hub_token = token
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from runtime.device import BF16_CAPABILITIES
+from runtime.masking import masked
 
 _PACKAGES = (
     "torch", "transformers", "tokenizers", "datasets", "accelerate", "numpy", "bm25s", "rank_bm25", "scikit-learn",
@@ -27,7 +28,7 @@ def environment(device: torch.device, precision: str, seed: int) -> dict[str, An
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "code": _revision(),
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [Path(sys.argv[0]).name, *masked(sys.argv[1:])],
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "processor": processor(),
         "threads": torch.get_num_threads(),

@@ -53,6 +53,13 @@ def test_the_processor_is_named_with_what_decides_the_precision(
     assert record.processor() == expected
 
 
+def test_secrets_of_the_command_line_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--hub_token", "s3cr3t", "--elastic_url=https://me:s3cr3t@host", "--seed", "7"]
+    monkeypatch.setattr(sys, "argv", ["train_mrc_v2.py", *words])
+    kept = record.environment(torch.device("cpu"), "fp32", 7)["command"]
+    assert kept == ["train_mrc_v2.py", "--hub_token", "***", "--elastic_url=https://***@host", "--seed", "7"]
+
+
 def test_a_package_that_is_not_there_is_recorded_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "_PACKAGES", ("torch", "no-such-package"))
     packages = record.environment(torch.device("cpu"), "fp32", 0)["packages"]
