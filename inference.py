@@ -31,9 +31,10 @@ from arguments import (
 )
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
+from models.reader_settings import SETTLED_LATER, as_trained
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
-from mrc.metrics import compute_metrics, references_of
+from mrc.metrics import mean_scores, references_of
 from mrc.passages import gold_passages, joined_passages, separate_passages
 from mrc.reading import read_features
 from processor import QAProcessor
@@ -48,6 +49,7 @@ from runtime.log import configure_logging, get_logger
 from runtime.progress import progress_bar
 from runtime.record import environment
 from runtime.seeding import set_seed
+from runtime.text import is_blank
 from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
@@ -93,7 +95,7 @@ class Reader(NamedTuple):
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Parse the command line."""
     groups = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
-    own = {"output_dir": "./outputs"}
+    own = {"output_dir": "./outputs", **SETTLED_LATER}
     return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, own, description="Answer questions."))
 
 
@@ -116,6 +118,7 @@ def answer(args: Arguments) -> dict[str, float]:
     stopwatch = Stopwatch()
 
     # data and model
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = getattr(load_config(args.model.model), "title_prefix", False)
     qa_processor = QAProcessor(args.dataset, tokenizer, title_prefix=title_prefix)
@@ -123,7 +126,7 @@ def answer(args: Arguments) -> dict[str, float]:
     attention = fastest_attention(device, 0.0, training=False)
     model = load_reader(args.model.model, attention=attention, trained=True).to(device)
     check_length(model, args.dataset.max_seq_len)
-    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
+    collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     reader = Reader(model, qa_processor, collator, args.run.per_device_eval_batch_size, precision)
     stopwatch.lap("load")
 
@@ -152,7 +155,7 @@ def answer(args: Arguments) -> dict[str, float]:
 
 def own_contexts(examples: Dataset) -> Dataset:
     """Return the examples to read without retrieval; :class:`UserError` if they come without contexts."""
-    without = [example["id"] for example in examples if not example["context"]]
+    without = [example["id"] for example in examples if is_blank(example["context"])]
     if without:
         raise UserError(
             f"--retriever_type none reads the contexts of the examples, and {len(without)} have none "
@@ -186,10 +189,10 @@ def score(
 ) -> dict[str, float]:
     """Return end-to-end scores and, with retrieval, hit@k and the scores with the gold passage given (oracle)."""
     references = references_of(examples)
-    metrics = compute_metrics(predictions_of(answers), references)
+    metrics = mean_scores(predictions_of(answers), references)
     if retrieved is not None:
         oracle = predictions_of(read(reader, own_contexts(examples), "reading gold passages"))
-        metrics |= {f"oracle_{name}": value for name, value in compute_metrics(oracle, references).items()}
+        metrics |= {f"oracle_{name}": value for name, value in mean_scores(oracle, references).items()}
         metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in _HITS if k < retrieved.k] + [retrieved.k])
     return metrics
 

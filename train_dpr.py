@@ -43,8 +43,9 @@ from mrc.loading import load_examples
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever
 from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import RetrievalExample, find_dpr_json, write_dpr_json
+from retrieval.dpr_json import find_dpr_json, write_dpr_json
 from retrieval.evaluation import RetrievalEvaluation
+from retrieval.examples import RetrievalExample
 from retrieval.joint_batch import JointBatch
 from retrieval.mining import with_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
@@ -252,7 +253,7 @@ def choose_corpus(args: Arguments, examples: list[RetrievalExample]) -> Corpus:
             logger.info("no corpus is given or found: the passages of the training questions are the corpus")
     if path is not None:
         return load_corpus(path, args.dataset.skip_bad_rows)
-    passages = (passage for example in examples for passage in (example.positive, *example.negatives))
+    passages = (passage for example in examples for passage in (*example.positives, *example.negatives))
     return with_gold_passages(Corpus([], [], []), passages)[0]
 
 

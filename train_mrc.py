@@ -38,6 +38,7 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
+from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator, LengthGroupedBatches
 from mrc.features import fingerprint
@@ -50,10 +51,10 @@ from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, newest_step, save_state
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import link_or_copy, read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
-from runtime.processes import close_accelerator, open_accelerator
+from runtime.processes import close_accelerator, open_accelerator, take_step
 from runtime.progress import progress_bar, show_figures
 from runtime.record import environment
 from runtime.run_folder import RunFolder, run_folder
@@ -105,7 +106,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     groups = [
         RunArguments, ModelArguments, DatasetArguments, OptimizationArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
-    return Arguments(*parse_arguments("train_mrc.py", groups, argv, description="Train a reader."))
+    description = "Train a reader."
+    return Arguments(*parse_arguments("train_mrc.py", groups, argv, defaults=SETTLED_LATER, description=description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -127,6 +129,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     keep_freed_memory()
 
     # data
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
     qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
@@ -135,19 +138,20 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
         train_features = qa_processor.get_augmented_features(args.augmentation, args.retriever, args.run.seed)
         if args.optimization.do_eval:
             qa_processor.get_eval_features()
-    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
-    batch_size = args.optimization.per_device_train_batch_size
-    batches = LengthGroupedBatches(train_features["length"], batch_size, args.run.seed)
-    # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
-    own_generator = torch.Generator().manual_seed(args.run.seed)
-    loader = DataLoader(train_features, batch_sampler=batches, collate_fn=collator, generator=own_generator)
 
     # model
     model = load_reader_to_train(args.model, precision, accelerator.device)
     check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
+    model.config.reader_settings = settings_of(args.dataset)
+    collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # optimisation
+    batch_size = args.optimization.per_device_train_batch_size
+    batches = LengthGroupedBatches(train_features["length"], batch_size, args.run.seed)
+    # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
+    own_generator = torch.Generator().manual_seed(args.run.seed)
+    loader = DataLoader(train_features, batch_sampler=batches, collate_fn=collator, generator=own_generator)
     batches_per_process = math.ceil(len(batches) / accelerator.num_processes)
     steps_per_epoch = math.ceil(batches_per_process / args.optimization.gradient_accumulation_steps)
     total_steps = count_steps(args.optimization, batches_per_process)
@@ -230,8 +234,7 @@ def train_step(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         if run.accelerator.sync_gradients:
             if options.max_grad_norm > 0:
                 run.accelerator.clip_grad_norm_(run.model.parameters(), options.max_grad_norm)
-            run.optimizer.step()
-            run.scheduler.step()
+            take_step(run.accelerator, run.optimizer, run.scheduler)
             run.optimizer.zero_grad()
     return loss
 
@@ -269,7 +272,7 @@ def evaluate(run: Run) -> dict[str, float]:
     if run.accelerator.is_main_process:
         examples = run.qa_processor.get_eval_examples()
         answers = run.qa_processor.post_processing_function(examples, features, logits.predictions)
-        scores = compute_metrics(answers.predictions, answers.label_ids)
+        scores = compute_metrics(answers)
         metrics |= {f"eval_{name}": value for name, value in scores.items()}
         logger.info(
             "step %d: eval loss %.4f, exact match %.2f, F1 %.2f",
@@ -315,7 +318,7 @@ def save(run: Run) -> dict[str, float]:
         else:
             source = output_dir / f"checkpoint-{run.best.exact_match_step}"
             with staged_folder(output_dir / "best") as staging:
-                shutil.copytree(source, staging, dirs_exist_ok=True)
+                shutil.copytree(source, staging, dirs_exist_ok=True, copy_function=link_or_copy)
             metrics = read_json(source / "metrics.json")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")

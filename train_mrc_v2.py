@@ -38,15 +38,16 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
+from models.reader_settings import SETTLED_LATER, as_trained
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
-from mrc.metrics import compute_metrics
+from mrc.metrics import compute_metrics, mean_scores
 from mrc.optimization import parameter_groups, warn_of_long_warmup
 from processor import QAProcessor
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
-from runtime.files import read_json, write_json
+from runtime.files import read_json, share_weights, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
 from runtime.record import environment
@@ -99,7 +100,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         TrainerArguments, ModelArguments, DatasetArguments, FreezeArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
     description = "Train a reader with the Hugging Face Trainer."
-    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, description=description))
+    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, SETTLED_LATER, description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -125,6 +126,7 @@ def run_in(folder: RunFolder, args: Arguments, training_args: TrainingArguments,
     keep_freed_memory()
 
     # data
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
     qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
@@ -135,12 +137,11 @@ def run_in(folder: RunFolder, args: Arguments, training_args: TrainingArguments,
         if args.training.do_eval:
             evaluation["eval_dataset"] = qa_processor.get_eval_features()
             evaluation["eval_examples"] = qa_processor.get_eval_examples()
-    collator = FeatureCollator(tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # model
     model = load_reader_to_train(args.model, precision, training_args.device)
     check_length(model, args.dataset.max_seq_len)
-    model.config.title_prefix = title_prefix
+    collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     freezing = make_freezing(args.freezing, model)
 
     # optimisation: the optimizer that the Trainer would choose, over our groups
@@ -169,7 +170,7 @@ def run_in(folder: RunFolder, args: Arguments, training_args: TrainingArguments,
             train_dataset=train_features,
             **evaluation,
             post_process_function=qa_processor.post_processing_function,
-            compute_metrics=lambda answers: compute_metrics(*answers),
+            compute_metrics=compute_metrics,
             processing_class=tokenizer,
             data_collator=collator,
             callbacks=[*freezing, *stopping, RunCallback(tracker, tokenizer, records), bar, StopCallback(stop)],
@@ -189,7 +190,7 @@ def check(training: TrainerArguments) -> None:
     """Raise :class:`UserError` for what this command does not do."""
     if not training.do_train:
         raise UserError("add --do_train: this command trains a reader, inference.py evaluates one and answers with it")
-    metric, known = training.metric_for_best_model, ["loss", *compute_metrics({}, {"": []})]
+    metric, known = training.metric_for_best_model, ["loss", *mean_scores({}, {"": []})]
     if metric is not None and metric.removeprefix("eval_") not in known:
         raise UserError(f"--metric_for_best_model {metric} is not measured; choose from: {', '.join(known)}")
 
@@ -273,8 +274,10 @@ class RunCallback(TrainerCallback):
             return
         measured = [line for line in evaluations(state) if line["step"] == state.global_step]
         records = self.records | ({"metrics": measured[-1]} if measured else {})
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         for name, record in records.items():
-            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / f"{name}.json", record)
+            write_json(checkpoint / f"{name}.json", record)
+        share_weights(checkpoint, Path(args.output_dir) / "best")
 
 
 def is_best(state: TrainerState, args: TrainingArguments) -> bool:
@@ -293,6 +296,7 @@ def save(trainer: QATrainer, records: dict[str, Any]) -> dict[str, float]:
             metrics = read_json(output_dir / "best" / "metrics.json")
         else:
             save_reader(output_dir / "best", trainer.model, trainer.processing_class, records | {"metrics": metrics})
+            share_weights(output_dir / "best", output_dir / f"checkpoint-{trainer.state.global_step}")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")
     trainer.end()
@@ -308,8 +312,7 @@ def make_records(
     record["data"] = {"train": fingerprint(qa_processor.get_train_examples())}
     if args.training.do_eval:
         record["data"]["evaluation"] = fingerprint(qa_processor.get_eval_examples())
-    arguments = resolved_arguments(*args) | {"hub_token": None}  # a secret
-    return {"arguments": arguments, "environment": record}
+    return {"arguments": resolved_arguments(*args), "environment": record}
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ if __name__ == "__main__":
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, send_to_device
+from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
 
 from arguments import (
@@ -49,8 +51,8 @@ from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
 from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import RetrievalExample
-from retrieval.metrics import ranking_metrics
+from retrieval.examples import RetrievalExample
+from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.mining import find_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
 from runtime.checkpoint import find_state, newest_step
@@ -59,7 +61,7 @@ from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.loop import TrainingLoop
-from runtime.output import warn_of_changes
+from runtime.output import find_model, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator
 from runtime.progress import progress_bar
 from runtime.record import environment
@@ -144,10 +146,11 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     keep_freed_memory()
 
     # data
-    train_examples, eval_examples, corpus, gold_rows = load_data(args)
+    args = args._replace(reranker=replace(args.reranker, reranker_model=find_model(args.reranker.reranker_model)))
+    train_examples, eval_examples, corpus = load_data(args)
     with accelerator.main_process_first():  # the others read its index and negatives
         train_examples = add_negatives(train_examples, corpus, args)
-        candidates = find_candidates(eval_examples, gold_rows, corpus, args) if eval_examples else None
+        candidates = find_candidates(eval_examples, corpus, args) if eval_examples else None
     questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.mining.hard_negatives, args.run.seed)
 
     # model
@@ -197,13 +200,13 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     return save(run)
 
 
-def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample], Corpus, list[int]]:
-    """Return the questions to train on and to evaluate on, the corpus, and the corpus rows of the latter's passages."""
+def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample], Corpus]:
+    """Return the questions to train on and to evaluate on, and the corpus, which holds the passages of the latter."""
     train_examples, eval_examples = load_questions(args.dataset, load_examples, args.optimization.do_eval)
     path = args.retriever.context_path or find_corpus(args.dataset.dataset_path)
     corpus = load_corpus(path, args.dataset.skip_bad_rows)
-    corpus, gold_rows = with_gold_passages(corpus, [example.positive for example in eval_examples])
-    return train_examples, eval_examples, corpus, gold_rows
+    corpus, _ = with_gold_passages(corpus, [example.positive for example in eval_examples])
+    return train_examples, eval_examples, corpus
 
 
 def add_negatives(examples: list[RetrievalExample], corpus: Corpus, args: Arguments) -> list[RetrievalExample]:
@@ -222,9 +225,7 @@ def add_negatives(examples: list[RetrievalExample], corpus: Corpus, args: Argume
     ]
 
 
-def find_candidates(
-    examples: list[RetrievalExample], gold_rows: list[int], corpus: Corpus, args: Arguments
-) -> Candidates:
+def find_candidates(examples: list[RetrievalExample], corpus: Corpus, args: Arguments) -> Candidates:
     """Return what the retriever finds for the evaluation questions, to be re-ordered."""
     retriever = load_or_build(make_retriever(args), corpus, args.retriever.index_dir)
     ids = retriever.search([example.question for example in examples], args.retriever.rerank_depth).ids  # (n, depth)
@@ -233,7 +234,8 @@ def find_candidates(
         for example, rows in zip(examples, ids.tolist(), strict=True)
         for row in rows
     ]
-    return Candidates(pairs, ids == np.array(gold_rows)[:, None])  # (n, depth) == (n, 1) -> (n, depth)
+    golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
+    return Candidates(pairs, relevant_by_id(ids, golds, corpus))  # (n, depth)
 
 
 def make_retriever(args: Arguments) -> Retriever:

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.encoder import LENGTH_MULTIPLE
-from models.head_reader import not_loaded
+from models.inputs import ModelInputs, tokenize
 from models.loading import (
     attention_dropout,
     first_names,
@@ -32,6 +32,7 @@ from runtime.device import autocast, default_device, fastest_attention, reading_
 from runtime.errors import UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.log import get_logger
+from runtime.text import is_blank, strip_blanks
 
 logger = get_logger(__name__)
 
@@ -61,6 +62,8 @@ class CrossEncoder:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: RerankerSettings) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.inputs = ModelInputs(model, tokenizer)
+        self.inputs.limit = min(self.inputs.limit, settings.max_len)
 
     def tokenize(self, pairs: Sequence[Pair]) -> list[dict[str, list[int]]]:
         """Return the inputs of each pair, without padding.
@@ -69,29 +72,17 @@ class CrossEncoder:
         """
         if not pairs:
             return []
-        encoded = self.tokenizer(
+        return self.inputs.tokenize(
             self._shorten([_normalize(pair.question) for pair in pairs]),
             [_normalize(self._passage(pair)) for pair in pairs],
             truncation="only_second",
             max_length=self.settings.max_len,
-            return_attention_mask=False,
         )
-        return [dict(zip(encoded, row, strict=True)) for row in zip(*encoded.values(), strict=True)]
 
     def pad(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
         """Return rows as tensors (pairs, tokens), as long as the longest, rounded up for the matrix kernels."""
-        longest = max(len(row["input_ids"]) for row in rows)
-        length = max(longest, min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.settings.max_len))
-        rows = [{**row, "attention_mask": [1] * len(row["input_ids"])} for row in rows]
-        fillers = {
-            "input_ids": self.tokenizer.pad_token_id or 0,
-            "token_type_ids": self.tokenizer.pad_token_type_id,
-            "attention_mask": 0,
-        }
-        return {
-            name: torch.tensor([row[name] + [fillers[name]] * (length - len(row[name])) for row in rows])
-            for name in rows[0]
-        }  # (pairs, tokens) each
+        # on the tokenizer's side: some families read the score off the last token
+        return self.inputs.pad(rows, LENGTH_MULTIPLE, side=self.tokenizer.padding_side)
 
     @torch.no_grad()
     def score(
@@ -118,14 +109,15 @@ class CrossEncoder:
         return scores
 
     def _passage(self, pair: Pair) -> str:
-        return f"{pair.title}: {pair.text}" if self.settings.title_prefix and pair.title else pair.text
+        has_title = self.settings.title_prefix and not is_blank(pair.title)
+        return f"{pair.title}: {pair.text}" if has_title else pair.text
 
     def _shorten(self, questions: list[str]) -> list[str]:
         most = self.settings.max_len // 2
-        offsets = self.tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        encoded = tokenize(self.tokenizer, questions, add_special_tokens=False, return_offsets_mapping=True)
         return [
             question if len(spans) <= most else question[: spans[most - 1][1]]
-            for question, spans in zip(questions, offsets, strict=True)
+            for question, spans in zip(questions, encoded["offset_mapping"], strict=True)
         ]
 
 
@@ -136,7 +128,8 @@ def load_cross_encoder(name: str) -> CrossEncoder:
     """
     check_cross_encoder(name)
     device = default_device()
-    model, missing = load_pretrained(_load, name, load_config(name), fastest_attention(device, 0.0, training=False))
+    attention = fastest_attention(device, 0.0, training=False)
+    model, missing = load_pretrained(AutoModelForSequenceClassification, name, load_config(name), attention)
     if missing:
         raise UserError(f"the reranker {name} lacks {len(missing)} of its weights: {first_names(missing)}")
     tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
@@ -169,9 +162,8 @@ def load_cross_encoder_to_train(
     config.num_labels = 1
     if dropout is not None:
         set_dropout(config, dropout)
-    model, missing = load_pretrained(
-        _load, name, config, fastest_attention(device, attention_dropout(config), training=True)
-    )
+    attention = fastest_attention(device, attention_dropout(config), training=True)
+    model, missing = load_pretrained(AutoModelForSequenceClassification, name, config, attention)
     # a pooler belongs to the score: few encoders bring one
     encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
     if encoder:
@@ -202,15 +194,7 @@ def save_cross_encoder(
 
 
 def _normalize(text: str) -> str:
-    return unicodedata.normalize("NFC", text.strip())
-
-
-def _load(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
-    """Return the model, and which of its weights are not in ``name``."""
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
-    )
-    return model, sorted(not_loaded(info))
+    return unicodedata.normalize("NFC", strip_blanks(text))
 
 
 def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

@@ -18,11 +18,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import RetrieverArguments
+from models import sentence_transformers_format
+from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import (
     attention_dropout,
+    encoder_class_of,
+    explained,
     first_names,
     load_config,
     load_pretrained,
@@ -34,7 +38,9 @@ from models.loading import (
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import UserError
 from runtime.files import newest, read_json, staged_folder, write_json
+from runtime.output import find_model
 from runtime.progress import progress_bar
+from runtime.text import is_blank
 
 SETTINGS_NAME = "encoder.json"
 SIDES = ("p_encoder", "q_encoder")
@@ -71,34 +77,31 @@ class BiEncoder(torch.nn.Module):
         self.p_encoder = p_encoder
         self.tokenizer = tokenizer
         self.settings = settings
-        self.limit = position_limit(p_encoder)
+        self.inputs = ModelInputs(p_encoder, tokenizer)
+        self._cls_id = -1 if tokenizer.cls_token_id is None else tokenizer.cls_token_id
 
     def tokenize_questions(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
-        """Return ``{"input_ids": [...]}`` of every question: prefixed, composed (NFC), cut to its longest length."""
+        """Return the inputs of every question: prefixed, composed (NFC), cut to its longest length."""
         settings = self.settings
         return self._tokenize([settings.question_prefix + text for text in texts], settings.question_max_len)
 
     def tokenize_passages(self, pairs: Sequence[tuple[str, str]]) -> list[dict[str, list[int]]]:
-        """Return ``{"input_ids": [...]}`` of every (title, text): prefixed, composed (NFC), cut to its longest length.
+        """Return the inputs of every (title, text): prefixed, composed (NFC), cut to its longest length.
 
         With ``title_prefix`` it reads "title: text"; an empty title is left out.
         """
         settings = self.settings
         texts = [
-            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and title else text)
+            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and not is_blank(title) else text)
             for title, text in pairs
         ]
         return self._tokenize(texts, settings.passage_max_len)
 
     def pad(self, rows: Sequence[Mapping[str, list[int]]]) -> dict[str, torch.Tensor]:
-        """Return ``input_ids`` and ``attention_mask`` (1 for tokens, 0 for padding), each (batch, tokens)."""
-        longest = max(len(row["input_ids"]) for row in rows)
-        rounded = -(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
-        length = rounded if self.limit is None else min(rounded, self.limit)
-        filler = self.tokenizer.pad_token_id or 0
-        ids = [row["input_ids"] + [filler] * (length - len(row["input_ids"])) for row in rows]
-        mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
-        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}  # (batch, tokens) each
+        """Return the encoders' inputs, each (batch, tokens); ``attention_mask`` is 1 for tokens, 0 for padding."""
+        if GLOBAL_ATTENTION in self.inputs.names:
+            rows = [{**row, GLOBAL_ATTENTION: [1]} for row in rows]  # the first token gathers what the text says
+        return self.inputs.pad(rows, LENGTH_MULTIPLE)
 
     def embed_questions(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return float32 (Q, H) of a padded batch of Q questions."""
@@ -115,31 +118,27 @@ class BiEncoder(torch.nn.Module):
         return self.embed_questions(question_batch), self.embed_passages(passage_batch)
 
     def _tokenize(self, texts: list[str], max_length: int) -> list[dict[str, list[int]]]:
-        if not texts:
-            return []
         composed = [unicodedata.normalize("NFC", text) for text in texts]
-        # Of one text every token has type 0, which encoders assume where they are told none.
-        tokens = self.tokenizer(
-            composed,
-            truncation=True,
-            max_length=max_length,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        return [{"input_ids": ids} for ids in tokens["input_ids"]]
+        return self.inputs.tokenize(composed, truncation=True, max_length=max_length)
 
     def _embed(self, encoder: PreTrainedModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         hidden_states = encoder(**batch).last_hidden_state  # (batch, tokens) -> (batch, tokens, H)
-        return pool(hidden_states, batch["attention_mask"], self.settings.pooling, self.settings.normalize)
+        is_cls = batch["input_ids"] == self._cls_id  # (batch, tokens)
+        settings = self.settings
+        return pool(hidden_states, batch["attention_mask"], is_cls, settings.pooling, settings.normalize)
 
 
-def pool(hidden_states: torch.Tensor, attention_mask: torch.Tensor, pooling: str, normalize: bool) -> torch.Tensor:
+def pool(
+    hidden_states: torch.Tensor, attention_mask: torch.Tensor, is_cls: torch.Tensor, pooling: str, normalize: bool
+) -> torch.Tensor:
     """Return one float32 vector a text, (batch, H), of ``hidden_states`` (batch, tokens, H).
 
-    ``cls`` takes the first token, ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
+    ``cls`` takes the token that ``is_cls`` (batch, tokens) marks, the last one of XLNet, the first where there is
+    none; ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
     """
     if pooling == "cls":
-        vectors = hidden_states[:, 0].float()  # (batch, tokens, H) -> (batch, H)
+        rows = torch.arange(len(hidden_states), device=hidden_states.device)  # (batch,)
+        vectors = hidden_states[rows, is_cls.int().argmax(dim=1)].float()  # (batch, tokens, H) -> (batch, H)
     else:
         mask = attention_mask.unsqueeze(-1).float()  # (batch, tokens) -> (batch, tokens, 1)
         vectors = (hidden_states.float() * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, tokens, H) -> (batch, H)
@@ -165,30 +164,38 @@ def load_bi_encoder(
     settings = load_settings(path, arguments)
     folders = _folders(path)
     shared = shared if len(folders) == 1 else _read_settings(folders[0]).get("shared", False)
-    p_encoder = _load_encoder(folders[0], settings, dropout, training)
+    p_encoder = _load_encoder(folders[0], dropout, training)
     if shared:
         q_encoder = p_encoder
     elif len(folders) == 1:
         q_encoder = copy.deepcopy(p_encoder)
     else:
-        q_encoder = _load_encoder(folders[1], settings, dropout, training)
+        q_encoder = _load_encoder(folders[1], dropout, training)
     if p_encoder.config.hidden_size != q_encoder.config.hidden_size:
         sizes = f"{p_encoder.config.hidden_size} and {q_encoder.config.hidden_size}"
         raise UserError(f"p_encoder and q_encoder in {path} give vectors of different sizes: {sizes}")
     tokenizer = load_tokenizer(folders[0], "save the encoder's tokenizer there")
-    return BiEncoder(q_encoder, p_encoder, tokenizer, settings).eval()
+    bi_encoder = BiEncoder(q_encoder, p_encoder, tokenizer, settings)
+    limit = min(bi_encoder.inputs.limit, position_limit(q_encoder) or bi_encoder.inputs.limit)
+    for flag in ("question_max_len", "passage_max_len"):
+        if getattr(settings, flag) > limit:
+            raise UserError(f"--{flag} {getattr(settings, flag)} is more than {folders[0]} can read ({limit} tokens)")
+    return bi_encoder.eval()
 
 
 def load_settings(path: str | Path, arguments: RetrieverArguments) -> EncoderSettings:
-    """Return the settings of the encoders in ``path``: of the flags, else of ``encoder.json``, else the defaults.
+    """Return the settings of the encoders in ``path``: of the flags, else as they were saved, else the defaults.
 
-    Raises :class:`UserError` when ``path`` holds no encoders, or two that were not saved together.
+    They are saved in ``encoder.json``, or in the format of sentence-transformers. Raises :class:`UserError` when
+    ``path`` holds no encoders, or two that were not saved together.
     """
-    both = [_read_settings(folder) for folder in _folders(path)]
+    folders = _folders(path)
+    both = [_read_settings(folder) for folder in folders]
     if both[0] != both[-1]:
         raise UserError(f"p_encoder and q_encoder in {path} do not belong together: copy or train the pair anew")
+    saved = both[0] or _foreign_settings(folders[0])
     names = [field.name for field in dataclasses.fields(EncoderSettings)]
-    saved = {name: both[0][name] for name in names if name in both[0]}
+    saved = {name: saved[name] for name in names if name in saved}
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     return EncoderSettings(**saved | given)
 
@@ -197,6 +204,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
     """Write ``folder/p_encoder`` and ``folder/q_encoder``, each with weights, tokenizer and ``encoder.json``.
 
     Each appears whole or not at all; a name that both carry in ``encoder.json`` tells whether they belong together.
+    sentence-transformers opens them too, but puts no title before a passage.
     """
     folder = Path(folder)
     with staged_folder(folder / SIDES[0]) as p_staging, staged_folder(folder / SIDES[1]) as q_staging:
@@ -207,9 +215,20 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
             bi_encoder.tokenizer.save_pretrained(staging)
         pair = hashlib.sha256("".join(map(hash_files, encoders)).encode("ascii")).hexdigest()[:16]
         shared = bi_encoder.p_encoder is bi_encoder.q_encoder
-        for staging in encoders:
-            settings = dataclasses.asdict(bi_encoder.settings)
-            write_json(staging / SETTINGS_NAME, {**settings, "shared": shared, "pair": pair})
+        settings = bi_encoder.settings
+        prompts = {"query": settings.question_prefix, "document": settings.passage_prefix}
+        lengths = {p_staging: settings.passage_max_len, q_staging: settings.question_max_len}
+        for staging, encoder in encoders.items():
+            write_json(staging / SETTINGS_NAME, {**dataclasses.asdict(settings), "shared": shared, "pair": pair})
+            sentence_transformers_format.write_settings(
+                staging,
+                settings.pooling,
+                settings.normalize,
+                prompts,
+                own_prompt="document" if staging is p_staging else "query",
+                max_len=lengths[staging],
+                width=encoder.config.hidden_size,
+            )
 
 
 def fingerprint(path: str | Path, arguments: RetrieverArguments) -> dict[str, Any]:
@@ -266,7 +285,16 @@ def _folders(path: str | Path) -> list[str]:
         raise UserError(
             f"there is no folder {path}: train one with train_dpr.py, or name an encoder's folder or hub name"
         )
-    return [str(path)]
+    return [find_model(str(path))]
+
+
+def _foreign_settings(name: str) -> dict[str, Any]:
+    """Return the settings of an encoder of sentence-transformers; nothing of any other."""
+    saved, usual = sentence_transformers_format.read_settings(name), EncoderSettings()
+    if (longest := saved.pop("max_len", None)) is not None:
+        saved["question_max_len"] = min(usual.question_max_len, longest)
+        saved["passage_max_len"] = min(usual.passage_max_len, longest)
+    return saved
 
 
 def _read_settings(folder: str) -> dict[str, Any]:
@@ -287,33 +315,21 @@ def _read_settings(folder: str) -> dict[str, Any]:
     return content
 
 
-def _load_encoder(name: str, settings: EncoderSettings, dropout: float | None, training: bool) -> PreTrainedModel:
+def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTrainedModel:
     config = load_config(name)
     if dropout is not None:
         set_dropout(config, dropout)
     attention = fastest_attention(default_device(), attention_dropout(config), training)
-    encoder, missing = load_pretrained(_load_auto_model, name, config, attention)
-    if missing:
+    with explained("model", name):
+        encoder, missing = load_pretrained(encoder_class_of(config), name, config, attention)
+    if missing := [key for key in missing if not key.startswith("pooler.")]:
         raise UserError(
             f"{name} lacks {len(missing)} weights of a {config.model_type} of this size: {first_names(missing)}"
         )
-    limit = position_limit(encoder)
-    for flag in ("question_max_len", "passage_max_len"):
-        if limit is not None and getattr(settings, flag) > limit:
-            raise UserError(f"--{flag} {getattr(settings, flag)} is more than {name} can read ({limit} tokens)")
     # Nothing reads the pooler: without gradients it keeps neither optimizer nor distributed training waiting.
     if (pooler := getattr(encoder, "pooler", None)) is not None:
         pooler.requires_grad_(False)
     return encoder
-
-
-def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, list[str]]:
-    """Return the encoder, and which of its weights are not in ``name``, the pooler's left aside."""
-    encoder, info = AutoModel.from_pretrained(
-        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
-    )
-    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    return encoder, sorted(key for key in missing if not key.startswith("pooler."))
 
 
 def hash_files(folder: Path) -> str:

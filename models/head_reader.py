@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from transformers import MODEL_MAPPING, PretrainedConfig, PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from models.heads import HEADS
+from models.loading import encoder_class_of, explained, load_pretrained
 
 
 @dataclass
@@ -54,49 +54,39 @@ class HeadReader(PreTrainedModel):
         self,
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
-        token_type_ids: torch.Tensor | None = None,
-        **labels: torch.Tensor,
+        **inputs: torch.Tensor,
     ) -> ReaderOutput:
         """Return the logits of ``input_ids`` (batch, tokens).
 
-        ``attention_mask`` (batch, tokens) is 1 for tokens, 0 for padding; ``labels`` are those in ``label_inputs``.
+        ``attention_mask`` (batch, tokens) is 1 for tokens, 0 for padding; ``inputs`` are the labels in
+        ``label_inputs``, and whatever else the family's encoder takes.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)  # (batch, tokens)
-        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}  # some families take none
-        hidden_states = self.base_model(input_ids, attention_mask=attention_mask, **types).last_hidden_state
+        labels = {name: inputs.pop(name) for name in self.label_inputs if name in inputs}
+        hidden_states = self.base_model(input_ids, attention_mask=attention_mask, **inputs).last_hidden_state
         return ReaderOutput(*self.head(hidden_states, attention_mask.bool(), **labels))  # from (batch, tokens, hidden)
 
 
 def load_head_reader(
-    name: str, config: PretrainedConfig, new_head: bool, **loading: Any
-) -> tuple[HeadReader, set[str]]:
-    """Return the reader in ``name`` and which of its weights are not there; with ``new_head`` only its encoder is.
-
-    ``loading`` goes to Transformers' ``from_pretrained``.
-    """
-    reader_class = head_reader_class(config)
-    reporting = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    if not new_head:
-        reader, info = reader_class.from_pretrained(name, config=config, **reporting, **loading)
-        return reader, not_loaded(info)
-    # the weights of another head may have the names and shapes of this one's
-    encoder, info = reader_class.encoder_class.from_pretrained(
-        name, config=config, **reporting, **reader_class.encoder_options, **loading
-    )
-    reader = reader_class(encoder.config, encoder).eval()
-    missing = {f"{reader.base_model_prefix}.{key}" for key in not_loaded(info)}
-    return reader, missing | {f"head.{key}" for key in reader.head.state_dict()}
-
-
-def not_loaded(info: Mapping[str, Any]) -> set[str]:
-    """Return the weights that a checkpoint lacks, or has in another size, as ``from_pretrained`` reports them."""
-    return {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    name: str, config: PretrainedConfig, attention: str | None, new_head: bool
+) -> tuple[HeadReader, list[str]]:
+    """Return the reader in ``name`` and which of its weights are not there; with ``new_head`` only its encoder is."""
+    with explained("model", name):
+        reader_class = head_reader_class(config)
+        if not new_head:
+            return load_pretrained(reader_class, name, config, attention)
+        # the weights of another head may have the names and shapes of this one's
+        encoder_class, options = reader_class.encoder_class, reader_class.encoder_options
+        encoder, missing = load_pretrained(encoder_class, name, config, attention, **options)
+        reader = reader_class(encoder.config, encoder).eval()
+    new = [f"head.{key}" for key in reader.head.state_dict()]
+    return reader, [f"{reader.base_model_prefix}.{key}" for key in missing] + new
 
 
 def head_reader_class(config: PretrainedConfig) -> type[HeadReader]:
     """Return the :class:`HeadReader` of the encoder family that ``config`` belongs to."""
-    encoder_class = MODEL_MAPPING[type(config)]
+    encoder_class = encoder_class_of(config)
     family = next(base for base in encoder_class.__mro__[1:] if issubclass(base, PreTrainedModel))
     has_pooler = "add_pooling_layer" in inspect.signature(encoder_class).parameters
     parts = {"encoder_class": encoder_class, "encoder_options": {"add_pooling_layer": False} if has_pooler else {}}

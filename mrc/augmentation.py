@@ -7,6 +7,7 @@ killed run goes on with the same data.
 
 from __future__ import annotations
 
+import copy
 import random
 import re
 import unicodedata
@@ -17,12 +18,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 from datasets import Dataset
 from datasets.fingerprint import generate_random_fingerprint
-from transformers import PreTrainedTokenizerBase
+from transformers import AddedToken, PreTrainedTokenizerBase
 
+from models.inputs import tokenize
 from mrc.loading import example_features
 from runtime.errors import UserError
 from runtime.log import get_logger
 from runtime.progress import map_bar
+from runtime.text import answer_occurs, comparable, is_blank
 
 logger = get_logger(__name__)
 
@@ -41,6 +44,8 @@ _ENDINGS = f"며|면서|지만|[는은인던]데|으나|[으하되다]면|니까
 _CLAUSE_END = re.compile(f"({_BEFORE_COMMA},|({_ENDINGS}),?) (?![있싶계])")
 _OPENING, _CLOSING = "([{<《〈「『“‘", ")]}>》〉」』”’"
 _ENTITY_TAGS = {"NNP", "NR", "SN"}
+# The mask token of a question as text; a mask token that somebody spells is text and stays so.
+MASKED = "\ue000mask\ue001"
 
 
 class Material(NamedTuple):
@@ -105,13 +110,13 @@ def _is_balanced(text: str) -> bool:
 
 
 def mask_word(question: str, rng: random.Random, material: Material) -> str:
-    """Put the mask token in place of random words."""
+    """Put :data:`MASKED` in place of random words."""
     words = [match.span() for match in re.finditer(r"\w+", question)]
     return _mask(question, _some(words, _MASKED_WORDS, rng), material)
 
 
 def mask_entity(question: str, rng: random.Random, material: Material) -> str:
-    """Put the mask token in place of random proper nouns and numbers, as Kiwi finds them."""
+    """Put :data:`MASKED` in place of random proper nouns and numbers, as Kiwi finds them."""
     question = unicodedata.normalize("NFC", question)  # Kiwi takes loose jamo for unknown words
     entities: list[tuple[int, int]] = []
     for token in _kiwi().tokenize(question):
@@ -131,7 +136,7 @@ def _some(items: Sequence[Any], share: float, rng: random.Random) -> list[Any]:
 
 def _mask(text: str, spans: Sequence[tuple[int, int]], material: Material) -> str:
     for start, end in sorted(spans, reverse=True):
-        text = f"{text[:start]}{material.tokenizer.mask_token}{text[end:]}"
+        text = f"{text[:start]}{MASKED}{text[end:]}"
     return text
 
 
@@ -153,8 +158,8 @@ def mask_context(window: Mapping[str, Any], example: Example, rng: random.Random
     Tokens are masked, not text, so that every offset stays true. Punctuation and gold answers are never masked.
     """
     tokenizer, answers = material.tokenizer, example["answers"]
-    shared = set(tokenizer(example["question"], add_special_tokens=False)["input_ids"])
-    shared -= set(tokenizer.all_special_ids)
+    shared = set(tokenize(tokenizer, [example["question"]], add_special_tokens=False)["input_ids"][0])
+    shared.discard(tokenizer.unk_token_id)
     shared = {token for token in shared if any(map(str.isalnum, tokenizer.convert_ids_to_tokens(token)))}
     golds = [(start, start + len(text)) for start, text in zip(answers["answer_start"], answers["text"], strict=True)]
     positions = [
@@ -203,28 +208,24 @@ _NO_ANSWERS: dict[str, list] = {"text": [], "answer_start": []}
 def answer_free(examples: Dataset, retrieved: pd.DataFrame) -> dict[str, list[dict[str, str]]]:
     """Return per question id those of its retrieved passages (see ``retrieval/table.py``) that hold no gold answer.
 
-    Neither in the title nor in the text, whatever the blanks and the Unicode form. A question without gold answer
-    gets none, since nobody knows what would answer it.
+    Neither in the title nor in the text (see :func:`runtime.text.answer_occurs`); what says the same comes once. A
+    question without gold answer gets none, since nobody knows what would answer it.
     """
     golds: dict[str, list[str]] = {}
     for example in examples:  # train and validation together may use an id twice
-        golds.setdefault(example["id"], []).extend(_squeeze(text) for text in example["answers"]["text"])
-    squeezed: dict[tuple[str, str], str] = {}
+        golds.setdefault(example["id"], []).extend(text for text in example["answers"]["text"] if not is_blank(text))
     free: dict[str, list[dict[str, str]]] = {}
+    taken: set[tuple[str, str]] = set()
     columns = retrieved[["id", "document_id", "title", "context"]]
     for question, document_id, title, context in columns.itertuples(index=False):
-        if (title, context) not in squeezed:
-            squeezed[title, context] = _squeeze(f"{title} {context}")
         answers = golds.get(question)
-        if answers and not any(answer in squeezed[title, context] for answer in answers):
+        key = (question, comparable(context))
+        if answers and key not in taken and not answer_occurs(answers, title, context):
+            taken.add(key)
             passage = {"document_id": document_id, "title": title, "context": context}
             free.setdefault(question, []).append(passage)
     logger.info("%d of %d questions have retrieved passages without their answer", len(free), len(golds))
     return free
-
-
-def _squeeze(text: str) -> str:
-    return "".join(unicodedata.normalize("NFC", text).split())
 
 
 # ---------------------------------------------------------------------------------------------------- the registry
@@ -248,18 +249,27 @@ def augmentation_names(augment: str | None) -> list[str]:
     return [name for name in AUGMENTATIONS if name in given]
 
 
+def _knowing_masked(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """Return a copy of ``tokenizer`` that cuts out :data:`MASKED` as it does its mask token."""
+    mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id, AddedToken(tokenizer.mask_token))
+    sides = {"lstrip": mask.lstrip, "rstrip": mask.rstrip, "single_word": mask.single_word}
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_tokens([AddedToken(MASKED, normalized=False, special=False, **sides)])
+    return tokenizer
+
+
 class AugmentedFeatures:
     """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them anew.
 
     Every epoch has as many features as epoch 0, so that it has as many optimizer steps: of more windows a random
-    choice is left out, of fewer a random choice comes twice. ``build`` turns examples into features, ``probability``
-    is the chance that an example is changed by a drawn augmentation.
+    choice is left out, of fewer a random choice comes twice. ``build(examples, what, tokenizer)`` turns examples into
+    features, ``probability`` is the chance that an example is changed by a drawn augmentation.
     """
 
     def __init__(
         self,
         examples: Dataset,
-        build: Callable[[Dataset, str], Dataset],
+        build: Callable[[Dataset, str, PreTrainedTokenizerBase], Dataset],
         names: Sequence[str],
         probability: float,
         material: Material,
@@ -268,6 +278,7 @@ class AugmentedFeatures:
         masks = [name for name in names if name.startswith("mask_")]
         if masks and material.tokenizer.mask_token is None:
             raise UserError(f"--augment {masks[0]} needs a tokenizer with a mask token, which this one has not")
+        self._tokenizer = _knowing_masked(material.tokenizer) if masks else material.tokenizer
         self._originals = list(examples)
         self._build = build
         self._drawn = [name for name in names if AUGMENTATIONS[name].drawn]
@@ -283,9 +294,10 @@ class AugmentedFeatures:
         if epoch == self.epoch:
             return
         examples = [changed for example in self._originals for changed in self._change(example, epoch)]
-        features = self._build(Dataset.from_list(examples, example_features()), f"features of epoch {epoch}")
-        if any(AUGMENTATIONS[name].window for name in self._drawn):
-            features = self._change_windows(features, examples, epoch)
+        rows = Dataset.from_list(examples, example_features())
+        features = self._build(rows, f"features of epoch {epoch}", self._tokenizer)
+        if self._tokenizer is not self._material.tokenizer:
+            features = self._mask_windows(features, examples, epoch)
         features = features.remove_columns("offset_mapping")  # no use in training, and half of the memory
         rows, size = range(len(features)), len(features) if self.epoch is None else len(self)
         rng = self._rng(epoch)
@@ -324,9 +336,13 @@ class AugmentedFeatures:
             changed.append(example)
         return changed
 
-    def _change_windows(self, features: Dataset, examples: list[Example], epoch: int) -> Dataset:
+    def _mask_windows(self, features: Dataset, examples: list[Example], epoch: int) -> Dataset:
+        masked_id = self._tokenizer.convert_tokens_to_ids(MASKED)
+        mask_id = self._tokenizer.mask_token_id
+
         def change(window: dict[str, Any]) -> dict[str, Any]:
             example = examples[window["example_index"]]
+            window["input_ids"] = [mask_id if token == masked_id else token for token in window["input_ids"]]
             augmentation, rng = self._draw(epoch, example)
             if augmentation.window:
                 window["input_ids"] = augmentation.window(window, example, rng, self._material)

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from models.inputs import GLOBAL_ATTENTION, ModelInputs
 
 # Lengths are rounded up to this: matrix kernels like it, and CPUs then see few distinct shapes.
 LENGTH_MULTIPLE = 32
@@ -16,33 +18,28 @@ _BATCHES_PER_POOL = 50
 
 
 class FeatureCollator:
-    """Pad features to one length and stack them as tensors.
+    """Pad the features of a reader, ``model``, to one length and stack them as tensors.
 
     ``max_length`` pads every batch to that many tokens; without it the longest row, rounded up, decides. Besides
-    the tokenizer's inputs there are ``answer_mask`` (batch, tokens; 0 on padding), ``cls_index`` (batch,), and the
+    what the model is fed there are ``answer_mask`` (batch, tokens; 0 on padding), ``cls_index`` (batch,), and the
     gold spans of the features as ``start_positions`` and ``end_positions`` (batch, golds; -1 where a row has fewer).
-    The other columns stay behind.
+    The other columns stay behind. Raises :class:`UserError` for a tokenizer that does not fit the model.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> None:
-        self.padding = {
-            "input_ids": tokenizer.pad_token_id or 0,
-            "attention_mask": 0,
-            "token_type_ids": tokenizer.pad_token_type_id,
-            "answer_mask": 0,
-        }
-        self.model_inputs = [name for name in tokenizer.model_input_names if name in self.padding]
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
+    ) -> None:
+        self.inputs = ModelInputs(model, tokenizer)
+        self.separator_id = tokenizer.sep_token_id
         self.max_length = max_length
-        self.limit = tokenizer.model_max_length
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        longest = max(len(feature["input_ids"]) for feature in features)
-        length = self.max_length or max(longest, min(-(-longest // LENGTH_MULTIPLE) * LENGTH_MULTIPLE, self.limit))
-        batch = {}
-        for name in (*self.model_inputs, "answer_mask"):
-            filler = self.padding[name]
-            rows = [feature[name] + [filler] * (length - len(feature[name])) for feature in features]
-            batch[name] = torch.tensor(rows, dtype=torch.long)  # (batch, tokens)
+        if GLOBAL_ATTENTION in self.inputs.names:  # the question is compared with the whole window
+            features = [{**row, GLOBAL_ATTENTION: [1] * row["input_ids"].index(self.separator_id)} for row in features]
+        batch = self.inputs.pad(features, LENGTH_MULTIPLE, self.max_length)
+        length = batch["input_ids"].size(1)
+        masks = [feature["answer_mask"] + [0] * (length - len(feature["answer_mask"])) for feature in features]
+        batch["answer_mask"] = torch.tensor(masks)  # (batch, tokens)
         batch["cls_index"] = torch.tensor([feature["cls_index"] for feature in features])  # (batch,)
         golds = max(len(feature["gold_starts"]) for feature in features)
         for name, column in (("start_positions", "gold_starts"), ("end_positions", "gold_ends")):

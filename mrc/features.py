@@ -19,17 +19,20 @@ from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
 from transformers import PreTrainedTokenizerBase
 
+from models.inputs import tokenize
 from mrc.nfc import ComposedText, compose
+from mrc.offsets import context_offsets
 from mrc.titles import TitleAt, with_titles
 from runtime.errors import UserError
 from runtime.locks import check_writable
 from runtime.log import get_logger
 from runtime.progress import map_bar
+from runtime.text import inner_span, strip_blanks
 
 logger = get_logger(__name__)
 
 # Part of every cache key: raise it when the features of equal input change.
-_FEATURES_VERSION = 2
+_FEATURES_VERSION = 4
 _SMALLEST_WINDOW = 16
 _OWN_COLUMNS = {
     "example_index": Value("int64"),
@@ -84,7 +87,8 @@ def make_features(
       ``[CLS]`` alone when it holds none.
 
     The label tokens are the ones that overlap the answer's characters, so they are exact also where a Korean
-    sub-word fuses a particle or the space before it.
+    sub-word fuses a particle or the space before it. They hold the whole answer, whatever letters the offsets of the
+    tokenizer leave out (see ``mrc/offsets.py``).
     """
     contexts = _read_texts(examples) if title_prefix else [compose(context) for context in examples["context"]]
     budget = max_seq_len - tokenizer.num_special_tokens_to_add(pair=True) - stride_len - _SMALLEST_WINDOW
@@ -93,8 +97,9 @@ def make_features(
             f"--max_seq_len {max_seq_len} leaves no room for a question beside --stride_len {stride_len}: "
             "raise the one or lower the other"
         )
-    encoded = tokenizer(
-        _shorten([compose(question.strip()).text for question in examples["question"]], tokenizer, budget),
+    encoded = tokenize(
+        tokenizer,
+        _shorten([compose(strip_blanks(question)).text for question in examples["question"]], tokenizer, budget),
         [context.text for context in contexts],
         truncation="only_second",
         max_length=max_seq_len,
@@ -104,13 +109,11 @@ def make_features(
     )
     features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     features |= {name: [] for name in _OWN_COLUMNS}
+    texts = [context.text for context in contexts]
+    spans_of_rows = context_offsets(encoded, texts, stride_len, tokenizer.name_or_path)
     for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
         context = contexts[sample]
-        inside = [sequence == 1 for sequence in encoded.sequence_ids(row)]
-        offsets = [
-            list(context.original_span(*span)) if is_context else None
-            for span, is_context in zip(encoded["offset_mapping"][row], inside, strict=True)
-        ]
+        offsets = [None if span is None else list(context.original_span(*span)) for span in spans_of_rows[row]]
         if title_prefix:
             offsets = [span if span and span[0] < span[1] else None for span in offsets]
         cls_index = _cls_index(encoded["input_ids"][row], tokenizer)
@@ -143,10 +146,10 @@ def build_features(
     """Return the features of all ``examples`` (see :func:`make_features`).
 
     With ``cache_dir`` they are read back when the same examples, tokenizer and lengths were seen before; the
-    key is made of their contents, never of names.
+    key is made of their contents, never of names. Those of a tokenizer with parts in Python are not kept.
     """
     cache_file, key = None, generate_random_fingerprint()
-    if cache_dir is not None:
+    if cache_dir is not None and _can_be_described(tokenizer):
         key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
         check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
@@ -210,6 +213,15 @@ def features_key(
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()[:32]
 
 
+def _can_be_described(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether all of ``tokenizer`` is data, which the Jieba of a RoFormer is not."""
+    try:
+        tokenizer.backend_tokenizer.to_str()
+    except Exception:  # of no class of its own
+        return False
+    return True
+
+
 def _read_texts(examples: Mapping[str, Sequence[Any]]) -> list[ComposedText]:
     """Return the contexts with the titles of their passages, or with the examples' own, before them."""
     if "passages" in examples:
@@ -226,7 +238,7 @@ def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
 
 def _shorten(questions: list[str], tokenizer: PreTrainedTokenizerBase, budget: int) -> list[str]:
     """Cut questions that would leave no room for their contexts to ``budget`` tokens."""
-    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
+    encoded = tokenize(tokenizer, questions, add_special_tokens=False, return_offsets_mapping=True)
     shortened = []
     for question, offsets in zip(questions, encoded["offset_mapping"], strict=True):
         if len(offsets) > budget:
@@ -249,10 +261,9 @@ def _gold_spans(offsets: list[list[int] | None], answers: Mapping[str, list[Any]
     ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
     spans: list[tuple[int, int] | None] = []
     for text, answer_start in zip(answers["text"], answers["answer_start"], strict=True):
-        start = answer_start + len(text) - len(text.lstrip())  # blanks may have no token
-        end = start + len(text.strip())
+        start, end = (answer_start + edge for edge in inner_span(text, 0, len(text)))  # blanks may have no token
         first = int(np.searchsorted(ends, start, side="right"))  # first token that ends after the answer starts
         last = int(np.searchsorted(starts, end, side="left")) - 1  # last token that starts before it ends
-        inside = starts[0] <= start and end <= ends[-1] and first <= last
+        inside = first <= last and starts[first] <= start and end <= ends[last]
         spans.append((tokens[first], tokens[last]) if inside else None)
     return spans

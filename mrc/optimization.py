@@ -50,10 +50,10 @@ def learning_rates(names: Sequence[str], arguments: OptimizationArguments, base_
 
     The head, all that is not under ``base_model_prefix``, has ``head_learning_rate``. The encoder's topmost layer has
     ``learning_rate``, every other ``layerwise_lr_decay`` times the rate of the layer above it, and the embeddings,
-    which are below them all, the lowest (Howard and Ruder 2018, section 3.1). A layer is known by the first number in
-    its parameters' names, and embeddings by their name; what is neither belongs to the top.
+    which are below them all, the lowest (Howard and Ruder 2018, section 3.1). What is neither a layer's nor an
+    embedding belongs to the top.
     """
-    layers = {name: layer for name in names if (layer := _layer(name, base_model_prefix)) is not None}
+    layers = _layers([name for name in names if name.startswith(f"{base_model_prefix}.")])
     top = max(layers.values(), default=-1)
     head_rate = arguments.head_learning_rate or arguments.learning_rate
     return {
@@ -64,14 +64,20 @@ def learning_rates(names: Sequence[str], arguments: OptimizationArguments, base_
     }
 
 
-def _layer(name: str, base_model_prefix: str) -> int | None:
-    """Return the layer of an encoder's parameter, -1 for embeddings; ``None`` for what is above the layers."""
-    if not name.startswith(f"{base_model_prefix}."):
-        return None
-    number = re.search(r"\.(\d+)\.", name)
-    if number is None:
-        return -1 if "embed" in name else None
-    return int(number[1])
+def _layers(names: Sequence[str]) -> dict[str, int]:
+    """Return the layer of each of an encoder's parameters that is of one, from the lowest, and -1 for embeddings.
+
+    Layers are numbered as they come, an encoder's before its decoder's. The first number in a name tells them apart,
+    with those right behind it (``blocks.0.1`` of a Funnel); what comes before all layers, or says so, is an embedding.
+    """
+    found: dict[str, int] = {}
+    layers: dict[str, int] = {}
+    for name in names:
+        if layer := re.match(r".*?\.\d+(?:\.\d+)*(?=\.)", name):
+            layers[name] = found.setdefault(layer[0], len(found))
+        elif not found or "embed" in name:
+            layers[name] = -1
+    return layers
 
 
 def count_steps(arguments: OptimizationArguments, batches_per_epoch: int) -> int:

@@ -15,6 +15,7 @@ from retrieval.base import SearchResults, check_manifest, import_optional, new_i
 from retrieval.corpus import Corpus
 from runtime.files import read_json, write_json
 from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION
 
 
 class SparseRetrieval_BM25P:
@@ -48,8 +49,8 @@ class SparseRetrieval_BM25P:
         return cls(analyzer_of(arguments, default_tokenizer), *weights, arguments.bm25_backend, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:
-        analyzer = self.analyzer.description
-        return {"analyzer": analyzer, "backend": self.backend, "k1": self.k1, "b": self.b, "delta": self.delta}
+        terms = {"analyzer": self.analyzer.description, "fold": FOLD_VERSION}
+        return {**terms, "backend": self.backend, "k1": self.k1, "b": self.b, "delta": self.delta}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Sequence
 from functools import cached_property
@@ -200,5 +199,5 @@ def _stable(scores: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Ten
 
 
 def _slice(corpus: Corpus, start: int) -> Corpus:
-    fields = (getattr(corpus, field.name)[start : start + SHARD_SIZE] for field in dataclasses.fields(corpus))
-    return Corpus(*fields)
+    rows = slice(start, start + SHARD_SIZE)
+    return Corpus(corpus.document_ids[rows], corpus.titles[rows], corpus.texts[rows])

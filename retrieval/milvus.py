@@ -34,6 +34,7 @@ from retrieval.milvus_server import MilvusServer
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION
 
 MOST_RESULTS = 16384  # of one question, by Milvus
 RRF_CONSTANT = 60
@@ -126,7 +127,9 @@ class MilvusRetrieval:
 
     def _stored(self) -> dict[str, Any]:
         """What the vectors depend on beside the corpus, as JSON can hold it."""
-        sparse = {"analyzer": self.analyzer.description, "k1": self.k1, "b": self.b} if self.analyzer else None
+        sparse = None
+        if self.analyzer:
+            sparse = {"analyzer": self.analyzer.description, "fold": FOLD_VERSION, "k1": self.k1, "b": self.b}
         return {"sparse": sparse, "dense": self.dense.parameters() if self.dense else None}
 
     def _open(self, corpus: Corpus) -> None:

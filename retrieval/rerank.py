@@ -14,6 +14,7 @@ from models.cross_encoder import Pair, check_cross_encoder, load_cross_encoder
 from models.encoder import hash_files
 from retrieval.base import Retriever, SearchResults, top_k
 from retrieval.corpus import Corpus
+from runtime.output import find_model
 from runtime.progress import progress_bar
 
 _PAIRS_AT_ONCE = 2048  # whose tokens are in memory
@@ -45,8 +46,9 @@ class RerankedRetrieval:
     @classmethod
     def around(cls, retriever: Retriever, arguments: RetrieverArguments) -> RerankedRetrieval:
         """Return ``retriever`` with the reranker that the flags name; :class:`UserError` if that is none."""
-        check_cross_encoder(arguments.reranker)
-        return cls(retriever, arguments.reranker, arguments.rerank_depth)
+        reranker = find_model(arguments.reranker)
+        check_cross_encoder(reranker)
+        return cls(retriever, reranker, arguments.rerank_depth)
 
     def parameters(self) -> dict[str, Any]:
         reranker = hash_files(Path(self.reranker_name))

@@ -16,6 +16,7 @@ from retrieval.corpus import Corpus
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION
 
 FEATURES = {"word": ["word"], "char": ["char"], "word_char": ["word", "char"]}
 
@@ -37,7 +38,8 @@ class SparseRetrieval_TFIDF:
         return cls(analyzer_of(arguments, default_tokenizer), arguments.tfidf_features, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:
-        return {"analyzer": self.analyzer.description if "word" in self.kinds else None, "features": self.features}
+        analyzer = self.analyzer.description if "word" in self.kinds else None
+        return {"analyzer": analyzer, "fold": FOLD_VERSION, "features": self.features}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus

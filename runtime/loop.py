@@ -24,6 +24,7 @@ from accelerate import Accelerator
 from arguments import RunArguments
 from runtime.checkpoint import BestScores, Progress, load_state, save_state
 from runtime.log import get_logger
+from runtime.processes import take_step
 from runtime.progress import progress_bar, show_figures
 from runtime.stopping import stop_requests
 from runtime.tracking import LossWindow, Tracker
@@ -121,8 +122,7 @@ class TrainingLoop:
         if ends_step:
             if self.max_grad_norm > 0:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-            self.optimizer.step()
-            self.scheduler.step()
+            take_step(self.accelerator, self.optimizer, self.scheduler)
             self.optimizer.zero_grad()
             self.progress.step += 1
             self.bar.update()

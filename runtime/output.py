@@ -63,6 +63,25 @@ def open_output_dir(output_dir: str | Path, resume: bool, records: Mapping[str, 
         write_json(folder / f"{name}.json", record)
 
 
+def find_model(name: str) -> str:
+    """Return the folder of the model that ``name`` means: of a training run its ``best/``, else ``name`` itself.
+
+    Raises :class:`UserError` for a run that has none yet.
+    """
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "config.json").is_file() or (folder / "p_encoder").is_dir():
+        return name
+    if (folder / "best").is_dir():
+        logger.info("%s is a training run: its best/ is taken", name)
+        return str(folder / "best")
+    if not _files_of_a_run(folder):
+        return name
+    checkpoints = [path for path in folder.glob("checkpoint-*") if (path / "config.json").is_file()]
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime, default=None)
+    instead = f", or name a checkpoint of it, such as {newest}" if newest else ""
+    raise UserError(f"{name} is a training run that has no best/ yet: let it end{instead}")
+
+
 def _files_of_a_run(folder: Path) -> list[Path]:
     return [path for pattern in _OF_A_RUN for path in folder.glob(pattern)]
 

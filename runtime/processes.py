@@ -34,6 +34,19 @@ def open_accelerator(precision: str, **options: Any) -> Accelerator:
     return accelerator
 
 
+def take_step(accelerator: Accelerator, optimizer: Any, scheduler: Any) -> None:
+    """Take a step of the optimizer, and one of the schedule unless the first was skipped.
+
+    The loss scaler of fp16 skips a step whose gradients overflowed, and lowers its scale. (A fused optimizer is called
+    all the same and skips by itself, so that ``optimizer_step_was_skipped`` does not know.)
+    """
+    scaler = accelerator.scaler
+    scale = scaler.get_scale() if scaler is not None else None
+    optimizer.step()
+    if scale is None or scaler.get_scale() >= scale:
+        scheduler.step()
+
+
 def main_process_does(action: Callable[[], object]) -> None:
     """Do ``action`` in the main process alone; its :class:`UserError` is raised in all of them."""
     messages: list[str | None] = [None]

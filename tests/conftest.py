@@ -1,31 +1,93 @@
-"""Tiny Korean data, tokenizers and models for all tests: no network, no pretrained weights, one thread."""
+"""Tiny Korean data, tokenizers and models for all tests: no network, no pretrained weights.
+
+Tests run on the CPU in one thread; ``--device cuda`` lets them run on a GPU, and OMP_NUM_THREADS in more threads.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["WANDB_MODE"] = "offline"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for the processes that tests start
 
 import pytest
 import torch
 from datasets import Dataset
 from forgetting import forget_accelerator
+from machine import report
+from tiny_models import tiny_bert, tiny_bert_config
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
-    BertConfig,
     BertForQuestionAnswering,
     BertForSequenceClassification,
-    BertModel,
     PreTrainedTokenizerFast,
 )
 
-torch.set_num_threads(1)
+from runtime.device import default_device
+
+# --------------------------------------------------------------------------------------------------------- the machine
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="what models are trained and read on")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: what only exists on a GPU; skipped without --device cuda")
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return
+    if not torch.cuda.is_available():
+        raise pytest.UsageError("--device cuda: there is no CUDA device in sight")
+    # the same numbers from the same run, and float32 all through
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") == "cpu":
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU: bash script/test.sh --device cuda"))
+
+
+def pytest_report_header() -> list[str]:
+    return report()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in report():  # -q shows no header
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Where the commands and loaders put models: the GPU with ``--device cuda``, else the CPU."""
+    return default_device()
+
+
+@pytest.fixture
+def on_device(device: torch.device) -> Iterator[None]:
+    """Let new tensors and modules be on the device of the tests."""
+    with device:
+        yield
+
+
+@pytest.fixture
+def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let precision ``auto`` be fp32 on every machine, for numbers that bf16 would round."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
+
+
+# ------------------------------------------------------------------------------------------- data, tokenizers, models
 
 PASSAGES = [
     ("세종", "세종은 조선의 제4대 왕이다. 그는 1443년에 훈민정음을 만들었다. 장영실은 그의 명으로 자격루를 만들었다."),
@@ -164,24 +226,11 @@ def roberta_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_bert_config(tokenizer: PreTrainedTokenizerFast) -> BertConfig:
-    return BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-
-
 @pytest.fixture(scope="session")
 def encoder_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTrainedTokenizerFast) -> str:
     """A tiny random BERT encoder with its tokenizer, as a Hugging Face folder."""
     folder = tmp_path_factory.mktemp("encoder")
-    torch.manual_seed(0)
-    BertModel(tiny_bert_config(bert_tokenizer), add_pooling_layer=False).save_pretrained(folder)
+    tiny_bert(bert_tokenizer).save_pretrained(folder)
     bert_tokenizer.save_pretrained(folder)
     return str(folder)
 

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from arguments import AugmentationArguments, DatasetArguments, RetrieverArguments
 from mrc.augmentation import (
     AUGMENTATIONS,
+    MASKED,
     AugmentedFeatures,
     Material,
     answer_free,
@@ -109,19 +110,19 @@ def test_mask_word(material: Material) -> None:
     question = "훈민정음은 언제 만들어졌는가?"
     masked = {mask_word(question, random.Random(seed), material) for seed in range(50)}
     assert masked == {
-        "[MASK] 언제 만들어졌는가?",
-        "훈민정음은 [MASK] 만들어졌는가?",
-        "훈민정음은 언제 [MASK]?",
+        f"{MASKED} 언제 만들어졌는가?",
+        f"훈민정음은 {MASKED} 만들어졌는가?",
+        f"훈민정음은 언제 {MASKED}?",
     }
     long = " ".join(["말"] * 20) + "?"
-    assert Counter(mask_word(long, random.Random(0), material).rstrip("?").split()) == {"말": 17, "[MASK]": 3}
+    assert Counter(mask_word(long, random.Random(0), material).rstrip("?").split()) == {"말": 17, MASKED: 3}
     assert mask_word("?!", random.Random(0), material) == "?!"
 
 
 def test_mask_entity(material: Material) -> None:
     question = "1443년에 세종이 만든 문자는 무엇인가?"
     masked = {mask_entity(question, random.Random(seed), material) for seed in range(50)}
-    assert masked == {"[MASK]년에 세종이 만든 문자는 무엇인가?", "1443년에 [MASK]이 만든 문자는 무엇인가?"}
+    assert masked == {f"{MASKED}년에 세종이 만든 문자는 무엇인가?", f"1443년에 {MASKED}이 만든 문자는 무엇인가?"}
     decomposed = unicodedata.normalize("NFD", question)
     assert mask_entity(decomposed, random.Random(0), material) in masked
     without = "가장 가까운 행성은 몇 번째 행성인가?"
@@ -199,6 +200,8 @@ RETRIEVED = [
     ("7", "장영실", "장영실은 자격루를 만들었다."),
     ("8", "서울", "서울은 대한민국의 수도이다."),
     ("9", "부산", "부산은 도시이다."),
+    ("10", "부산 (도시)", "부산은  도시이다.\u200b"),  # the same once more
+    ("11", "한글", "훈민\u00ad정음은 글자이다."),  # what cannot be seen does not hide an answer either
 ]
 
 
@@ -311,12 +314,22 @@ def test_one_drawn_augmentation_changes_an_example_at_a_time(processor: QAProces
     assert where[True, False] > 30 and where[False, True] > 30
 
 
+def test_a_mask_token_that_the_question_spells_stays_text(processor: QAProcessor) -> None:
+    tokenizer = processor.tokenizer
+    spelled = processor.get_train_examples().map(lambda row: {"question": f"[MASK] {row['question']}"})
+    processor._splits["train"] = spelled
+    features = augmented(processor, "mask_word", augment_probability=0.9)
+    counts = Counter(row.count(tokenizer.mask_token_id) for row in inputs(features))
+    assert set(counts) == {0, 1} and counts[1] > 4  # none of them is the spelled one
+    assert tokenizer.convert_tokens_to_ids(MASKED) == tokenizer.unk_token_id  # the reader's own never learns of it
+
+
 def test_every_epoch_has_as_many_features_whatever_is_drawn() -> None:
     tokens = {"text": [], "answer_start": []}
     rows = [example() | {"id": str(number), "answers": tokens} for number in range(4)]
     counts = iter([5, 8, 3])
 
-    def build(examples: Dataset, what: str) -> Dataset:
+    def build(examples: Dataset, what: str, tokenizer: None) -> Dataset:
         return Dataset.from_dict({"offset_mapping": [None] * (n := next(counts)), "row": list(range(n))})
 
     examples = Dataset.from_list(rows, features=example_features())

@@ -8,7 +8,9 @@ from itertools import pairwise
 
 import pytest
 import torch
+from comparing import assert_close
 from datasets import Dataset
+from tiny_models import tiny_bert
 from transformers import (
     BertConfig,
     BertForQuestionAnswering,
@@ -43,7 +45,7 @@ def test_each_field_has_its_own_padding(
     bert_tokenizer: PreTrainedTokenizerFast, roberta_tokenizer: PreTrainedTokenizerFast
 ) -> None:
     features = [_feature(5), _feature(33, golds=2)]
-    batch = FeatureCollator(roberta_tokenizer)(features)
+    batch = FeatureCollator(tiny_bert(roberta_tokenizer), roberta_tokenizer)(features)
     own = ["answer_mask", "cls_index", "start_positions", "end_positions"]
     assert list(batch) == ["input_ids", "attention_mask", *own]
     assert batch["input_ids"].tolist() == [[7] * 5 + [1] * 59, [7] * 33 + [1] * 31]  # <pad> is 1
@@ -52,7 +54,7 @@ def test_each_field_has_its_own_padding(
     assert batch["start_positions"].tolist() == [[3, -1], [3, 3]]
     assert batch["end_positions"].tolist() == [[4, -1], [4, 4]]
 
-    batch = FeatureCollator(bert_tokenizer)(features)
+    batch = FeatureCollator(tiny_bert(bert_tokenizer), bert_tokenizer)(features)
     assert batch["input_ids"][0].tolist() == [7] * 5 + [0] * 59
     assert batch["token_type_ids"][0].tolist() == [1] * 5 + [0] * 59
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
@@ -70,7 +72,9 @@ def test_the_longest_row_rounded_up_decides_but_never_beyond_the_model(
     padded: int,
 ) -> None:
     monkeypatch.setattr(bert_tokenizer, "model_max_length", 100)
-    batch = FeatureCollator(bert_tokenizer, max_length)([_feature(length) for length in lengths])
+    batch = FeatureCollator(tiny_bert(bert_tokenizer), bert_tokenizer, max_length)(
+        [_feature(length) for length in lengths]
+    )
     assert batch["input_ids"].shape == (len(lengths), padded)
 
 
@@ -103,14 +107,14 @@ def test_logits_do_not_depend_on_what_a_row_was_batched_with(
         batch = {k: v for k, v in collator(features).items() if k in tokenizer.model_input_names}
         return model(**batch).start_logits
 
-    together = logits(rows, FeatureCollator(tokenizer))
-    widest = logits(rows, FeatureCollator(tokenizer, max_length=128))
+    together = logits(rows, FeatureCollator(model, tokenizer))
+    widest = logits(rows, FeatureCollator(model, tokenizer, max_length=128))
     assert len({row["length"] for row in rows}) > 3 and together.shape[1] < widest.shape[1]
     for row, mine, wide in zip(rows, together, widest, strict=True):
-        alone = logits([row], FeatureCollator(tokenizer))[0][: row["length"]]
+        alone = logits([row], FeatureCollator(model, tokenizer))[0][: row["length"]]
         assert alone.std() > 0.1
         for other in (mine, wide):
-            torch.testing.assert_close(other[: row["length"]], alone, atol=1e-5, rtol=1e-5)
+            assert_close(other[: row["length"]], alone)
 
 
 # ----------------------------------------------------------------------------------------------------------- batches

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny_models import tiny_bert
 from transformers import PreTrainedTokenizerFast
 
 from mrc.batching import FeatureCollator
@@ -74,7 +75,7 @@ def test_a_batch_pads_gold_spans(tokenizer_name: str, request: pytest.FixtureReq
     for answers in ([], ["1443년", "조선의", SECOND], ["세종"]):
         columns = features_of(tokenizer, answers)
         rows.append({name: values[0] for name, values in columns.items()})
-    batch = FeatureCollator(tokenizer)(rows)
+    batch = FeatureCollator(tiny_bert(tokenizer), tokenizer)(rows)
     golds = [[*zip(row["gold_starts"], row["gold_ends"], strict=True)] for row in rows]
     assert [len(spans) for spans in golds] == [1, 3, 1]
     expected = torch.tensor([spans + [(-1, -1)] * (3 - len(spans)) for spans in golds])  # (batch, golds, 2)

@@ -1,0 +1,104 @@
+"""The folder format of sentence-transformers: how its encoders turn a text into a vector, in files beside the weights.
+
+``modules.json`` lists what follows the encoder (pooling, normalisation), ``config_sentence_transformers.json`` holds
+prompts. An encoder saved so needs no flags here, and what is saved here opens there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import cached_file
+
+from runtime.errors import UserError
+from runtime.files import read_json, write_json
+
+_MODULES, _PROMPTS, _LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
+_POOLING_NAMES = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+_QUESTION_PROMPTS, _PASSAGE_PROMPTS = ("query", "question"), ("document", "passage", "corpus")
+
+
+def read_settings(name: str) -> dict[str, Any]:
+    """Return the settings of the encoder in the folder, or of the hub name, ``name``, as flags would give them.
+
+    ``pooling``, ``normalize``, ``question_prefix`` and ``passage_prefix``, and ``max_len`` where a length is saved;
+    nothing of an encoder in another format. Raises :class:`UserError` for steps that are not computed here.
+    """
+    modules = _read(name, _MODULES)
+    if modules is None:
+        return {}
+    try:
+        kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
+        unknown = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
+        if unknown or kinds.get("Transformer") != "" or "Pooling" not in kinds:
+            raise UserError(
+                f"{name} is an encoder of sentence-transformers whose {_MODULES} lists {', '.join(kinds)}; only a "
+                "Transformer in the folder itself, Pooling and Normalize are computed here"
+            )
+        prompts = (_read(name, _PROMPTS) or {}).get("prompts") or {}
+        settings: dict[str, Any] = {
+            "pooling": _pooling(name, _read(name, f"{kinds['Pooling']}/config.json") or {}),
+            "normalize": "Normalize" in kinds,
+            "question_prefix": _first(prompts, _QUESTION_PROMPTS),
+            "passage_prefix": _first(prompts, _PASSAGE_PROMPTS),
+        }
+        if (length := (_read(name, _LENGTH) or {}).get("max_seq_length")) is not None:
+            settings["max_len"] = int(length)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{name} has damaged files of sentence-transformers ({error!r}): save it again") from None
+    return settings
+
+
+def write_settings(
+    folder: Path, pooling: str, normalize: bool, prompts: Mapping[str, str], own_prompt: str, max_len: int, width: int
+) -> None:
+    """Write beside the weights in ``folder`` what sentence-transformers needs to encode as this encoder does.
+
+    ``own_prompt`` is the one of ``prompts`` that texts get where none is asked for, ``width`` the size of a vector.
+    """
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    paths = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds[1:], start=1))]
+    modules = [
+        {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
+    ]
+    modes = {name: mode == pooling for mode, name in _POOLING_NAMES.items()}
+    contents = {
+        _MODULES: modules,
+        _LENGTH: {"max_seq_length": max_len, "do_lower_case": False},
+        _PROMPTS: {"prompts": dict(prompts), "default_prompt_name": own_prompt, "similarity_fn_name": "dot"},
+        f"{paths[1]}/config.json": {"word_embedding_dimension": width, **modes},
+    }
+    for path in paths[1:]:
+        (folder / path).mkdir()
+    for path, content in contents.items():
+        write_json(folder / path, content)
+
+
+def _pooling(name: str, config: Mapping[str, Any]) -> str:
+    mode = config.get("pooling_mode") or [
+        key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
+        for key, value in config.items()
+        if key.startswith("pooling_mode_") and value is True
+    ]
+    modes = [mode] if isinstance(mode, str) else list(mode)
+    if len(modes) != 1 or modes[0] not in _POOLING_NAMES:
+        raise UserError(f"{name} pools by {' and '.join(modes) or 'nothing'}; here an encoder pools by cls or mean")
+    return modes[0]
+
+
+def _first(prompts: Mapping[str, str], names: tuple[str, ...]) -> str:
+    return next((prompts[name] for name in names if prompts.get(name)), "")
+
+
+def _read(name: str, file: str) -> Any:
+    """Return the content of a JSON file of an encoder, of a hub name too; None where it has no such file."""
+    path = Path(name) / file
+    if not Path(name).is_dir():
+        try:
+            path = Path(cached_file(name, file))
+        except OSError:  # no such file, or no such name, of which loading the model will tell
+            return None
+    return read_json(path) if path.is_file() else None

@@ -1,0 +1,98 @@
+"""Encoders and rerankers of sentence-transformers here, and ours there: the library itself is the oracle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import CrossEncoder as TheirCrossEncoder
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Dense, Normalize, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+
+from arguments import RetrieverArguments
+from models.cross_encoder import Pair, load_cross_encoder
+from models.encoder import EncoderSettings, encode, load_bi_encoder, load_settings, save_bi_encoder
+from runtime.errors import UserError
+
+TEXTS = ["세종은 조선의 왕이다.", "서울은 대한민국의 수도이다. 한강이 서울의 가운데를 흐른다.", "수성"]
+CPU = torch.device("cpu")
+
+
+def theirs(encoder_path: str, pooling: str, normalize: bool, folder: Path, prompts: dict[str, str]) -> Path:
+    """Save an encoder with sentence-transformers."""
+    modules = [Transformer(encoder_path), Pooling(32, pooling), *([Normalize()] if normalize else [])]
+    SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder))
+    return folder
+
+
+def vectors(path: Path, side: str, passage_max_len: int | None = 64) -> np.ndarray:
+    encoder = load_bi_encoder(path, RetrieverArguments(title_prefix=False, passage_max_len=passage_max_len))
+    if side == "q":
+        rows, embed = encoder.tokenize_questions(TEXTS), encoder.embed_questions
+    else:
+        rows, embed = encoder.tokenize_passages([("", text) for text in TEXTS]), encoder.embed_passages
+    return encode(embed, rows, encoder.pad, 2, "fp32", CPU, "texts")
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_their_encoder_needs_no_flags(encoder_path: str, tmp_path: Path, pooling: str, normalize: bool) -> None:
+    folder = theirs(encoder_path, pooling, normalize, tmp_path / "st", {"query": "왕 ", "document": "수도 "})
+    assert load_settings(folder, RetrieverArguments()) == EncoderSettings(pooling, normalize, "왕 ", "수도 ")
+    model = SentenceTransformer(str(folder), device="cpu")
+    np.testing.assert_allclose(vectors(folder, "q"), model.encode_query(TEXTS), atol=1e-5)
+    np.testing.assert_allclose(vectors(folder, "p"), model.encode_document(TEXTS), atol=1e-5)
+    assert np.abs(vectors(folder, "q") - vectors(folder, "p")).max() > 1e-3  # prompts count
+    given = load_settings(folder, RetrieverArguments(pooling="cls", question_prefix=""))
+    assert (given.pooling, given.question_prefix, given.passage_prefix) == ("cls", "", "수도 ")
+
+
+def test_the_format_of_older_versions(encoder_path: str, tmp_path: Path) -> None:
+    folder = theirs(encoder_path, "mean", True, tmp_path / "st", {})
+    pooling = {"word_embedding_dimension": 32, "pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 20, "do_lower_case": False}))
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"__version__": {}}))
+    settings = EncoderSettings("mean", True, question_max_len=20, passage_max_len=20)
+    assert load_settings(folder, RetrieverArguments()) == settings
+    expected = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    np.testing.assert_allclose(vectors(folder, "p", passage_max_len=None), expected, atol=1e-5)
+
+
+def test_what_is_not_computed_here_is_refused(encoder_path: str, tmp_path: Path) -> None:
+    folder = theirs(encoder_path, "max", False, tmp_path / "max", {})
+    with pytest.raises(UserError, match=f"{folder} pools by max; here an encoder pools by cls or mean"):
+        load_bi_encoder(folder, RetrieverArguments())
+    modules = [Transformer(encoder_path), Pooling(32, "mean"), Dense(32, 8)]
+    SentenceTransformer(modules=modules, device="cpu").save(str(tmp_path / "dense"))
+    with pytest.raises(UserError, match=r"dense is an encoder .* lists Transformer, Pooling, Dense; only"):
+        load_bi_encoder(tmp_path / "dense", RetrieverArguments())
+    (folder / "modules.json").write_text('[{"idx": 0}]')
+    with pytest.raises(UserError, match="damaged files of sentence-transformers"):
+        load_bi_encoder(folder, RetrieverArguments())
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_ours_opens_there(encoder_path: str, tmp_path: Path, pooling: str, normalize: bool) -> None:
+    flags = RetrieverArguments(
+        pooling=pooling, normalize=normalize, question_prefix="왕 ", passage_prefix="수도 ", passage_max_len=64
+    )
+    save_bi_encoder(load_bi_encoder(encoder_path, flags), tmp_path)
+    for side, name in (("q", "q_encoder"), ("p", "p_encoder")):
+        model = SentenceTransformer(str(tmp_path / name), device="cpu")
+        np.testing.assert_allclose(model.encode(TEXTS), vectors(tmp_path, side), atol=1e-5)
+    assert model.max_seq_length == 64 and model.encode(TEXTS).dtype == np.float32
+
+
+def test_our_reranker_opens_there(reranker_path: str) -> None:
+    pairs = [("왕은 누구인가?", text) for text in TEXTS]
+    model = TheirCrossEncoder(reranker_path, device="cpu", activation_fn=torch.nn.Identity())
+    scores = load_cross_encoder(reranker_path).score([Pair(question, "", text) for question, text in pairs])
+    np.testing.assert_allclose(model.predict(pairs), scores, atol=0.02)  # ours may be in bf16
+    fp32 = load_cross_encoder(reranker_path).score([Pair(q, "", text) for q, text in pairs], precision="fp32")
+    np.testing.assert_allclose(model.predict(pairs), fp32, atol=1e-5)
