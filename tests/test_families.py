@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import PASSAGES, QUESTIONS
 from families import COMMANDS, DOCUMENT, FAMILIES, Family, document
 from forgetting import forget_accelerator
+from tiny_data import PASSAGES, QUESTIONS
 from tokenizers import PreTokenizedString, Tokenizer, pre_tokenizers
 from transformers import AutoTokenizer, DebertaV2Config, PreTrainedTokenizerFast
 
