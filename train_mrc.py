@@ -206,11 +206,11 @@ def train(run: Run) -> None:
                     }
                     tracker.log(progress.step, values)
                     show_figures(bar, values)
-                stopping = stop.is_made()
                 if is_evaluation_due(run) and args.optimization.do_eval:
                     metrics = evaluate(run)
                     tracker.log(progress.step, metrics)
                     keep_if_best(run, metrics)
+                stopping = stop.is_made()
                 if is_evaluation_due(run) or stopping:
                     save_run_state(run, window)
                 if is_over(run):
