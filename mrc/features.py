@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from runtime.log import get_logger
 logger = get_logger(__name__)
 
 # Part of every cache key: raise it when the features of equal input change.
-_FEATURES_VERSION = 3
+_FEATURES_VERSION = 4
 _SMALLEST_WINDOW = 16
 _OWN_COLUMNS = {
+    "example_id": Value("string"),
     "example_index": Value("int64"),
     "length": Value("int64"),
     "offset_mapping": List(List(Value("int32"))),
@@ -70,7 +71,7 @@ def make_features(
     With ``title_prefix`` what is read is ``title: context`` (see ``mrc/titles.py``). A feature holds the model's
     inputs (``tokenizer.model_input_names``) and
 
-    * ``example_index``: row of its example; ``length``: its tokens;
+    * ``example_id``, ``example_index``: id and row of its example; ``length``: its tokens;
     * ``offset_mapping``: per token ``[start, end)`` in the example's original context, ``None`` outside it and in
       titles;
     * ``answer_mask``: 1 where an answer may start or end, the context and the first (``[CLS]``) token;
@@ -116,6 +117,7 @@ def make_features(
         spans = _gold_spans(offsets, examples["answers"][sample])
         found = list(dict.fromkeys(span for span in spans if span is not None)) or [nowhere]
         start, end = (spans[0] if spans else None) or nowhere
+        features["example_id"].append(examples["id"][sample])
         features["example_index"].append(indices[sample])
         features["length"].append(len(offsets))
         features["offset_mapping"].append(offsets)
@@ -170,6 +172,15 @@ def build_features(
     )
     logger.info("%s: %d examples, %d features", what, len(examples), len(features))
     return features
+
+
+def example_ids(features: Any, rows: Iterable[int]) -> list[str]:
+    """Return the ids of the examples ``rows`` (``example_index``); "row N" where ``features`` do not tell."""
+    try:
+        ids = dict(zip(features["example_index"], features["example_id"], strict=True))
+    except (KeyError, ValueError):  # datasets raise either for a column that is not there
+        ids = {}
+    return [ids.get(row, f"row {row}") for row in rows]
 
 
 def fingerprint(examples: Dataset) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import atexit
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs
+from accelerate.utils import gather_object
 
 from runtime.device import default_device
+from runtime.errors import NotFiniteError
 
 
 def open_accelerator(precision: str, **options: Any) -> Accelerator:
@@ -29,6 +33,23 @@ def open_accelerator(precision: str, **options: Any) -> Accelerator:
     if accelerator.num_processes > 1:
         atexit.register(_leave)
     return accelerator
+
+
+@contextmanager
+def together(accelerator: Accelerator) -> Iterator[None]:
+    """Let a :class:`NotFiniteError` of one process end all: the others would else wait for it.
+
+    Whoever enters must be joined by all other processes, and must not talk to them before it leaves.
+    """
+    error = None
+    try:
+        yield
+    except NotFiniteError as caught:
+        error = caught
+    if accelerator.num_processes > 1:
+        error = next((found for found in gather_object([error]) if found is not None), None)
+    if error is not None:
+        raise error
 
 
 def close_accelerator(accelerator: Accelerator) -> None:
