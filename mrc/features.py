@@ -103,6 +103,7 @@ def make_features(
     )
     features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     features |= {name: [] for name in _OWN_COLUMNS}
+    ids = examples.get("id") or list(map(str, indices))
     for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
         context = contexts[sample]
         inside = [sequence == 1 for sequence in encoded.sequence_ids(row)]
@@ -117,7 +118,7 @@ def make_features(
         spans = _gold_spans(offsets, examples["answers"][sample])
         found = list(dict.fromkeys(span for span in spans if span is not None)) or [nowhere]
         start, end = (spans[0] if spans else None) or nowhere
-        features["example_id"].append(examples["id"][sample])
+        features["example_id"].append(ids[sample])
         features["example_index"].append(indices[sample])
         features["length"].append(len(offsets))
         features["offset_mapping"].append(offsets)
