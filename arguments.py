@@ -13,18 +13,23 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
 from transformers import HfArgumentParser
 
 from runtime.errors import UserError
+from runtime.masking import is_secret, masked
+from runtime.output import fault_of_run_name
 
 
 def _flag(default: Any, help: str, aliases: Sequence[str] = (), **options: Any) -> Any:
@@ -35,6 +40,21 @@ def _flag(default: Any, help: str, aliases: Sequence[str] = (), **options: Any) 
     return field(default=default, metadata=metadata)
 
 
+def _takes_older_names(group: type) -> type:
+    """Let the constructor of ``group`` understand the older names of its flags, as the command line does."""
+    newer = {alias.removeprefix("--"): f.name for f in dataclasses.fields(group) for alias in f.metadata["aliases"]}
+    construct = group.__init__
+
+    @functools.wraps(construct)
+    def __init__(self: Any, *args: Any, **values: Any) -> None:
+        if both := [f"{name} and {newer[name]}" for name in values if newer.get(name) in values]:
+            raise TypeError(f"{group.__name__} takes only one of {both[0]}: they mean the same")
+        construct(self, *args, **{newer.get(name, name): value for name, value in values.items()})
+
+    group.__init__ = __init__
+    return group
+
+
 @dataclass
 class RunArguments:
     """The run: where it writes, how it is named and followed, seed and device."""
@@ -42,8 +62,11 @@ class RunArguments:
     _argument_group_name = "the run"
 
     output_dir: str = _flag("./saved", "Folder for everything the run writes.")
-    overwrite_output_dir: bool = _flag(False, "Start anew in an output_dir that already holds a run.")
-    run_name: str | None = _flag(None, "Name of the run in logs and wandb (default: the name of output_dir).")
+    overwrite_output_dir: bool = _flag(False, "Start anew in a folder that already holds a run.")
+    run_name: str | None = _flag(
+        None,
+        "Name of the run: of its own folder in output_dir (and logging_dir), and in wandb (default: no such folder).",
+    )
     description: str | None = _flag(None, "Free text kept with the run's arguments and shown in wandb.")
     logging_dir: str | None = _flag(None, "Folder for metrics.jsonl and wandb files (default: output_dir).")
     logging_steps: int = _flag(10, "Optimizer steps between two lines of metrics.jsonl.")
@@ -58,7 +81,20 @@ class RunArguments:
     )
     per_device_eval_batch_size: int = _flag(32, "Features per forward pass when nothing is trained.")
 
+    @property
+    def run_dir(self) -> str:
+        """The run's own folder: ``run_name`` in ``output_dir``, or ``output_dir`` itself."""
+        return self.output_dir if self.run_name is None else os.path.join(self.output_dir, self.run_name)
 
+    @property
+    def log_dir(self) -> str:
+        """The folder of metrics.jsonl: ``run_name`` in ``logging_dir``, ``logging_dir`` itself, or the run's own."""
+        if self.logging_dir is None:
+            return self.run_dir
+        return self.logging_dir if self.run_name is None else os.path.join(self.logging_dir, self.run_name)
+
+
+@_takes_older_names
 @dataclass
 class ModelArguments:
     """The reader: checkpoint, head, dropout, and what of it stays frozen."""
@@ -96,6 +132,7 @@ class ModelArguments:
     )
 
 
+@_takes_older_names
 @dataclass
 class DatasetArguments:
     """The data: where examples come from, how features are cut, how answers are read off."""
@@ -103,24 +140,41 @@ class DatasetArguments:
     _argument_group_name = "the data"
 
     dataset_path: str = _flag(
-        "../data", "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name."
+        "../data",
+        "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name.",
+        aliases=["data_dir"],
     )
-    max_seq_len: int = _flag(384, "Longest feature in tokens: question, context window and special tokens.")
-    stride_len: int = _flag(128, "Tokens that two neighbouring windows of a context share.")
+    max_seq_len: int = _flag(
+        384, "Longest feature in tokens: question, context, special tokens; a trained reader brings its own."
+    )
+    stride_len: int = _flag(128, "Tokens that neighbouring windows share; a trained reader brings its own.")
     use_max_padding: bool = _flag(False, "Pad every feature to max_seq_len instead of its batch's longest.")
-    max_ans_len: int = _flag(30, "Longest answer in tokens.")
+    max_ans_len: int = _flag(30, "Longest answer in tokens; a trained reader brings its own.")
     n_best_size: int = _flag(20, "Candidates kept per question in nbest_predictions.json.")
-    version_2_with_negative: bool = _flag(False, "Questions may have no answer: an empty prediction is allowed.")
+    version_2_with_negative: bool = _flag(
+        False, "Questions may have no answer: a prediction may be empty; a trained reader brings its own."
+    )
     null_score_diff_threshold: float = _flag(
         0.0, "Predict no answer when its score exceeds the best answer's by more than this (logits)."
     )
     concat_eval: bool = _flag(False, "Train on train and validation together, for a final fit.")
-    test_eval_dataset_path: str | None = _flag(None, "Data set to evaluate on instead of dataset_path's validation.")
+    test_eval_dataset_path: str | None = _flag(
+        None,
+        "Data set to evaluate on instead of dataset_path's validation; a name may be of one in or beside dataset_path.",
+    )
     max_train_samples: int | None = _flag(None, "Train on only the first so many examples.")
     max_eval_samples: int | None = _flag(None, "Evaluate or answer only the first so many examples.")
     skip_bad_rows: bool = _flag(False, "Leave out rows with errors and say how many, instead of stopping.")
     cache_dir: str = _flag("./outputs/cache", "Folder for features; keyed by data, tokenizer and arguments.")
     preprocessing_num_workers: int = _flag(1, "Processes that build features; the tokenizer is threaded already.")
+
+    @property
+    def evaluation_places(self) -> list[str]:
+        """Where ``test_eval_dataset_path`` may be: at that path, in the folder ``dataset_path``, or beside that."""
+        name, data = str(self.test_eval_dataset_path), Path(self.dataset_path)
+        inside = [data / name] if data.is_dir() else []
+        beside = [data / ".." / name] if data.exists() else []
+        return list(dict.fromkeys(os.path.normpath(place) for place in (name, *inside, *beside)))
 
 
 @dataclass
@@ -142,6 +196,7 @@ class AugmentationArguments:
     )
 
 
+@_takes_older_names
 @dataclass
 class OptimizationArguments:
     """The optimisation: length, batches, AdamW, schedule, evaluation and checkpoints."""
@@ -175,8 +230,8 @@ class OptimizationArguments:
     early_stopping_patience: int | None = _flag(
         None, "Stop after so many evaluations in a row in which neither loss nor exact match got better."
     )
-    save_total_limit: int | None = _flag(
-        None, "Checkpoints kept at most; the best by loss and the best by exact match always stay."
+    save_total_limit: int = _flag(
+        3, "Checkpoints kept at most, 0 for all; the best by loss and the best by exact match always stay."
     )
     resume_from_checkpoint: str | None = _flag(
         None, "Continue the run in output_dir: 'true' for its newest state, or the folder of one state."
@@ -199,6 +254,7 @@ class FreezeArguments:
     freeze_epoch: float = _flag(1.0, "Epochs (fractions allowed) until it thaws.")
 
 
+@_takes_older_names
 @dataclass
 class RetrieverArguments:
     """The retriever: which one, over which corpus, with which parameters."""
@@ -285,12 +341,9 @@ class RetrieverArguments:
     )
 
     def __post_init__(self) -> None:
-        for flag, variables in (
-            ("elastic_url", "ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD,"),
-            ("milvus_uri", "MILVUS_TOKEN (a token, or user:password)"),
-        ):
-            if _CREDENTIALS.match(getattr(self, flag)):  # which would be logged and saved with the other flags
-                raise FlagError([f"--{flag} must not hold credentials: set {variables} in the environment"])
+        for flag in ("elastic_url", "milvus_uri"):
+            if _NOT_AN_ADDRESS_ALONE.match(getattr(self, flag)):  # and would be logged and saved with the other flags
+                raise FlagError([_no_credentials(flag)])
 
 
 @dataclass
@@ -376,6 +429,7 @@ class ScoreArguments:
     score_seed: int = _flag(42, "Seed of the resampling.")
 
 
+@_takes_older_names
 @dataclass
 class RetrieveArguments(RetrieverArguments):
     """The retrievers: which ones, over which corpus, with which parameters that they share."""
@@ -407,7 +461,10 @@ class ComparisonArguments:
 
 
 class Ignored(NamedTuple):
-    """A rule: with these values ``flag`` has no effect, so setting it is refused."""
+    """A rule: with these values ``flag`` has no effect, so setting it is refused.
+
+    Of several retrievers each is asked by itself, with its name as ``retriever_type``: what one of them reads is right.
+    """
 
     flag: str
     when: Callable[[argparse.Namespace], bool]
@@ -452,13 +509,27 @@ def _only(names: Sequence[str]) -> str:
     return f"only {', '.join(names)} {'reads' if len(names) == 1 else 'read'} it"
 
 
-def _retrieves_with(values: argparse.Namespace, *names: str) -> bool:
-    """Whether one of the named retrievers is used, by itself or in a hybrid."""
-    chosen = values.retriever_type if isinstance(values.retriever_type, list) else [values.retriever_type]
-    chosen = [retriever.split(",")[0] for retriever in chosen]
-    if "HybridRetrieval" in chosen:
-        chosen += [retriever.split(",")[0] for retriever in values.hybrid_retrievers]
-    return any(name in chosen for name in names)
+def fuses_itself(part: str) -> bool:
+    """Whether ``part`` of a hybrid is a hybrid without parts of its own, which would be fused without end."""
+    return part.split(",")[0] == "HybridRetrieval" and "hybrid_retrievers=" not in part
+
+
+def _each_retriever(values: argparse.Namespace) -> list[argparse.Namespace]:
+    """Return ``values`` as each retriever that they name sees them, with the flags of its own; parts of hybrids too."""
+    named = getattr(values, "retriever_type", None)
+    if named is None:
+        return [values]
+    seen = []
+    for name, *pairs in (spec.split(",") for spec in (named if isinstance(named, list) else [named])):
+        own: dict[str, Any] = dict(pair.partition("=")[::2] for pair in pairs)
+        if "hybrid_retrievers" in own:
+            own["hybrid_retrievers"] = own["hybrid_retrievers"].split("+")
+        view = argparse.Namespace(**vars(values) | own | {"retriever_type": name})
+        seen.append(view)
+        if name == "HybridRetrieval":
+            parts = [part for part in view.hybrid_retrievers if not fuses_itself(part)]
+            seen += _each_retriever(argparse.Namespace(**vars(view) | {"retriever_type": parts}))
+    return seen
 
 
 _IGNORED = [
@@ -531,9 +602,7 @@ _IGNORED = [
         for flag in (
             "max_eval_samples",
             "per_device_eval_batch_size",
-            "max_ans_len",
             "n_best_size",
-            "version_2_with_negative",
         )
     ),
     Ignored(
@@ -550,7 +619,11 @@ _IGNORED = [
         lambda a: a.freeze_pretrained_weight == "all",
         "--freeze_pretrained_weight all leaves no layer to train",
     ),
-    Ignored("null_score_diff_threshold", lambda a: not a.version_2_with_negative, "add --version_2_with_negative"),
+    Ignored(
+        "null_score_diff_threshold",
+        lambda a: a.version_2_with_negative is False,  # None: the reader decides
+        "add --version_2_with_negative",
+    ),
     *(
         Ignored(flag, lambda a: a.report_to not in ("auto", "wandb"), "this --report_to does not report to wandb")
         for flag in ("wandb_project", "wandb_entity")
@@ -574,7 +647,7 @@ _IGNORED = [
         for flag in ("context_path", "index_dir", "reranker", "rerank_depth")
     ),
     *(
-        Ignored(flag, lambda a, names=names: not _retrieves_with(a, *names), _only(names))
+        Ignored(flag, lambda a, names=names: a.retriever_type not in names, _only(names))
         for names, flags in _READ_BY.items()
         for flag in flags
     ),
@@ -626,7 +699,7 @@ _IGNORED = [
         )
         for flag in ("early_stopping_patience", "max_eval_samples")
     ),
-    Ignored("tune_fusion", lambda a: not _retrieves_with(a, "HybridRetrieval"), "add --retriever_type HybridRetrieval"),
+    Ignored("tune_fusion", lambda a: a.retriever_type != "HybridRetrieval", "add --retriever_type HybridRetrieval"),
     Ignored("tune_fusion", lambda a: a.split == "test", "the test questions have no gold answers to tune on"),
     Ignored("analyzer_model", lambda a: a.analyzer != "wordpiece", "only --analyzer wordpiece has a model"),
     Ignored(
@@ -710,7 +783,9 @@ def build_parser(
     return parser
 
 
-_CREDENTIALS = re.compile(r"\w+://[^/]*@|[^/]*:[^/]*@")  # at the beginning of a URL
+# Credentials in a URL; those with strange characters, too, and parameters, where nothing but an address is expected.
+_CREDENTIALS = re.compile(r"\w+://[^/\s]*@")
+_NOT_AN_ADDRESS_ALONE = re.compile(r"\w+://.*[@?#]|[^/]*:[^/]*@")
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 _NOT_GIVEN = object()
 
@@ -726,11 +801,13 @@ def parse_arguments(
     """Parse ``argv`` into one filled dataclass per group.
 
     ``unused`` maps flags of these groups that this command does not read to the reason; ``defaults`` holds the
-    command's own where they are not the groups'. Raises ``SystemExit``
+    command's own where they are not the groups'; None is what later decides. Raises ``SystemExit``
     (status 2, message on standard error) listing every unknown, ignored or out-of-range flag at once.
     """
+    argv = sys.argv[1:] if argv is None else argv
+    sys.argv[1:] = masked(sys.argv[1:])  # trackers read it too
     try:
-        return read_arguments(command, groups, sys.argv[1:] if argv is None else argv, unused, defaults, description)
+        return read_arguments(command, groups, argv, unused, defaults, description)
     except FlagError as error:
         lines = [f"{command}: error: {complaint}" for complaint in error.complaints]
         sys.stderr.write("\n".join([*lines, f"see python {command} --help", ""]))
@@ -748,11 +825,12 @@ def read_arguments(
     """Do what :func:`parse_arguments` does, but raise :class:`FlagError` for flags that cannot be taken."""
     unused = unused or {}
     parser = build_parser(command, groups, unused, description)
-    parser.set_defaults(**(defaults or {}))
-    argv = list(argv)
+    parser.set_defaults(**{name: value for name, value in (defaults or {}).items() if value is not None})
+    usual = {f.name: _default(f) for group in groups for f in dataclasses.fields(group)} | dict(defaults or {})
     names = [f.name for group in groups for f in dataclasses.fields(group)]
     try:
-        words = _config_words(command, argv) + argv
+        argv = _without_lone_dashes(argv, parser)
+        words = _config_words(argv, parser, usual) + argv
     except UserError as error:
         raise FlagError([str(error)]) from None
     namespace, unknown = parser.parse_known_args(words, argparse.Namespace(**dict.fromkeys(names, _NOT_GIVEN)))
@@ -766,33 +844,86 @@ def read_arguments(
     flags = [word for word in unknown if word.startswith("-") and not _NEGATIVE_NUMBER.match(word)]
     complaints = [_complain_unknown(word, parser, names) for word in flags]
     if unknown and not complaints:
-        complaints.append(f"do not know what to do with {' '.join(unknown)}: every value needs its flag")
+        complaints.append(f"do not know what to do with {' '.join(masked(unknown))}: every value needs its flag")
     complaints += [f"--{name} has no effect in {command}: {unused[name]}" for name in given if name in unused]
-    complaints += [
-        f"--{rule.flag} would be ignored: {rule.reason}"
-        for rule in _IGNORED
-        if rule.flag in given and rule.flag not in unused and rule.applies(values)
-    ]
+    complaints += _complain_ignored([name for name in given if name not in unused], values)
+    complaints += [_no_credentials(name) for name in given if _holds_credentials(getattr(values, name))]
     complaints += _out_of_range(values)
+    if "run_name" in given and "run_name" not in unused and (fault := fault_of_run_name(given["run_name"])):
+        complaints.append(f"--run_name {given['run_name']!r} {fault}")
     if complaints:
         raise FlagError(complaints)
     return filled
 
 
+def _default(flag: dataclasses.Field) -> Any:
+    return flag.default if flag.default_factory is dataclasses.MISSING else flag.default_factory()
+
+
+def _without_lone_dashes(argv: Sequence[str], parser: argparse.ArgumentParser) -> list[str]:
+    """Return ``argv`` without the words ``--``, which stand before words without a flag: there are none here."""
+    for dashes, word in pairwise(argv):
+        if dashes == "--" and not word.startswith("-"):
+            known = f"--{word}" in parser._option_string_actions
+            raise UserError(f"-- {word}: write --{word}, without the blank" if known else "what follows -- is no flag")
+    return [word for word in argv if word != "--"]
+
+
+def _complain_ignored(names: Sequence[str], values: argparse.Namespace) -> list[str]:
+    """Say of those flags that no retriever, or nothing else, would read why that is."""
+    views = _each_retriever(values)
+    ignored = [
+        name
+        for name in names
+        if all(any(rule.flag == name and rule.applies(view) for rule in _IGNORED) for view in views)
+    ]
+    return [
+        f"--{rule.flag} would be ignored: {rule.reason}"
+        for rule in _IGNORED
+        if rule.flag in ignored and any(map(rule.applies, views))
+    ]
+
+
+def _holds_credentials(value: Any) -> bool:
+    return any(
+        isinstance(text, str) and _CREDENTIALS.search(text) for text in (value if isinstance(value, list) else [value])
+    )
+
+
 def resolved_arguments(*groups: Any) -> dict[str, Any]:
-    """Return the values of filled groups as one dictionary, for ``arguments.json``."""
-    return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+    """Return the values of filled groups as one dictionary, for ``arguments.json``; None in the place of secrets."""
+    values = {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+    return {name: None if is_secret(name) else value for name, value in values.items()}
+
+
+_INSTEAD_OF_CREDENTIALS = {
+    "elastic_url": "set ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, in the environment",
+    "milvus_uri": "set MILVUS_TOKEN (a token, or user:password) in the environment",
+    **dict.fromkeys(
+        ("retriever_type", "hybrid_retrievers"),
+        "set ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, or MILVUS_TOKEN, in the environment",
+    ),
+}
+
+
+def _no_credentials(flag: str) -> str:
+    instead = _INSTEAD_OF_CREDENTIALS.get(flag, "flags are logged and saved")
+    return f"--{flag} must not hold credentials: {instead}"
 
 
 def _add_config_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", help="YAML or JSON file of flags and values; the command line wins.")
 
 
-def _config_words(command: str, argv: Sequence[str]) -> list[str]:
-    """Return the words that the command line would hold for the file after ``--config``; none without one."""
-    parser = _Parser((), prog=command, add_help=False, allow_abbrev=False)
-    _add_config_flag(parser)
-    path = parser.parse_known_args(argv)[0].config
+def _config_words(argv: Sequence[str], parser: argparse.ArgumentParser, usual: Mapping[str, Any]) -> list[str]:
+    """Return the words that the command line of ``parser`` would hold for the file after ``--config``, if any.
+
+    What is ``usual`` needs none, so the ``arguments.json`` of a run serves, which holds every flag, also those that
+    were not read.
+    """
+    finder = _Parser((), prog=parser.prog, add_help=False, allow_abbrev=False)
+    _add_config_flag(finder)
+    path = finder.parse_known_args(argv)[0].config
     if path is None:
         return []
     import yaml
@@ -800,6 +931,10 @@ def _config_words(command: str, argv: Sequence[str]) -> list[str]:
     try:
         text = Path(path).read_text(encoding="utf-8")
         content = json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:  # whose text would repeat the line, which may hold a secret
+        mark = error.problem_mark or error.context_mark
+        place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise UserError(f"--config {path} cannot be read: {error.problem or error.context}{place}") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -808,6 +943,9 @@ def _config_words(command: str, argv: Sequence[str]) -> list[str]:
     for name, value in content.items():
         if isinstance(value, dict) or name == "config":
             raise UserError(f"--config {path}: {name} must be a flag with a value; files do not nest")
+        flag = parser._option_string_actions.get(f"--{name}")
+        if flag is not None and flag.nargs != 0 and value == usual.get(flag.dest, _NOT_GIVEN):
+            continue
         if isinstance(value, list):
             words += [f"--{name}", *map(str, value)]
         elif value is not None:
@@ -874,7 +1012,7 @@ _BOUNDS = {
     "save_steps": _Bound(0, low_allowed=False),
     "early_stopping_patience": _Bound(1),
     "freeze_epoch": _Bound(0, low_allowed=False),
-    "save_total_limit": _Bound(1),
+    "save_total_limit": _Bound(0),
     "top_k_retrieval": _Bound(1),
     "bm25_k1": _Bound(0, low_allowed=False),
     "bm25_b": _Bound(0, 1),
@@ -913,7 +1051,8 @@ def _out_of_range(values: argparse.Namespace) -> list[str]:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and (fault := _fault_of(number, _BOUNDS.get(name, _Bound(-math.inf)))):
                 complaints.append(f"--{name} {number:.10g} must be {fault}")
-    if hasattr(values, "stride_len") and values.stride_len >= values.max_seq_len:
+    lengths = [getattr(values, name, None) for name in ("stride_len", "max_seq_len")]
+    if None not in lengths and values.stride_len >= values.max_seq_len:
         complaints.append(f"--stride_len {values.stride_len} must be below --max_seq_len {values.max_seq_len}")
     return complaints
 

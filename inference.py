@@ -8,12 +8,16 @@ retrieved_passages.csv, and with --do_eval metrics.json: retrieval, oracle-passa
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from arguments import (
@@ -27,9 +31,10 @@ from arguments import (
 )
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
+from models.reader_settings import SETTLED_LATER, as_trained
 from mrc.answers import Answer, nbest_of, predictions_of
 from mrc.batching import FeatureCollator
-from mrc.metrics import compute_metrics, references_of
+from mrc.metrics import mean_scores, references_of
 from mrc.passages import gold_passages, joined_passages, separate_passages
 from mrc.reading import read_features
 from processor import QAProcessor
@@ -39,9 +44,12 @@ from retrieval.table import Retrieved, write_retrieved_df
 from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import write_json
+from runtime.locks import claimed
 from runtime.log import configure_logging, get_logger
+from runtime.progress import progress_bar
 from runtime.record import environment
 from runtime.seeding import set_seed
+from runtime.text import is_blank
 from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
@@ -87,7 +95,7 @@ class Reader(NamedTuple):
 def parse(argv: Sequence[str] | None = None) -> Arguments:
     """Parse the command line."""
     groups = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
-    own = {"output_dir": "./outputs"}
+    own = {"output_dir": "./outputs", **SETTLED_LATER}
     return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, own, description="Answer questions."))
 
 
@@ -97,6 +105,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if args.inference.do_eval == args.inference.do_predict:
         raise UserError("say what to answer: --do_predict for the test questions, or --do_eval for the validation ones")
     configure_logging()
+    with claimed(args.run.output_dir):
+        return answer(args)
+
+
+def answer(args: Arguments) -> dict[str, float]:
+    """Find, read and write as the arguments say; return the metrics."""
     set_seed(args.run.seed)
     keep_freed_memory()
     device = default_device()
@@ -104,6 +118,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     stopwatch = Stopwatch()
 
     # data and model
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = getattr(load_config(args.model.model), "title_prefix", False)
     qa_processor = QAProcessor(args.dataset, tokenizer, title_prefix=title_prefix)
@@ -140,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def own_contexts(examples: Dataset) -> Dataset:
     """Return the examples to read without retrieval; :class:`UserError` if they come without contexts."""
-    without = [example["id"] for example in examples if not example["context"]]
+    without = [example["id"] for example in examples if is_blank(example["context"])]
     if without:
         raise UserError(
             f"--retriever_type none reads the contexts of the examples, and {len(without)} have none "
@@ -162,7 +177,7 @@ def read_retrieved(
     """Read every question's retrieved passages, some thousand passages at a time, so that memory stays bounded."""
     to_examples = joined_passages if arguments.passage_reading == "joined" else separate_passages
     answers: dict[str, list[Answer]] = {}
-    with tqdm(total=questions, desc="answering", unit="question") as progress:
+    with progress_bar(total=questions, desc="answering", unit="question") as progress:
         for block in retrieved.blocks():
             answers |= read(reader, to_examples(block), "reading", arguments.retrieval_weight)
             progress.update(len(answers) - progress.n)
@@ -174,10 +189,10 @@ def score(
 ) -> dict[str, float]:
     """Return end-to-end scores and, with retrieval, hit@k and the scores with the gold passage given (oracle)."""
     references = references_of(examples)
-    metrics = compute_metrics(predictions_of(answers), references)
+    metrics = mean_scores(predictions_of(answers), references)
     if retrieved is not None:
         oracle = predictions_of(read(reader, own_contexts(examples), "reading gold passages"))
-        metrics |= {f"oracle_{name}": value for name, value in compute_metrics(oracle, references).items()}
+        metrics |= {f"oracle_{name}": value for name, value in mean_scores(oracle, references).items()}
         metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in _HITS if k < retrieved.k] + [retrieved.k])
     return metrics
 

@@ -21,7 +21,6 @@ from mrc.answers import Answer, AnswerSettings, find_answers, predictions_of
 from mrc.augmentation import AugmentedFeatures, Material, answer_free, augmentation_names
 from mrc.features import build_features, check_tokenizer
 from mrc.loading import load_examples
-from mrc.metrics import references_of
 from mrc.passages import gold_passages
 from retrieval.finding import find_passages
 from runtime.errors import DataError, UserError
@@ -161,14 +160,23 @@ class QAProcessor:
     def post_processing_function(
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], stage: str = "eval"
     ) -> EvalPrediction:
-        """Return the answers to ``examples`` as ``EvalPrediction({id: text}, {id: gold texts})``.
+        """Return the answers to ``examples`` as metrics for question answering take them, SQuAD's for one.
 
-        ``predictions`` are the start and end logits (features, tokens) of ``features``, for a head that needs a beam
-        what ``Logits.predictions`` adds. ``stage`` is there for the Trainer's sake and changes nothing: evaluation and
-        prediction answer alike.
+        ``predictions`` of the result is a list of ``{"id", "prediction_text"}``, with ``version_2_with_negative`` also
+        ``"no_answer_probability"``, and ``label_ids`` a list of ``{"id", "answers"}``.
+
+        The argument ``predictions`` are the start and end logits (features, tokens) of ``features``, for a head that
+        needs a beam what ``Logits.predictions`` adds. ``stage`` is there for the Trainer's sake and changes nothing:
+        evaluation and prediction answer alike.
         """
         answers = self.find_answers(examples, features, predictions)
-        return EvalPrediction(predictions=predictions_of(answers), label_ids=references_of(examples))
+        found = [{"id": name, "prediction_text": text} for name, text in predictions_of(answers).items()]
+        if self.dataset_args.version_2_with_negative:
+            for row in found:
+                none = [answer.probability for answer in answers[row["id"]] if not answer.text]
+                row["no_answer_probability"] = sum(none)
+        gold = [{"id": row["id"], "answers": row["answers"]} for row in examples.select_columns(["id", "answers"])]
+        return EvalPrediction(predictions=found, label_ids=gold)
 
     def load(self, *names: str) -> list[Dataset]:
         """Return data sets by name: train, validation, test, or evaluation (``test_eval_dataset_path``).
@@ -176,9 +184,9 @@ class QAProcessor:
         Those not read yet are read together, so that all their errors come at once.
         """
         arguments = self.dataset_args
-        sources = {name: (arguments.dataset_path, name) for name in names}
+        sources: dict[str, tuple[str | tuple[str, ...], str]] = {name: (arguments.dataset_path, name) for name in names}
         if "evaluation" in sources:
-            sources["evaluation"] = (arguments.test_eval_dataset_path, "validation")
+            sources["evaluation"] = (tuple(arguments.evaluation_places), "validation")
         missing = {name: source for name, source in sources.items() if name not in self._splits}
         problems, way_out = [], ""
         for path in dict.fromkeys(path for path, _ in missing.values()):

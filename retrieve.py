@@ -10,6 +10,11 @@ fusion.json, the weights of each HybridRetrieval.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import dataclasses
 import gc
 import re
@@ -35,19 +40,23 @@ from mrc.metrics import bootstrap_interval
 from retrieval import create_retriever, load_or_build
 from retrieval.base import MANIFEST_NAME, Retriever, SearchResults, index_folder, parts_of
 from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import Passage, RetrievalExample, write_dpr_json
+from retrieval.dpr_json import write_dpr_json
+from retrieval.examples import Passage, RetrievalExample, wrong_rows
 from retrieval.hybrid import HybridRetrieval
 from retrieval.metrics import GoldPassages, has_answer, ranking_metrics, relevant_by_answer
 from retrieval.report import fusion_markdown, markdown, plot
 from retrieval.spec import arguments_of
 from retrieval.table import retrieved_blocks, write_retrieved_df
+from retrieval.training import corpus_passages
 from retrieval.trec import write_trec_run
 from retrieval.tuning import Quality, halves, tune_weights
 from runtime.device import default_device, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json, write_text
+from runtime.locks import claimed
 from runtime.log import configure_logging, get_logger
 from runtime.record import environment
+from runtime.text import is_blank
 
 logger = get_logger("retrieve")
 
@@ -100,6 +109,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the retrievers; return what retrieval.json holds."""
     args = parse(argv)
     configure_logging()
+    with claimed(args.run.output_dir):
+        return compare(args)
+
+
+def compare(args: Arguments) -> dict[str, Any]:
+    """Retrieve with each retriever, one after the other, and write what came out."""
     output_dir, top_k = Path(args.run.output_dir), args.retrieve.top_k_retrieval
     specs = list(dict.fromkeys(args.retrieve.retriever_type))
     for spec in specs:  # a mistake in one is found before anything is built
@@ -232,23 +247,20 @@ def write(forms: Sequence[str], folder: Path, tag: str, results: SearchResults, 
         path = folder / f"retrieved_passages.{suffix}"
         write_retrieved_df(retrieved_blocks(examples, corpus, results), path)
     if "trec" in forms:
-        write_trec_run(folder / "run.trec", examples["id"], corpus, results, tag)
+        write_trec_run(folder / "run.trec", examples["id"], corpus, results, tag, examples["document_id"])
     if "dpr_json" in forms:
         write_dpr_json(folder / "dpr.json", with_hard_negatives(results, material))
 
 
 def with_hard_negatives(results: SearchResults, material: Material) -> Iterator[RetrievalExample]:
     """Yield the questions that come with their passage, and what was found that neither is it nor has an answer."""
-    corpus = material.corpus
-    right = material.gold.among(results.ids) | relevant_by_answer(results.ids, material.examples, corpus)  # (n, k)
-    for example, rows, is_right in zip(material.examples, results.ids, right, strict=True):
-        if example["context"]:
-            wrong = rows[~is_right].tolist()
-            negatives = [Passage(corpus.titles[row], corpus.texts[row], corpus.document_ids[row]) for row in wrong]
-            positive = Passage(example["title"], example["context"], example["document_id"])
-            yield RetrievalExample(
-                example["id"], example["question"], list(example["answers"]["text"]), positive, negatives
-            )
+    passages = corpus_passages(material.corpus)
+    for row, found in zip(material.examples, results.ids.tolist(), strict=True):
+        if not is_blank(row["context"]):
+            positive = Passage(row["title"], row["context"], row["document_id"])
+            example = RetrievalExample(row["id"], row["question"], list(row["answers"]["text"]), positive, [])
+            wrong = wrong_rows(example, found, material.corpus)
+            yield example._replace(negatives=[passages[index] for index in wrong])
 
 
 def tune(hybrid: HybridRetrieval, parts: Sequence[str], material: Material, k: int) -> dict[str, Any]:

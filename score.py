@@ -7,6 +7,11 @@ Prints exact match and overlap (F1 or ROUGE-W, see mrc/metrics.py) in percent wi
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -10,6 +10,11 @@ metrics.jsonl, arguments.json, environment.json, and resume/ for --resume_from_c
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from accelerate import Accelerator
 from accelerate.utils import send_to_device
 
 from arguments import (
@@ -32,24 +38,28 @@ from arguments import (
 )
 from models.contrastive import Batch, in_batch_loss, joint_backward
 from models.encoder import BiEncoder, check_encoders, load_bi_encoder, save_bi_encoder
+from mrc.freezing import log_frozen
 from mrc.loading import load_examples
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever
 from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import RetrievalExample, find_dpr_json, write_dpr_json
+from retrieval.dpr_json import find_dpr_json, write_dpr_json
 from retrieval.evaluation import RetrievalEvaluation
+from retrieval.examples import RetrievalExample
 from retrieval.joint_batch import JointBatch
 from retrieval.mining import with_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
-from runtime.checkpoint import find_state
+from runtime.checkpoint import find_state, newest_step
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import DataError, UserError, run_command
 from runtime.files import read_json, staged_together, write_json
+from runtime.locks import check_writable
 from runtime.log import configure_logging, get_logger
 from runtime.loop import TrainingLoop
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator
 from runtime.record import environment
+from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
 from runtime.tracking import check_tracking
 
@@ -134,9 +144,18 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     precision = resolve_precision(args.run.precision, default_device())
     accelerator = open_accelerator(precision)
     configure_logging(accelerator.is_main_process)
-    retriever_dir, resume = args.retriever.retriever_dir, args.optimization.resume_from_checkpoint
-    check_output_dir(retriever_dir, args.run.overwrite_output_dir, resume is not None, "--retriever_dir")
-    state_folder = find_state(retriever_dir, resume, "--retriever_dir")
+    resume = args.optimization.resume_from_checkpoint is not None
+    with run_folder(
+        args.run.run_dir, args.run.log_dir, args.run.overwrite_output_dir, resume, newest_step, "--retriever_dir"
+    ) as folder:
+        return run_in(folder, args, precision, accelerator)
+
+
+def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Accelerator) -> dict[str, float]:
+    """Train a retriever in ``folder``; return the metrics of its best evaluation."""
+    if args.dpr.write_dpr_json is not None:
+        check_writable(Path(args.dpr.write_dpr_json).parent, "--write_dpr_json")
+    state_folder = find_state(folder.path, args.optimization.resume_from_checkpoint, "--retriever_dir")
     set_seed(args.run.seed)
     keep_freed_memory()
 
@@ -182,10 +201,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     arguments = {name: value for name, value in resolved_arguments(*args).items() if name not in UNUSED}
     records = {"arguments": arguments, "environment": record}
     if state_folder is not None:
-        warn_of_changes(retriever_dir, arguments)
+        warn_of_changes(folder.path, arguments)
         loop.resume(state_folder)
     if accelerator.is_main_process:
-        open_output_dir(retriever_dir, resume=resume is not None, records=records)
+        folder.open(records)
 
     # loop and save
     run = Run(args, bi_encoder, questions, evaluation, loop, records)
@@ -219,8 +238,10 @@ def load_model(args: Arguments) -> BiEncoder:
         raise UserError(f"--shared_encoder: {dpr.dpr_model} holds two encoders; name one of its folders to begin with")
     check_encoders(bi_encoder, f"--dpr_model {dpr.dpr_model}")
     if dpr.dpr_freeze_embeddings:
-        for encoder in (bi_encoder.q_encoder, bi_encoder.p_encoder):
-            encoder.get_input_embeddings().weight.requires_grad_(False)
+        embeddings = [encoder.get_input_embeddings().weight for encoder in (bi_encoder.q_encoder, bi_encoder.p_encoder)]
+        for weight in embeddings:
+            weight.requires_grad_(False)
+        log_frozen("the word embeddings", dict.fromkeys(embeddings))
     return bi_encoder
 
 
@@ -234,7 +255,7 @@ def choose_corpus(args: Arguments, examples: list[RetrievalExample]) -> Corpus:
             logger.info("no corpus is given or found: the passages of the training questions are the corpus")
     if path is not None:
         return load_corpus(path, args.dataset.skip_bad_rows)
-    passages = (passage for example in examples for passage in (example.positive, *example.negatives))
+    passages = (passage for example in examples for passage in (*example.positives, *example.negatives))
     return with_gold_passages(Corpus([], [], []), passages)[0]
 
 
@@ -274,11 +295,10 @@ def log_batch(args: Arguments) -> None:
 def train(run: Run) -> None:
     """Run the loop from where it stands to the last optimizer step."""
     loop = run.loop
-    with loop.running(run.records["arguments"]):
+    with loop.running(run.records["arguments"], partial(read_again, run)):
         for rows in loop.batches():
             loss = train_step(run, rows)
             if loop.finish_batch(loss) and loop.is_evaluation_due():
-                loop.check(partial(read_again, run, rows))
                 if run.evaluation is not None:
                     metrics = evaluate(run)
                     loop.tracker.log(loop.progress.step, metrics)
@@ -337,14 +357,14 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def keep(run: Run, metrics: dict[str, float]) -> None:
     """Put both encoders and their metrics in place, all of the same step whenever one looks."""
     if run.loop.accelerator.is_main_process:
-        with staged_together(run.args.retriever.retriever_dir) as staging:
+        with staged_together(run.args.run.run_dir) as staging:
             save_bi_encoder(run.bi_encoder, staging)
             write_json(staging / "metrics.json", metrics)
 
 
 def save(run: Run) -> dict[str, float]:
     """Keep the last encoders where nothing was evaluated; return the metrics of those that are kept."""
-    folder = Path(run.args.retriever.retriever_dir)
+    folder = Path(run.args.run.run_dir)
     if run.loop.best.step is None:
         keep(run, {"step": run.loop.progress.step})
     run.loop.accelerator.wait_for_everyone()

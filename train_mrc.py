@@ -9,6 +9,11 @@ several GPUs (accelerate launch train_mrc.py ...).
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import math
 import shutil
 from collections.abc import Sequence
@@ -21,7 +26,6 @@ import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import (
@@ -35,6 +39,7 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
+from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator, LengthGroupedBatches, training_loader
 from mrc.features import example_ids, fingerprint
@@ -44,17 +49,20 @@ from mrc.metrics import compute_metrics
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from mrc.reading import read_features
 from processor import QAProcessor
-from runtime.checkpoint import BestCheckpoints, Progress, check_steps, find_state, load_state, save_state
+from runtime.checkpoint import BestCheckpoints, Progress, check_steps, find_state, load_state, newest_step, save_state
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import link_or_copy, read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.loop import rows_of_step
 from runtime.losses import LossWindow, Place
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
-from runtime.processes import close_accelerator, open_accelerator
+from runtime.output import warn_of_changes
+from runtime.processes import close_accelerator, open_accelerator, take_step
+from runtime.progress import progress_bar, show_figures
 from runtime.record import environment
+from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
+from runtime.stopping import stop_requests
 from runtime.tracking import Tracker, check_tracking
 
 logger = get_logger("train_mrc")
@@ -102,7 +110,8 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
     groups = [
         RunArguments, ModelArguments, DatasetArguments, OptimizationArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
-    return Arguments(*parse_arguments("train_mrc.py", groups, argv, description="Train a reader."))
+    description = "Train a reader."
+    return Arguments(*parse_arguments("train_mrc.py", groups, argv, defaults=SETTLED_LATER, description=description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -112,13 +121,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     precision = resolve_precision(args.run.precision, default_device())
     accelerator = make_accelerator(args, precision)
     configure_logging(accelerator.is_main_process)
-    output_dir, resume = args.run.output_dir, args.optimization.resume_from_checkpoint
-    check_output_dir(output_dir, args.run.overwrite_output_dir, resume is not None)
-    state_folder = find_state(output_dir, resume)
+    resume = args.optimization.resume_from_checkpoint is not None
+    with run_folder(args.run.run_dir, args.run.log_dir, args.run.overwrite_output_dir, resume, newest_step) as folder:
+        return run_in(folder, args, precision, accelerator)
+
+
+def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Accelerator) -> dict[str, float]:
+    """Train a reader in ``folder``; return the metrics of its best checkpoint."""
+    state_folder = find_state(folder.path, args.optimization.resume_from_checkpoint)
     set_seed(args.run.seed)
     keep_freed_memory()
 
     # data
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
     qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
@@ -132,6 +147,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     model = load_reader_to_train(args.model, precision, accelerator.device)
     check_length(model, args.dataset.max_seq_len)
     model.config.title_prefix = title_prefix
+    model.config.reader_settings = settings_of(args.dataset)
     collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # optimisation
@@ -156,11 +172,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     )  # fmt: skip
     run.records = make_records(run)
     if state_folder is not None:
-        warn_of_changes(output_dir, run.records["arguments"])
+        warn_of_changes(folder.path, run.records["arguments"])
         run.progress, run.best = load_state(state_folder, run.reader, optimizer, scheduler, accelerator.scaler)
         check_steps(run.progress.step, total_steps, state_folder)
     if accelerator.is_main_process:
-        open_output_dir(output_dir, resume=resume is not None, records=run.records)
+        folder.open(run.records)
 
     # loop and save
     train(run)
@@ -170,17 +186,15 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 def train(run: Run) -> None:
     """Run the loop from where ``run.progress`` stands to the last optimizer step."""
     args, accelerator, progress = run.args, run.accelerator, run.progress
-    losses = run.losses = LossWindow(accelerator, partial(example_ids, run.loader.dataset))
-    bar = tqdm(
-        total=run.total_steps,
-        initial=progress.step,
-        desc="training",
-        unit="step",
-        disable=not accelerator.is_local_main_process,
-    )
-    tracker = Tracker(args.run, run.records["arguments"], progress.step, accelerator.is_main_process)
+    is_main = accelerator.is_main_process
+    losses = run.losses = LossWindow(accelerator, partial(example_ids, run.loader.dataset), progress.window)
     run.model.train()
-    with bar, tracker, losses.ends_run():
+    with (
+        Tracker(args.run, run.records["arguments"], progress.step, is_main) as tracker,
+        progress_bar(total=run.total_steps, initial=progress.step, desc="training", disable=not is_main) as bar,
+        stop_requests() as stop,
+        losses.ends_run(),
+    ):
         while not is_over(run):
             run.loader.set_epoch(progress.epoch)  # draws augmented features anew
             run.batches.start_epoch(progress.epoch, run.loader.dataset["length"])
@@ -199,18 +213,22 @@ def train(run: Run) -> None:
                         "epoch": progress.epoch + progress.batch / len(run.loader),
                     }
                     tracker.log(progress.step, values)
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
-                if is_evaluation_due(run):
+                    show_figures(bar, values)
+                stopping = stop.is_made()
+                if is_evaluation_due(run) or stopping:
                     losses.check(run.reader, partial(read_again, run, batch))
-                    if args.optimization.do_eval:
-                        metrics = evaluate(run)
-                        tracker.log(progress.step, metrics)
-                        keep_if_best(run, metrics)
+                if is_evaluation_due(run) and args.optimization.do_eval:
+                    metrics = evaluate(run)
+                    tracker.log(progress.step, metrics)
+                    keep_if_best(run, metrics)
+                if is_evaluation_due(run) or stopping:
                     save_run_state(run)
                 if is_over(run):
                     if progress.step < run.total_steps:
                         logger.info("stopped: %d evaluations in a row got no better", run.best.stale)
                     return
+                if stopping:
+                    stop.leave()
             progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
@@ -232,8 +250,7 @@ def train_step(run: Run, batch: dict[str, torch.Tensor]) -> None:
         if accelerator.sync_gradients:
             if options.max_grad_norm > 0:
                 run.losses.add_norm(accelerator.clip_grad_norm_(run.model.parameters(), options.max_grad_norm))
-            run.optimizer.step()
-            run.scheduler.step()
+            take_step(accelerator, run.optimizer, run.scheduler)
             run.optimizer.zero_grad()
 
 
@@ -275,7 +292,7 @@ def evaluate(run: Run) -> dict[str, float]:
     if run.accelerator.is_main_process:
         examples = run.qa_processor.get_eval_examples()
         answers = run.qa_processor.post_processing_function(examples, features, logits.predictions)
-        scores = compute_metrics(answers.predictions, answers.label_ids)
+        scores = compute_metrics(answers)
         metrics |= {f"eval_{name}": value for name, value in scores.items()}
         logger.info(
             "step %d: eval loss %.4f, exact match %.2f, F1 %.2f",
@@ -287,7 +304,7 @@ def evaluate(run: Run) -> dict[str, float]:
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
     """Save checkpoint-N when eval loss fell, or when exact match rose (of equal ones F1, then loss decide)."""
-    output_dir, step = Path(run.args.run.output_dir), run.progress.step
+    output_dir, step = Path(run.args.run.run_dir), run.progress.step
     better = run.best.update(step, metrics["eval_loss"], metrics["eval_exact_match"], metrics["eval_f1"])
     if better and run.accelerator.is_main_process:
         records = run.records | {"metrics": {"step": step} | metrics}
@@ -298,9 +315,10 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 
 def save_run_state(run: Run) -> None:
     """Write what --resume_from_checkpoint continues from."""
+    run.progress.window = run.losses.state()
     if run.accelerator.is_main_process:
         save_state(
-            run.args.run.output_dir,
+            run.args.run.run_dir,
             replace(run.progress),
             run.best,
             run.reader,
@@ -313,14 +331,14 @@ def save_run_state(run: Run) -> None:
 
 def save(run: Run) -> dict[str, float]:
     """Write best/ and metrics.json: the checkpoint with the highest exact match; without --do_eval the last weights."""
-    output_dir, metrics = Path(run.args.run.output_dir), {"step": run.progress.step}
+    output_dir, metrics = Path(run.args.run.run_dir), {"step": run.progress.step}
     if run.accelerator.is_main_process:
         if run.best.exact_match_step is None:
             save_reader(output_dir / "best", run.reader, run.tokenizer, run.records | {"metrics": metrics})
         else:
             source = output_dir / f"checkpoint-{run.best.exact_match_step}"
             with staged_folder(output_dir / "best") as staging:
-                shutil.copytree(source, staging, dirs_exist_ok=True)
+                shutil.copytree(source, staging, dirs_exist_ok=True, copy_function=link_or_copy)
             metrics = read_json(source / "metrics.json")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")

@@ -8,14 +8,21 @@ best/, metrics.jsonl, metrics.json, arguments.json and environment.json.
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    ProgressCallback,
     TrainerCallback,
     TrainerControl,
     TrainerState,
@@ -32,22 +39,26 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
+from models.reader_settings import SETTLED_LATER, as_trained
 from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
-from mrc.metrics import compute_metrics
-from mrc.optimization import count_steps, parameter_groups
+from mrc.metrics import compute_metrics, mean_scores
+from mrc.optimization import count_steps, parameter_groups, warn_of_long_warmup
 from processor import QAProcessor
 from runtime.checkpoint import check_steps
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
-from runtime.files import read_json, write_json
+from runtime.files import read_json, share_weights, write_json
 from runtime.log import configure_logging, get_logger
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import warn_of_changes
 from runtime.record import environment
+from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
+from runtime.stopping import stop_requests
 from runtime.tracking import Tracker, check_tracking
 from runtime.trainer_arguments import TrainerArguments
+from runtime.trainer_callbacks import BarCallback, StopCallback
 from trainer_qa import (
     FreezeBackboneCallback,
     FreezeCallback,
@@ -65,6 +76,7 @@ UNUSED = {
     "freeze_pretrained_weight_epoch": "use --freeze_epoch",
     "freeze_embedding_layer_weight": "use --freeze_type embeddings, and as many --freeze_epoch as there are epochs",
     "do_predict": "inference.py answers the test questions",
+    "enable_jit_checkpoint": "SIGTERM and Ctrl-C save a checkpoint anyway",
     "dataloader_drop_last": "every feature is trained on",
     "remove_unused_columns": "what the reader does not take stays behind anyway",
     "length_column_name": "the lengths of features are known",
@@ -91,7 +103,7 @@ def parse(argv: Sequence[str] | None = None) -> Arguments:
         TrainerArguments, ModelArguments, DatasetArguments, FreezeArguments, AugmentationArguments, RetrieverArguments
     ]  # fmt: skip
     description = "Train a reader with the Hugging Face Trainer."
-    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, description=description))
+    return Arguments(*parse_arguments("train_mrc_v2.py", groups, argv, UNUSED, SETTLED_LATER, description))
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -101,15 +113,23 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     check_tracking(args.training)
     training_args = args.training.training_arguments()
     precision = {"no": "fp32"}.get(training_args.mixed_precision, training_args.mixed_precision)
+    configure_logging(training_args.process_index == 0)
+    resume = args.training.resume_from_checkpoint is not None
+    with run_folder(
+        args.training.run_dir, args.training.log_dir, args.training.overwrite_output_dir, resume, newest_step
+    ) as folder:
+        return run_in(folder, args, training_args, precision)
+
+
+def run_in(folder: RunFolder, args: Arguments, training_args: TrainingArguments, precision: str) -> dict[str, float]:
+    """Train a reader in ``folder``; return the metrics of the best one."""
+    checkpoint = find_checkpoint(folder.path, args.training.resume_from_checkpoint)
     main_process = training_args.process_index == 0
-    configure_logging(main_process)
-    output_dir, resume = args.training.output_dir, args.training.resume_from_checkpoint
-    check_output_dir(output_dir, args.training.overwrite_output_dir, resume is not None)
-    checkpoint = find_checkpoint(output_dir, resume)
     set_seed(args.training.seed)
     keep_freed_memory()
 
     # data
+    args = as_trained(args)
     tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
     title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
     qa_processor = QAProcessor(args.dataset, tokenizer, args.dataset.concat_eval, title_prefix)
@@ -124,7 +144,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     # model
     model = load_reader_to_train(args.model, precision, training_args.device)
     check_length(model, args.dataset.max_seq_len)
-    model.config.title_prefix = title_prefix
     collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
     freezing = make_freezing(args.freezing, model)
 
@@ -137,46 +156,51 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     records = make_records(args, training_args, precision, qa_processor)
     state = TrainerState()
     if checkpoint is not None:
-        warn_of_changes(output_dir, records["arguments"])
+        warn_of_changes(folder.path, records["arguments"])
         state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
         batches = math.ceil(len(train_features) / (training_args.train_batch_size * training_args.world_size))
         check_steps(state.global_step, count_steps(args.training, batches), checkpoint)
     if main_process:
-        open_output_dir(output_dir, resume=resume is not None, records=records)
+        folder.open(records)
 
     # train and save
-    with Tracker(args.training, records["arguments"], state.global_step, main_process) as tracker:
+    with (
+        Tracker(args.training, records["arguments"], state.global_step, main_process) as tracker,
+        closing(BarCallback()) as bar,
+        stop_requests() as stop,
+    ):
         trainer = QATrainer(
             model=model,
             args=training_args,
             train_dataset=train_features,
             **evaluation,
             post_process_function=qa_processor.post_processing_function,
-            compute_metrics=lambda answers: compute_metrics(*answers),
+            compute_metrics=compute_metrics,
             processing_class=tokenizer,
             data_collator=collator,
-            callbacks=[*freezing, *stopping, RunCallback(tracker, tokenizer, records)],
+            callbacks=[*freezing, *stopping, RunCallback(tracker, tokenizer, records), bar, StopCallback(stop)],
             optimizer_cls_and_kwargs=(optimizer_class, {"params": groups} | options),
         )
+        trainer.remove_callback(ProgressCallback)
         trainer.state = state
-        stopped = any(callback.is_due(state) for callback in stopping) and (Path(output_dir) / "best").is_dir()
+        stopped = any(callback.is_due(state) for callback in stopping) and (folder.path / "best").is_dir()
         if not stopped:  # or it would take another step
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
         if args.training.do_eval and not evaluations(trainer.state):
             trainer.evaluate()
-        return save(trainer, records)
+    return save(trainer, records)
 
 
 def check(training: TrainerArguments) -> None:
     """Raise :class:`UserError` for what this command does not do."""
     if not training.do_train:
         raise UserError("add --do_train: this command trains a reader, inference.py evaluates one and answers with it")
-    metric, known = training.metric_for_best_model, ["loss", *compute_metrics({}, {"": []})]
+    metric, known = training.metric_for_best_model, ["loss", *mean_scores({}, {"": []})]
     if metric is not None and metric.removeprefix("eval_") not in known:
         raise UserError(f"--metric_for_best_model {metric} is not measured; choose from: {', '.join(known)}")
 
 
-def find_checkpoint(output_dir: str, resume_from: str | None) -> Path | None:
+def find_checkpoint(output_dir: Path, resume_from: str | None) -> Path | None:
     """Return the checkpoint-N to resume from; None to start from scratch.
 
     ``resume_from`` is ``true`` for the newest one in ``output_dir`` (none yet: start from scratch, said so), or such a
@@ -185,11 +209,9 @@ def find_checkpoint(output_dir: str, resume_from: str | None) -> Path | None:
     if resume_from is None:
         return None
     newest = resume_from.lower() in ("true", "yes", "auto")
-    folder = Path(output_dir if newest else resume_from)
-    # the Trainer writes its state last: a checkpoint without it is not complete
-    states = [*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")]
-    if states:
-        return max(states, key=lambda path: read_json(path)["global_step"]).parent
+    checkpoints = complete_checkpoints(output_dir if newest else Path(resume_from))
+    if checkpoints:
+        return checkpoints[max(checkpoints)]
     if not newest:
         raise UserError(
             f"--resume_from_checkpoint {resume_from} holds no checkpoint of the Trainer; name a checkpoint-N that this "
@@ -197,6 +219,18 @@ def find_checkpoint(output_dir: str, resume_from: str | None) -> Path | None:
         )
     logger.info("nothing to resume in %s: the run starts from scratch", output_dir)
     return None
+
+
+def complete_checkpoints(folder: Path) -> dict[int, Path]:
+    """Return by step the checkpoints in ``folder``, and itself if it is one."""
+    # the Trainer writes its state last: a checkpoint without it is not complete
+    states = [*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")]
+    return {read_json(path)["global_step"]: path.parent for path in states}
+
+
+def newest_step(folder: Path) -> int | None:
+    """Return the step of the newest checkpoint in ``folder``; None where there is none."""
+    return max(complete_checkpoints(folder), default=None)
 
 
 def make_freezing(arguments: FreezeArguments, model: PreTrainedModel) -> list[FreezeCallback]:
@@ -220,6 +254,9 @@ class RunCallback(TrainerCallback):
         self.tokenizer = tokenizer
         self.records = records
 
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        warn_of_long_warmup(args.get_warmup_steps(state.max_steps), state.max_steps)
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if args.logging_strategy == "steps" and state.global_step == state.max_steps:
             control.should_log = True  # the last steps too, however few
@@ -230,17 +267,22 @@ class RunCallback(TrainerCallback):
         self.tracker.log(state.global_step, logs)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
-        best = Path(args.output_dir) / "best"
+        best, metrics = Path(args.output_dir) / "best", evaluations(state)[-1]
+        texts = {"eval_loss": "eval loss %.4f", "eval_exact_match": "exact match %.2f", "eval_f1": "F1 %.2f"}
+        figures = ", ".join(text % metrics[name] for name, text in texts.items() if name in metrics)
+        logger.info("step %d: %s", state.global_step, figures)
         if state.is_world_process_zero and (is_best(state, args) or not best.is_dir()):
-            save_reader(best, run["model"], self.tokenizer, self.records | {"metrics": evaluations(state)[-1]})
+            save_reader(best, run["model"], self.tokenizer, self.records | {"metrics": metrics})
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if not state.is_world_process_zero:
             return
         measured = [line for line in evaluations(state) if line["step"] == state.global_step]
         records = self.records | ({"metrics": measured[-1]} if measured else {})
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
         for name, record in records.items():
-            write_json(Path(args.output_dir) / f"checkpoint-{state.global_step}" / f"{name}.json", record)
+            write_json(checkpoint / f"{name}.json", record)
+        share_weights(checkpoint, Path(args.output_dir) / "best")
 
 
 def is_best(state: TrainerState, args: TrainingArguments) -> bool:
@@ -262,6 +304,7 @@ def save(trainer: QATrainer, records: dict[str, Any]) -> dict[str, float]:
             metrics = read_json(output_dir / "best" / "metrics.json")
         else:
             save_reader(output_dir / "best", trainer.model, trainer.processing_class, records | {"metrics": metrics})
+            share_weights(output_dir / "best", output_dir / f"checkpoint-{trainer.state.global_step}")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")
     trainer.end()
@@ -277,8 +320,7 @@ def make_records(
     record["data"] = {"train": fingerprint(qa_processor.get_train_examples())}
     if args.training.do_eval:
         record["data"]["evaluation"] = fingerprint(qa_processor.get_eval_examples())
-    arguments = resolved_arguments(*args) | {"hub_token": None}  # a secret
-    return {"arguments": arguments, "environment": record}
+    return {"arguments": resolved_arguments(*args), "environment": record}
 
 
 if __name__ == "__main__":

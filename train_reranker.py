@@ -9,8 +9,14 @@ environment.json, and resume/ for --resume_from_checkpoint true. Runs on several
 
 from __future__ import annotations
 
+if __name__ == "__main__":
+    from runtime.interrupts import leave_when_interrupted
+
+    leave_when_interrupted()  # while the imports below take their seconds
+
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, send_to_device
+from datasets import Dataset
 from torch.nn.utils.rnn import pad_sequence
-from tqdm.auto import tqdm
 
 from arguments import (
     DatasetArguments,
@@ -39,24 +46,27 @@ from models.cross_encoder import (
     load_cross_encoder_to_train,
     save_cross_encoder,
 )
+from mrc.freezing import log_frozen
 from mrc.loading import load_examples
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
 from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import RetrievalExample
-from retrieval.metrics import ranking_metrics
+from retrieval.examples import RetrievalExample
+from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.mining import find_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
-from runtime.checkpoint import find_state
+from runtime.checkpoint import find_state, newest_step
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.loop import TrainingLoop
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import find_model, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, together
+from runtime.progress import progress_bar
 from runtime.record import environment
+from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
 
 logger = get_logger("train_reranker")
@@ -125,17 +135,23 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     precision = resolve_precision(args.run.precision, default_device())
     accelerator = open_accelerator(precision)
     configure_logging(accelerator.is_main_process)
-    output_dir, resume = args.run.output_dir, args.optimization.resume_from_checkpoint
-    check_output_dir(output_dir, args.run.overwrite_output_dir, resume is not None)
-    state_folder = find_state(output_dir, resume)
+    resume = args.optimization.resume_from_checkpoint is not None
+    with run_folder(args.run.run_dir, args.run.log_dir, args.run.overwrite_output_dir, resume, newest_step) as folder:
+        return run_in(folder, args, precision, accelerator)
+
+
+def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Accelerator) -> dict[str, float]:
+    """Train a reranker in ``folder``; return the metrics of the best (empty without --do_eval)."""
+    state_folder = find_state(folder.path, args.optimization.resume_from_checkpoint)
     set_seed(args.run.seed)
     keep_freed_memory()
 
     # data
-    train_examples, eval_examples, corpus, gold_rows = load_data(args)
+    args = args._replace(reranker=replace(args.reranker, reranker_model=find_model(args.reranker.reranker_model)))
+    train_examples, eval_examples, corpus = load_data(args)
     with accelerator.main_process_first():  # the others read its index and negatives
         train_examples = add_negatives(train_examples, corpus, args)
-        candidates = find_candidates(eval_examples, gold_rows, corpus, args) if eval_examples else None
+        candidates = find_candidates(eval_examples, corpus, args) if eval_examples else None
     questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.mining.hard_negatives, args.run.seed)
 
     # model
@@ -144,7 +160,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         args.reranker.reranker_model, settings, args.reranker.reranker_dropout, accelerator.device
     )
     model = cross_encoder.model
-    model.get_input_embeddings().weight.requires_grad_(not args.reranker.reranker_freeze_embeddings)
+    if args.reranker.reranker_freeze_embeddings:
+        embeddings = model.get_input_embeddings().weight.requires_grad_(False)
+        log_frozen("the word embeddings", [embeddings])
 
     # optimisation
     options, batch_size = args.optimization, args.optimization.per_device_train_batch_size * accelerator.num_processes
@@ -173,10 +191,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     record["data"] = data | {"corpus": corpus.hash}
     records = {"arguments": resolved_arguments(*args), "environment": record}
     if state_folder is not None:
-        warn_of_changes(output_dir, records["arguments"])
+        warn_of_changes(folder.path, records["arguments"])
         loop.resume(state_folder)
     if accelerator.is_main_process:
-        open_output_dir(output_dir, resume=resume is not None, records=records)
+        folder.open(records)
 
     # loop and save
     run = Run(args, precision, cross_encoder, questions, candidates, loop, records)
@@ -184,13 +202,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     return save(run)
 
 
-def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample], Corpus, list[int]]:
-    """Return the questions to train on and to evaluate on, the corpus, and the corpus rows of the latter's passages."""
+def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample], Corpus]:
+    """Return the questions to train on and to evaluate on, and the corpus, which holds the passages of the latter."""
     train_examples, eval_examples = load_questions(args.dataset, load_examples, args.optimization.do_eval)
     path = args.retriever.context_path or find_corpus(args.dataset.dataset_path)
     corpus = load_corpus(path, args.dataset.skip_bad_rows)
-    corpus, gold_rows = with_gold_passages(corpus, [example.positive for example in eval_examples])
-    return train_examples, eval_examples, corpus, gold_rows
+    corpus, _ = with_gold_passages(corpus, [example.positive for example in eval_examples])
+    return train_examples, eval_examples, corpus
 
 
 def add_negatives(examples: list[RetrievalExample], corpus: Corpus, args: Arguments) -> list[RetrievalExample]:
@@ -209,9 +227,7 @@ def add_negatives(examples: list[RetrievalExample], corpus: Corpus, args: Argume
     ]
 
 
-def find_candidates(
-    examples: list[RetrievalExample], gold_rows: list[int], corpus: Corpus, args: Arguments
-) -> Candidates:
+def find_candidates(examples: list[RetrievalExample], corpus: Corpus, args: Arguments) -> Candidates:
     """Return what the retriever finds for the evaluation questions, to be re-ordered."""
     retriever = load_or_build(make_retriever(args), corpus, args.retriever.index_dir)
     ids = retriever.search([example.question for example in examples], args.retriever.rerank_depth).ids  # (n, depth)
@@ -220,7 +236,8 @@ def find_candidates(
         for example, rows in zip(examples, ids.tolist(), strict=True)
         for row in rows
     ]
-    return Candidates(pairs, ids == np.array(gold_rows)[:, None])  # (n, depth) == (n, 1) -> (n, depth)
+    golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
+    return Candidates(pairs, relevant_by_id(ids, golds, corpus))  # (n, depth)
 
 
 def make_retriever(args: Arguments) -> Retriever:
@@ -231,13 +248,12 @@ def make_retriever(args: Arguments) -> Retriever:
 def train(run: Run) -> None:
     """Run the loop from where it stands to the last optimizer step."""
     loop = run.loop
-    with loop.running(run.records["arguments"]):
+    with loop.running(run.records["arguments"], partial(read_again, run)):
         if run.candidates is not None and loop.progress.step == 0:
             loop.tracker.log(0, report("before", run.candidates.relevant))
         for rows in loop.batches():
             loss = train_step(run, rows)
             if loop.finish_batch(loss) and loop.is_evaluation_due():
-                loop.check(partial(read_again, run, rows))
                 if run.candidates is not None:
                     metrics = evaluate(run)
                     loop.tracker.log(loop.progress.step, metrics)
@@ -304,7 +320,7 @@ def evaluate(run: Run) -> dict[str, float]:
     pairs, relevant = run.candidates
     with together(loop.accelerator):
         if loop.accelerator.is_main_process:
-            with tqdm(total=len(pairs), desc="evaluating", unit="pair", leave=False) as bar:
+            with progress_bar(total=len(pairs), desc="evaluating", unit="pair", leave=False) as bar:
                 scores = run.cross_encoder.score(
                     pairs, bar.update, run.args.run.per_device_eval_batch_size, run.precision
                 ).reshape(relevant.shape)  # (n * depth,) -> (n, depth)
@@ -335,12 +351,12 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def save_best(run: Run, metrics: dict[str, float]) -> None:
     """Write the reranker as it is to best/."""
     records = run.records | {"metrics": {"step": run.loop.progress.step} | metrics}
-    save_cross_encoder(Path(run.args.run.output_dir) / "best", run.cross_encoder, records)
+    save_cross_encoder(Path(run.args.run.run_dir) / "best", run.cross_encoder, records)
 
 
 def save(run: Run) -> dict[str, float]:
     """Write metrics.json, those of best/; without --do_eval best/ has the last weights."""
-    output_dir, metrics = Path(run.args.run.output_dir), {}
+    output_dir, metrics = Path(run.args.run.run_dir), {}
     if run.loop.accelerator.is_main_process:
         if run.candidates is None:
             save_best(run, {})

@@ -7,7 +7,7 @@ trainer = QATrainer(
     eval_dataset=qa_processor.get_eval_features(),
     eval_examples=qa_processor.get_eval_examples(),
     post_process_function=qa_processor.post_processing_function,
-    compute_metrics=lambda answers: compute_metrics(*answers),
+    compute_metrics=compute_metrics,
     callbacks=[FreezeBackboneCallback("roberta", freeze_epochs=1.0)],
 )
 trainer.train()
@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable, Iterator
 from copy import copy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,11 +40,14 @@ from transformers import (
 )
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
+from models.reader_settings import settings_of
 from mrc.augmentation import AugmentedFeatures
 from mrc.batching import FeatureCollator, LengthGroupedBatches, training_loader
 from mrc.features import example_ids
+from mrc.freezing import log_frozen, log_thawed
 from mrc.loss import reader_loss
 from mrc.reading import read_features
+from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints
 from runtime.errors import UserError
 from runtime.log import get_logger
@@ -56,11 +60,13 @@ class QATrainer(Trainer):
     """Trains a reader as ``train_mrc.py`` does: its loss, its batches in its order, its way of reading.
 
     ``post_process_function(examples, features, predictions, stage)`` makes answers of logits, as
-    ``QAProcessor.post_processing_function`` does, and ``compute_metrics(answers)`` figures of answers. The tokenizer
-    ``processing_class`` is by default that of the ``QAProcessor`` whose method ``post_process_function`` is. Label
-    smoothing is that of the span loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy``
-    is ``sequential`` or ``batch_rebalance``. A loss, or a reader, that is no number any more ends the training with a
-    :class:`UserError`, and is neither logged nor saved.
+    ``QAProcessor.post_processing_function`` does, and ``compute_metrics(answers)`` figures of answers, as that of
+    ``mrc.metrics`` does, or a SQuAD metric: ``metric.compute(predictions=answers.predictions,
+    references=answers.label_ids)``. Of the ``QAProcessor`` whose method ``post_process_function`` is, the tokenizer is
+    the default of ``processing_class``, and what is trained keeps how it reads. Label smoothing is that of the span
+    loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy`` is ``sequential`` or
+    ``batch_rebalance``. A loss, or a reader, that is no number any more ends the training with a :class:`UserError`,
+    and is neither logged nor saved.
     """
 
     loss_is_scaled_for_ga = True  # compute_loss weighs a batch by its share of the examples of its optimizer step
@@ -78,8 +84,9 @@ class QATrainer(Trainer):
         data_collator: FeatureCollator | None = None,
         **options: Any,
     ) -> None:
+        qa_processor = getattr(post_process_function, "__self__", None)
         if processing_class is None:
-            processing_class = getattr(getattr(post_process_function, "__self__", None), "tokenizer", None)
+            processing_class = getattr(qa_processor, "tokenizer", None)
         if data_collator is None and processing_class is None:
             raise UserError("QATrainer needs to know how to pad: pass processing_class, the tokenizer")
         args = copy(args)
@@ -97,6 +104,17 @@ class QATrainer(Trainer):
         )
         self.eval_examples = eval_examples
         self.post_process_function = post_process_function
+        if train_dataset is not None and isinstance(qa_processor, QAProcessor):
+            model.config.title_prefix = qa_processor.title_prefix
+            model.config.reader_settings = settings_of(qa_processor.dataset_args)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Save the reader; the token of the hub stays out of ``training_args.bin``, which holds all arguments."""
+        token, self.args.hub_token = self.args.hub_token, None
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            self.args.hub_token = token
 
     def train(self, *args: Any, **options: Any) -> TrainOutput:
         """Train as the Trainer does; :class:`UserError` where loss or reader are no numbers any more."""
@@ -142,16 +160,6 @@ class QATrainer(Trainer):
             del logs["grad_norm"]  # of a step that fp16 leaves out
         super().log(logs, *args)
 
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Save the reader; while training, :class:`UserError` if it gives no numbers any more."""
-        self._check()
-        super().save_model(output_dir, _internal_call)
-
-    def _check(self) -> None:
-        """While training, raise :class:`UserError` unless the reader is fit to be evaluated and saved."""
-        if self.is_in_train and self._last_inputs is not None:
-            self._losses.check(self.model, lambda: reader_loss(self.model, self._last_inputs)[0])
-
     def get_train_dataloader(self) -> DataLoader:
         """Return the batches of an epoch."""
         if self.args.train_sampling_strategy in ("sequential", "batch_rebalance"):
@@ -177,6 +185,25 @@ class QATrainer(Trainer):
         self.remove_callback(_EpochCallback)  # that of an earlier call
         self.add_callback(_EpochCallback(features, batches))
         return loader
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the reader to ``output_dir``, in place of one that an earlier start left there.
+
+        Weights are replaced, not written into, since another folder may share their file; and a checkpoint is not
+        complete until the Trainer has written its state again. While training, :class:`UserError` for a reader that
+        gives no numbers any more.
+        """
+        self._check()
+        if self.args.should_save:
+            folder = Path(output_dir or self.args.output_dir)
+            for old in (*folder.glob("trainer_state.json"), *folder.glob("*.safetensors")):
+                old.unlink()
+        super().save_model(output_dir, _internal_call)
+
+    def _check(self) -> None:
+        """While training, raise :class:`UserError` unless the reader is fit to be evaluated and saved."""
+        if self.is_in_train and self._last_inputs is not None:
+            self._losses.check(self.model, lambda: reader_loss(self.model, self._last_inputs)[0])
 
     def evaluate(
         self,
@@ -209,13 +236,14 @@ class QATrainer(Trainer):
 
         ``metrics`` are those of :meth:`evaluate`, and empty when no example has a gold answer.
         """
-        output = self._read(test_dataset, test_examples, "predict", metric_key_prefix)
-        if not any(answers["text"] for answers in test_examples["answers"]):
-            output = output._replace(metrics={})
+        known = any(answers["text"] for answers in test_examples["answers"])
+        output = self._read(test_dataset, test_examples, "predict", metric_key_prefix, known)
         self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
         return output
 
-    def _read(self, features: Dataset, examples: Dataset, stage: str, prefix: str) -> PredictionOutput:
+    def _read(
+        self, features: Dataset, examples: Dataset, stage: str, prefix: str, known: bool = True
+    ) -> PredictionOutput:
         precision = self.accelerator.mixed_precision
         logits = read_features(
             self.model,
@@ -231,9 +259,9 @@ class QATrainer(Trainer):
             if self.is_world_process_zero():
                 answers = self.post_process_function(examples, features, logits.predictions, stage)
             (answers,) = broadcast_object_list([answers])
-            if self.compute_metrics is not None:
+            if self.compute_metrics is not None and known:
                 metrics |= self.compute_metrics(answers)
-        metrics = {f"{prefix}_{name}": value for name, value in metrics.items()}
+        metrics = {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
         return PredictionOutput(*(answers or (None, None)), metrics)
 
 
@@ -270,6 +298,8 @@ class FreezeCallback(TrainerCallback):
         self.frozen_steps = round(self.freeze_epochs * steps_per_epoch)
         held = {id(weight) for group in trained["optimizer"].param_groups for weight in group["params"]}
         self.weights = [weight for weight in self.find(trained["model"]) if id(weight) in held]
+        if state.global_step < self.frozen_steps:
+            log_frozen(self.prefix, self.weights, self.frozen_steps, state.max_steps)
         self.on_step_begin(args, state, control)
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -280,6 +310,8 @@ class FreezeCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.global_step == self.frozen_steps:
             self._freeze(False)
+            if state.global_step < state.max_steps:
+                log_thawed(self.prefix, self.weights, state.global_step)
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._freeze(False)

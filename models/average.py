@@ -22,6 +22,7 @@ from runtime.errors import UserError, run_command
 from runtime.files import read_json
 from runtime.finite import check_weights
 from runtime.log import configure_logging, get_logger
+from runtime.output import find_model
 
 logger = get_logger(__name__)
 
@@ -30,18 +31,18 @@ def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
     """Write to ``out`` the reader whose weights are the means, in float32, of those in ``folders``.
 
     What is no floating point number, the configuration, the tokenizer and the arguments are the first's;
-    ``average.json`` names all of them. Raises :class:`UserError` for readers with other heads or shapes, and when
-    ``out`` is there already.
+    ``average.json`` names all of them. The folder of a run means its ``best/``. Raises :class:`UserError` for readers
+    with other heads, settings or shapes, and when ``out`` is there already.
     """
     if len(folders) < 2:
         raise UserError(f"an average takes two checkpoints or more, not {len(folders)}")
     if Path(out).exists():
         raise UserError(f"--output_dir {out} is there already: name a new folder")
-    first, *others = folders
-    reader = load_reader(str(first), trained=True)
+    first, *others = folders = [find_model(str(folder)) for folder in folders]
+    reader = load_reader(first, trained=True)
     total = {name: weight.clone() for name, weight in reader.state_dict().items()}
     for folder in others:
-        other = load_reader(str(folder), trained=True)
+        other = load_reader(folder, trained=True)
         _check_alike(first, reader, folder, other)
         for name, weight in other.state_dict().items():
             if weight.is_floating_point():
@@ -53,12 +54,15 @@ def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
     check_weights(reader.named_parameters(), "the average")  # sums can overflow
     paths = [Path(first) / name for name in ("arguments.json", "environment.json")]
     records = {path.stem: read_json(path) for path in paths if path.exists()}
-    save_reader(out, reader, load_tokenizer(str(first)), records | {"average": {"averaged": list(map(str, folders))}})
-    logger.info("%s: the average of %s", out, ", ".join(map(str, folders)))
+    save_reader(out, reader, load_tokenizer(first), records | {"average": {"averaged": folders}})
+    logger.info("%s: the average of %s", out, ", ".join(folders))
 
 
-def _check_alike(first: str | Path, reader: PreTrainedModel, folder: str | Path, other: PreTrainedModel) -> None:
+def _check_alike(first: str, reader: PreTrainedModel, folder: str, other: PreTrainedModel) -> None:
     ours, theirs = (_traits(model) for model in (reader, other))
+    settings = [getattr(model.config, "reader_settings", {}) for model in (reader, other)]
+    for name in settings[0].keys() & settings[1].keys():  # one of another make has none
+        ours[name], theirs[name] = (saved[name] for saved in settings)
     for name in ours | theirs:
         if ours.get(name) != theirs.get(name):
             raise UserError(

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from transformers import AutoModelForSequenceClassification, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.encoder import LENGTH_MULTIPLE
-from models.head_reader import not_loaded
 from models.inputs import ModelInputs, tokenize
 from models.loading import (
     attention_dropout,
@@ -34,6 +33,7 @@ from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.finite import check_weights
 from runtime.log import get_logger
+from runtime.text import is_blank, strip_blanks
 
 logger = get_logger(__name__)
 
@@ -117,7 +117,8 @@ class CrossEncoder:
         return scores
 
     def _passage(self, pair: Pair) -> str:
-        return f"{pair.title}: {pair.text}" if self.settings.title_prefix and pair.title else pair.text
+        has_title = self.settings.title_prefix and not is_blank(pair.title)
+        return f"{pair.title}: {pair.text}" if has_title else pair.text
 
     def _shorten(self, questions: list[str]) -> list[str]:
         most = self.settings.max_len // 2
@@ -135,7 +136,8 @@ def load_cross_encoder(name: str) -> CrossEncoder:
     """
     check_cross_encoder(name)
     device = default_device()
-    model, missing = load_pretrained(_load, name, load_config(name), fastest_attention(device, 0.0, training=False))
+    attention = fastest_attention(device, 0.0, training=False)
+    model, missing = load_pretrained(AutoModelForSequenceClassification, name, load_config(name), attention)
     if missing:
         raise UserError(f"the reranker {name} lacks {len(missing)} of its weights: {first_names(missing)}")
     check_weights(model.named_parameters(), f"--reranker {name}")
@@ -169,9 +171,8 @@ def load_cross_encoder_to_train(
     config.num_labels = 1
     if dropout is not None:
         set_dropout(config, dropout)
-    model, missing = load_pretrained(
-        _load, name, config, fastest_attention(device, attention_dropout(config), training=True)
-    )
+    attention = fastest_attention(device, attention_dropout(config), training=True)
+    model, missing = load_pretrained(AutoModelForSequenceClassification, name, config, attention)
     # a pooler belongs to the score: few encoders bring one
     encoder = [key for key in missing if key.startswith(f"{model.base_model_prefix}.") and ".pooler." not in key]
     if encoder:
@@ -203,15 +204,7 @@ def save_cross_encoder(
 
 
 def _normalize(text: str) -> str:
-    return unicodedata.normalize("NFC", text.strip())
-
-
-def _load(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
-    """Return the model, and which of its weights are not in ``name``."""
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
-    )
-    return model, not_loaded(info)
+    return unicodedata.normalize("NFC", strip_blanks(text))
 
 
 def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:

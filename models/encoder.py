@@ -18,16 +18,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm.auto import tqdm
-from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import RetrieverArguments
 from models import sentence_transformers_format
-from models.head_reader import not_loaded
 from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import (
     attention_dropout,
     encoder_class_of,
+    explained,
     first_names,
     load_config,
     load_pretrained,
@@ -40,6 +39,9 @@ from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import newest, read_json, staged_folder, write_json
 from runtime.finite import check_weights
+from runtime.output import find_model
+from runtime.progress import progress_bar
+from runtime.text import is_blank
 
 SETTINGS_NAME = "encoder.json"
 SIDES = ("p_encoder", "q_encoder")
@@ -91,7 +93,7 @@ class BiEncoder(torch.nn.Module):
         """
         settings = self.settings
         texts = [
-            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and title else text)
+            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and not is_blank(title) else text)
             for title, text in pairs
         ]
         return self._tokenize(texts, settings.passage_max_len)
@@ -163,18 +165,23 @@ def load_bi_encoder(
     settings = load_settings(path, arguments)
     folders = _folders(path)
     shared = shared if len(folders) == 1 else _read_settings(folders[0]).get("shared", False)
-    p_encoder = _load_encoder(folders[0], settings, dropout, training)
+    p_encoder = _load_encoder(folders[0], dropout, training)
     if shared:
         q_encoder = p_encoder
     elif len(folders) == 1:
         q_encoder = copy.deepcopy(p_encoder)
     else:
-        q_encoder = _load_encoder(folders[1], settings, dropout, training)
+        q_encoder = _load_encoder(folders[1], dropout, training)
     if p_encoder.config.hidden_size != q_encoder.config.hidden_size:
         sizes = f"{p_encoder.config.hidden_size} and {q_encoder.config.hidden_size}"
         raise UserError(f"p_encoder and q_encoder in {path} give vectors of different sizes: {sizes}")
     tokenizer = load_tokenizer(folders[0], "save the encoder's tokenizer there")
-    return BiEncoder(q_encoder, p_encoder, tokenizer, settings).eval()
+    bi_encoder = BiEncoder(q_encoder, p_encoder, tokenizer, settings)
+    limit = min(bi_encoder.inputs.limit, position_limit(q_encoder) or bi_encoder.inputs.limit)
+    for flag in ("question_max_len", "passage_max_len"):
+        if getattr(settings, flag) > limit:
+            raise UserError(f"--{flag} {getattr(settings, flag)} is more than {folders[0]} can read ({limit} tokens)")
+    return bi_encoder.eval()
 
 
 def load_settings(path: str | Path, arguments: RetrieverArguments) -> EncoderSettings:
@@ -258,7 +265,7 @@ def encode(
     """
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
     vectors = np.empty((0, 0), np.float32)
-    with torch.inference_mode(), tqdm(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
+    with torch.inference_mode(), progress_bar(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
         for start in range(0, len(rows), batch_size):
             chosen = order[start : start + batch_size]
             batch = {name: tensor.to(device) for name, tensor in pad([rows[row] for row in chosen]).items()}
@@ -288,7 +295,7 @@ def _folders(path: str | Path) -> list[str]:
         raise UserError(
             f"there is no folder {path}: train one with train_dpr.py, or name an encoder's folder or hub name"
         )
-    return [str(path)]
+    return [find_model(str(path))]
 
 
 def _foreign_settings(name: str) -> dict[str, Any]:
@@ -318,32 +325,21 @@ def _read_settings(folder: str) -> dict[str, Any]:
     return content
 
 
-def _load_encoder(name: str, settings: EncoderSettings, dropout: float | None, training: bool) -> PreTrainedModel:
+def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTrainedModel:
     config = load_config(name)
     if dropout is not None:
         set_dropout(config, dropout)
     attention = fastest_attention(default_device(), attention_dropout(config), training)
-    encoder, missing = load_pretrained(_load_auto_model, name, config, attention)
-    if missing:
+    with explained("model", name):
+        encoder, missing = load_pretrained(encoder_class_of(config), name, config, attention)
+    if missing := [key for key in missing if not key.startswith("pooler.")]:
         raise UserError(
             f"{name} lacks {len(missing)} weights of a {config.model_type} of this size: {first_names(missing)}"
         )
-    limit = position_limit(encoder)
-    for flag in ("question_max_len", "passage_max_len"):
-        if limit is not None and getattr(settings, flag) > limit:
-            raise UserError(f"--{flag} {getattr(settings, flag)} is more than {name} can read ({limit} tokens)")
     # Nothing reads the pooler: without gradients it keeps neither optimizer nor distributed training waiting.
     if (pooler := getattr(encoder, "pooler", None)) is not None:
         pooler.requires_grad_(False)
     return encoder
-
-
-def _load_auto_model(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
-    """Return the encoder, and which of its weights are not in ``name``, the pooler's left aside."""
-    encoder, info = encoder_class_of(config).from_pretrained(
-        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
-    )
-    return encoder, {key for key in not_loaded(info) if not key.startswith("pooler.")}
 
 
 def hash_files(folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
 from models.heads import HEADS
-from models.loading import encoder_class_of
+from models.loading import encoder_class_of, explained, load_pretrained
 
 
 @dataclass
@@ -70,29 +69,19 @@ class HeadReader(PreTrainedModel):
 
 
 def load_head_reader(
-    name: str, config: PretrainedConfig, new_head: bool, **loading: Any
-) -> tuple[HeadReader, set[str]]:
-    """Return the reader in ``name`` and which of its weights are not there; with ``new_head`` only its encoder is.
-
-    ``loading`` goes to Transformers' ``from_pretrained``.
-    """
-    reader_class = head_reader_class(config)
-    reporting = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    if not new_head:
-        reader, info = reader_class.from_pretrained(name, config=config, **reporting, **loading)
-        return reader, not_loaded(info)
-    # the weights of another head may have the names and shapes of this one's
-    encoder, info = reader_class.encoder_class.from_pretrained(
-        name, config=config, **reporting, **reader_class.encoder_options, **loading
-    )
-    reader = reader_class(encoder.config, encoder).eval()
-    missing = {f"{reader.base_model_prefix}.{key}" for key in not_loaded(info)}
-    return reader, missing | {f"head.{key}" for key in reader.head.state_dict()}
-
-
-def not_loaded(info: Mapping[str, Any]) -> set[str]:
-    """Return the weights that a checkpoint lacks, or has in another size, as ``from_pretrained`` reports them."""
-    return {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    name: str, config: PretrainedConfig, attention: str | None, new_head: bool
+) -> tuple[HeadReader, list[str]]:
+    """Return the reader in ``name`` and which of its weights are not there; with ``new_head`` only its encoder is."""
+    with explained("model", name):
+        reader_class = head_reader_class(config)
+        if not new_head:
+            return load_pretrained(reader_class, name, config, attention)
+        # the weights of another head may have the names and shapes of this one's
+        encoder_class, options = reader_class.encoder_class, reader_class.encoder_options
+        encoder, missing = load_pretrained(encoder_class, name, config, attention, **options)
+        reader = reader_class(encoder.config, encoder).eval()
+    new = [f"head.{key}" for key in reader.head.state_dict()]
+    return reader, [f"{reader.base_model_prefix}.{key}" for key in missing] + new
 
 
 def head_reader_class(config: PretrainedConfig) -> type[HeadReader]:

@@ -1,84 +1,107 @@
-"""What loading any checkpoint shares: tokenizer, configuration and weights, with errors of one sentence."""
+"""The one door that tokenizers, configurations and weights come in by: errors of one sentence, and no foreign code.
+
+A folder or a hub name may bring Python files of its own (``auto_map``). They are never run: what cannot be loaded
+without them is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
+import transformers
 from transformers import (
     MODEL_MAPPING,
     AutoConfig,
     AutoTokenizer,
+    BertTokenizer,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
+from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention
 from transformers.utils import logging as transformers_logging
 
 from runtime.errors import UserError
 
 # What encoder families call their dropouts.
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
-_HIDDEN_DROPOUTS = ("hidden_dropout_prob", "dropout", "hidden_dropout", "embedding_dropout", "mlp_dropout")
+_HIDDEN_DROPOUTS = (
+    "hidden_dropout_prob", "hidden_dropout", "dropout", "dropout_rate", "activation_dropout", "embedding_dropout",
+    "mlp_dropout",
+)  # fmt: skip
+# ... and those before their own heads, where they do not follow the hidden one.
+_HEAD_DROPOUTS = (
+    "classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "qa_dropout", "summary_last_dropout",
+    "pooler_dropout",
+)  # fmt: skip
 # Where there is no tokenizer, Transformers makes one up from the model's kind, of special tokens alone.
 _SMALLEST_VOCABULARY = 10
 # What encoder families call their tables of absolute positions.
 _POSITION_TABLES = ("position_embeddings", "embed_positions")
 
-_Model = TypeVar("_Model", bound=PreTrainedModel)
+# The classes that are asked for here; code that a folder brings for others is of no interest.
+_TOKENIZERS = ("AutoTokenizer",)
+_MODELS = ("AutoConfig", "AutoModel", "AutoModelForQuestionAnswering", "AutoModelForSequenceClassification")
 
 
 def load_tokenizer(name: str, way_out: str = "name one with --tokenizer") -> PreTrainedTokenizerBase:
     """Return the tokenizer in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # whatever the readers of damaged files raise
-        raise UserError(_cannot_load("tokenizer", name, error)) from None
+    with explained("tokenizer", name), quiet():
+        _refuse_foreign_code(name, get_tokenizer_config(name), _TOKENIZERS)
+        tokenizer = _read_tokenizer(name)
     if len(tokenizer) < _SMALLEST_VOCABULARY:
         raise UserError(f"there is no tokenizer in {name}; {way_out}")
     return tokenizer
 
 
+def _read_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Return the tokenizer as its class builds it, else as the files alone say what it is."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+    except TypeError as error:  # its class holds pieces of another kind: pko-t5 has byte-level BPE
+        try:
+            return PreTrainedTokenizerFast.from_pretrained(name, trust_remote_code=False)
+        except Exception:
+            raise error from None
+    if len(tokenizer) < _SMALLEST_VOCABULARY:  # no file that its class reads: albert-kor-base has a vocab.txt
+        return BertTokenizer.from_pretrained(name, trust_remote_code=False)
+    return tokenizer
+
+
 def load_config(name: str) -> PretrainedConfig:
     """Return the configuration in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
-    try:
+    with explained("configuration", name):
+        _refuse_foreign_code(name, PretrainedConfig.get_config_dict(name)[0], _MODELS)
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
-    except Exception as error:  # whatever the readers of damaged files raise
-        raise UserError(_cannot_load("configuration", name, error)) from None
 
 
 def load_pretrained(
-    from_pretrained: Callable[..., tuple[_Model, Collection[str]]],
-    name: str,
-    config: PretrainedConfig,
-    attention: str | None,
-) -> tuple[_Model, list[str]]:
-    """Return the model that ``from_pretrained`` loads of ``name``, in float32, and the weights that are not there.
+    model_class: Any, name: str, config: PretrainedConfig, attention: str | None, **options: Any
+) -> tuple[PreTrainedModel, list[str]]:
+    """Return the ``model_class`` in ``name``, in float32, and its weights that are missing there or have other shapes.
 
-    An encoder family without the implementation ``attention`` is built with eager attention. Raises
-    :class:`UserError` if nothing can be loaded.
+    An encoder family without the implementation ``attention`` is built with eager attention; ``options`` are the
+    class's own. Raises :class:`UserError` if nothing can be loaded.
     """
-    options = {"config": config, "dtype": torch.float32, "trust_remote_code": False}
-    try:
-        with quiet():
-            try:
-                model, missing = from_pretrained(name, attn_implementation=attention, **options)
-            except ValueError:
-                if attention is None:
-                    raise
-                model, missing = from_pretrained(name, attn_implementation="eager", **options)
-    except UserError:
-        raise
-    except Exception as error:  # whatever the readers of damaged files raise
-        raise UserError(_cannot_load("model", name, error)) from None
+    options |= {"config": config, "dtype": torch.float32, "trust_remote_code": False}
+    options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    with explained("model", name), quiet():
+        try:
+            model, info = model_class.from_pretrained(name, attn_implementation=attention, **options)
+        except ValueError:
+            if attention is None:
+                raise
+            model, info = model_class.from_pretrained(name, attn_implementation="eager", **options)
     if hasattr(model.base_model, "set_attention_type"):
         model.base_model.register_forward_pre_hook(_choose_attention_type, with_kwargs=True)
-    return model, sorted(missing)
+    return model, sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
 
 
 def encoder_class_of(config: PretrainedConfig) -> type[PreTrainedModel]:
@@ -97,6 +120,22 @@ def _choose_attention_type(encoder: PreTrainedModel, args: tuple[Any, ...], inpu
     too_short = tokens <= (5 + 2 * config.num_random_blocks) * config.block_size
     with torch.device("meta"):  # the weights are kept: what is made for the change draws no random numbers
         encoder.set_attention_type("original_full" if too_short else config.attention_type)
+    for module in encoder.modules():
+        if type(module) is BigBirdBlockSparseAttention:
+            module.__class__ = _BlockSparseAttention
+
+
+class _BlockSparseAttention(BigBirdBlockSparseAttention):
+    """Block-sparse attention that is computed in float32: under autocast the library mixes two precisions and fails."""
+
+    def bigbird_block_sparse_attention(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *masks_and_sizes: Any, **options: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(query.device.type, enabled=False):
+            context, probabilities = super().bigbird_block_sparse_attention(
+                query.float(), key.float(), value.float(), *masks_and_sizes, **options
+            )
+        return context.to(query.dtype), probabilities
 
 
 def attention_dropout(config: PretrainedConfig) -> float:
@@ -105,9 +144,9 @@ def attention_dropout(config: PretrainedConfig) -> float:
 
 
 def set_dropout(config: PretrainedConfig, dropout: float) -> None:
-    """Make ``dropout`` the hidden and attention dropout of the encoder that ``config`` describes."""
-    for attribute in (*_ATTENTION_DROPOUTS, *_HIDDEN_DROPOUTS):
-        if hasattr(config, attribute):
+    """Make ``dropout`` the only dropout of the model that ``config`` describes."""
+    for attribute in (*_ATTENTION_DROPOUTS, *_HIDDEN_DROPOUTS, *_HEAD_DROPOUTS):
+        if getattr(config, attribute, None) is not None:
             setattr(config, attribute, dropout)
 
 
@@ -133,6 +172,19 @@ def first_names(names: list[str]) -> str:
 
 
 @contextmanager
+def explained(what: str, name: str) -> Iterator[None]:
+    """Make a :class:`UserError` of whatever goes wrong while ``what`` of a folder or hub name is loaded."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # the readers of damaged files raise anything
+        kind = "folder" if Path(name).is_dir() else "hub name (and there is no such folder)"
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"no {what} could be loaded from the {kind} {name}: {reason}") from None
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Hold back Transformers' loading report and progress bars; what matters of them we say in one line."""
     verbosity, progress_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
@@ -146,7 +198,13 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
 
 
-def _cannot_load(what: str, name: str, error: Exception) -> str:
-    kind = "folder" if Path(name).is_dir() else "hub name (and there is no such folder)"
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"no {what} could be loaded from the {kind} {name}: {first_line}"
+def _refuse_foreign_code(name: str, saved: Mapping[str, Any], wanted: tuple[str, ...]) -> None:
+    """Raise :class:`UserError` if ``saved``, of a JSON file in ``name``, asks for classes that Transformers lacks."""
+    for auto_class, reference in (saved.get("auto_map") or {}).items():
+        references = reference if isinstance(reference, list) else [reference]  # a slow tokenizer and a fast one
+        classes = [str(each).rpartition(".")[2] for each in references if each]
+        if auto_class in wanted and not any(hasattr(transformers, each) for each in classes):
+            raise UserError(
+                f"{name} brings code of its own ({', '.join(classes)}), and code that comes with a model is never run "
+                "here: name a model that Transformers itself knows"
+            )

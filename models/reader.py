@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from arguments import ModelArguments
-from models.head_reader import load_head_reader, not_loaded
+from models.head_reader import load_head_reader
 from models.heads import default_parameters, head_name
 from models.loading import (
     attention_dropout,
@@ -43,6 +42,7 @@ def load_reader(
     head_dropout: float | None = None,
     backbone_dropout: float | None = None,
     config_name: str | None = None,
+    config: PretrainedConfig | None = None,
     attention: str | None = None,
     trained: bool = False,
 ) -> PreTrainedModel:
@@ -50,7 +50,8 @@ def load_reader(
 
     Without ``head`` it is the one the checkpoint was saved with, else linear. Trained weights are kept if that is the
     same head with the same parameters; ``head_parameters`` and dropouts that are missing or ``None`` stay the
-    checkpoint's own. ``attention`` is an attention implementation; a family that lacks it uses eager. With
+    checkpoint's own. ``config``, or that of ``config_name``, describes the encoder instead of the checkpoint's own;
+    it learns the head. ``attention`` is an attention implementation; a family that lacks it uses eager. With
     ``trained`` a checkpoint without trained head is refused. The reader's forward takes ``input_ids`` and
     ``attention_mask`` (batch, tokens; 1 for tokens, 0 for padding), where the family has them
     ``token_type_ids``, and gives ``start_logits`` and ``end_logits`` (batch, tokens).
@@ -58,13 +59,18 @@ def load_reader(
     Raises :class:`UserError` for an unknown head or parameter of a head, a checkpoint that cannot be loaded or lacks
     weights, weights that are no numbers, or an untrained head.
     """
-    config = load_config(config_name or name)
-    saved_head = getattr(config, "reader_head", None)
+    own_config = load_config(name)
+    saved_head = getattr(own_config, "reader_head", None)
+    if config is None:
+        config = own_config if config_name is None else load_config(config_name)
     config.reader_head = _describe_head(saved_head or _PLAIN, head, head_parameters or {}, head_dropout)
     new_head = saved_head is None or config.reader_head | {"dropout": 0} != saved_head | {"dropout": 0}
     if backbone_dropout is not None:
         set_dropout(config, backbone_dropout)
-    model, missing = _build(name, config, attention, new_head)
+    if config.reader_head["name"] == "linear":
+        model, missing = _load_linear(name, config, attention)
+    else:
+        model, missing = load_head_reader(name, config, attention, new_head)
     if backbone := [key for key in missing if key.startswith(f"{model.base_model_prefix}.")]:
         raise UserError(
             f"--model {name} lacks {len(backbone)} weights of a {config.model_type} of this size: "
@@ -147,23 +153,13 @@ def _describe_head(
     return {"name": name, "dropout": dropout} | {key: given.get(key, inherited.get(key, own[key])) for key in own}
 
 
-def _build(
-    name: str, config: PretrainedConfig, attention: str | None, new_head: bool
-) -> tuple[PreTrainedModel, list[str]]:
-    """Return the reader, and which of its weights are not in ``name``."""
-    build = _load_linear if config.reader_head["name"] == "linear" else partial(load_head_reader, new_head=new_head)
-    return load_pretrained(build, name, config, attention)
-
-
-def _load_linear(name: str, config: PretrainedConfig, **loading: Any) -> tuple[PreTrainedModel, set[str]]:
+def _load_linear(name: str, config: PretrainedConfig, attention: str | None) -> tuple[PreTrainedModel, list[str]]:
     """Return Transformers' own question answering model of the family: one linear layer, tokens to two logits.
 
     Its checkpoints are ordinary ``AutoModelForQuestionAnswering`` checkpoints in both directions.
     (Devlin et al. 2019, section 4.2.)
     """
-    model, info = AutoModelForQuestionAnswering.from_pretrained(
-        name, config=config, output_loading_info=True, ignore_mismatched_sizes=True, **loading
-    )
+    model, missing = load_pretrained(AutoModelForQuestionAnswering, name, config, attention)
     if model.base_model is model:
         raise UserError(
             f"--head linear: the question answering model of a {config.model_type} has no encoder apart from its head; "
@@ -171,7 +167,7 @@ def _load_linear(name: str, config: PretrainedConfig, **loading: Any) -> tuple[P
         )
     if config.reader_head["dropout"] > 0:
         model.base_model.register_forward_hook(_drop_hidden_states)
-    return model, not_loaded(info)
+    return model, missing
 
 
 def _drop_hidden_states(backbone: PreTrainedModel, _inputs: Any, output: Any) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 from datasets import Dataset
 
 from mrc.decoding import best_spans
+from runtime.text import inner_span
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def _read_example(
         )
         for first, last, score in zip(*best, strict=True):
             # Tokens of this kind of vocabulary often carry the space before them.
-            start, end = _strip(context, offsets[first][0], offsets[last][1])
+            start, end = inner_span(context, offsets[first][0], offsets[last][1])
             if start < end:  # overlapping windows find the same span twice: the better score counts
                 spans[start, end] = max(float(score), spans.get((start, end), float("-inf")))
         cls_index = feature["cls_index"]
@@ -129,14 +130,6 @@ def _read_example(
             )
         )
     return answers
-
-
-def _strip(context: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and context[start].isspace():
-        start += 1
-    while start < end and context[end - 1].isspace():
-        end -= 1
-    return start, end
 
 
 def _weigh(candidates: list[Answer], settings: AnswerSettings) -> list[Answer]:

@@ -24,6 +24,8 @@ from models.inputs import tokenize
 from mrc.loading import example_features
 from runtime.errors import UserError
 from runtime.log import get_logger
+from runtime.progress import map_bar
+from runtime.text import answer_occurs, comparable, is_blank
 
 logger = get_logger(__name__)
 
@@ -206,28 +208,24 @@ _NO_ANSWERS: dict[str, list] = {"text": [], "answer_start": []}
 def answer_free(examples: Dataset, retrieved: pd.DataFrame) -> dict[str, list[dict[str, str]]]:
     """Return per question id those of its retrieved passages (see ``retrieval/table.py``) that hold no gold answer.
 
-    Neither in the title nor in the text, whatever the blanks and the Unicode form. A question without gold answer
-    gets none, since nobody knows what would answer it.
+    Neither in the title nor in the text (see :func:`runtime.text.answer_occurs`); what says the same comes once. A
+    question without gold answer gets none, since nobody knows what would answer it.
     """
     golds: dict[str, list[str]] = {}
     for example in examples:  # train and validation together may use an id twice
-        golds.setdefault(example["id"], []).extend(_squeeze(text) for text in example["answers"]["text"])
-    squeezed: dict[tuple[str, str], str] = {}
+        golds.setdefault(example["id"], []).extend(text for text in example["answers"]["text"] if not is_blank(text))
     free: dict[str, list[dict[str, str]]] = {}
+    taken: set[tuple[str, str]] = set()
     columns = retrieved[["id", "document_id", "title", "context"]]
     for question, document_id, title, context in columns.itertuples(index=False):
-        if (title, context) not in squeezed:
-            squeezed[title, context] = _squeeze(f"{title} {context}")
         answers = golds.get(question)
-        if answers and not any(answer in squeezed[title, context] for answer in answers):
+        key = (question, comparable(context))
+        if answers and key not in taken and not answer_occurs(answers, title, context):
+            taken.add(key)
             passage = {"document_id": document_id, "title": title, "context": context}
             free.setdefault(question, []).append(passage)
     logger.info("%d of %d questions have retrieved passages without their answer", len(free), len(golds))
     return free
-
-
-def _squeeze(text: str) -> str:
-    return "".join(unicodedata.normalize("NFC", text).split())
 
 
 # ---------------------------------------------------------------------------------------------------- the registry
@@ -353,6 +351,8 @@ class AugmentedFeatures:
             augmentation, rng = self._draw(epoch, example)
             if augmentation.window:
                 window["input_ids"] = augmentation.window(window, example, rng, self._material)
+            bar.update()
             return window
 
-        return features.map(change, keep_in_memory=True, new_fingerprint=generate_random_fingerprint(), desc="masking")
+        with map_bar(len(features), "masking") as bar:
+            return features.map(change, keep_in_memory=True, new_fingerprint=generate_random_fingerprint())

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from runtime.errors import DataError, Problem
+from runtime.identifiers import first_identifier, identifier
+from runtime.text import is_blank, strip_blanks
 
 Columns = dict[str, list[Any]]
 
@@ -44,7 +46,7 @@ def check_rows(file: str, rows: Iterable[tuple[str, Mapping[str, Any] | Fault]],
     for place, raw in rows:
         total += 1
         row, faults = ({}, [raw]) if isinstance(raw, Fault) else check_row(raw, questions_only)
-        if (row_id := row.get("id", "")).strip():
+        if not is_blank(row_id := row.get("id", "")):
             first = first_place.setdefault(row_id, place)
             if first is not place:
                 faults.append(Fault("id is used twice", f"first at {first}"))
@@ -73,17 +75,19 @@ def check_row(raw: Mapping[str, Any], questions_only: bool) -> tuple[dict[str, A
         if fault := _fault_of_text(name, value):
             faults.append(fault)
             return ""
-        if required and not value.strip():
+        if required and is_blank(value):
             faults.append(Fault(f"{name} is empty"))
         return value
 
     row: dict[str, Any] = {
-        "id": text("id", _number_as_text(raw.get("id", raw.get("guid"))), required=True),
+        "id": text("id", first_identifier(raw.get("id"), raw.get("guid")), required=True),
         # titles of SQuAD-format files are page addresses, with underscores for spaces
-        "title": text("title", raw.get("title")).replace("_", " "),
+        "title": strip_blanks(text("title", raw.get("title")).replace("_", " ")),
         "question": text("question", raw.get("question"), required=True),
-        "document_id": text("document_id", _number_as_text(raw.get("document_id"))),
+        "document_id": text("document_id", identifier(raw.get("document_id"))),
     }
+    if is_blank(row["document_id"]):
+        row["document_id"] = ""
     row["context"] = text("context", raw.get("context"), required=not questions_only)
     row["answers"] = _check_answers(raw, row["context"], questions_only, faults)
     return row, faults
@@ -98,7 +102,7 @@ def _check_answers(
         faults.append(Fault("is_impossible is not true or false", f"it is {_shown(impossible)}"))
     elif impossible:  # the hub's KLUE-MRC has plausible wrong answers here
         answers = []
-    if answers is None:
+    if answers is None or answers == {"text": None, "answer_start": None}:
         if not questions_only:
             faults.append(Fault("answers is missing"))
         answers = []
@@ -106,7 +110,7 @@ def _check_answers(
     if pairs is None:
         faults.append(Fault("answers is not a list of text and answer_start", f"it is {_shown(answers)}"))
         pairs = []
-    context_at_fault = not context.strip() and not questions_only  # said once already
+    context_at_fault = is_blank(context) and not questions_only  # said once already
     for answer_text, start in pairs:
         if fault := _fault_of_answer(answer_text, start, None if context_at_fault else context):
             faults.append(fault)
@@ -116,12 +120,16 @@ def _check_answers(
 def _answer_pairs(answers: Any) -> list[tuple[Any, Any]] | None:
     """Return (text, answer_start) pairs from a list of objects or an object of two lists; None if it is neither."""
     if isinstance(answers, list) and all(isinstance(answer, Mapping) for answer in answers):
-        return [(answer.get("text"), answer.get("answer_start")) for answer in answers]
-    if isinstance(answers, Mapping):
+        texts, starts = ([answer.get(name) for answer in answers] for name in ("text", "answer_start"))
+    elif isinstance(answers, Mapping):
         texts, starts = answers.get("text"), answers.get("answer_start")
-        if isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts):
-            return list(zip(texts, starts, strict=True))
-    return None
+    else:
+        return None
+    if not (isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)):
+        return None
+    # pandas makes floats of whole numbers where one is missing
+    whole = [int(start) if isinstance(start, float) and start.is_integer() else start for start in starts]
+    return list(zip(texts, whole, strict=True))
 
 
 def _fault_of_answer(text: Any, start: Any, context: str | None) -> Fault | None:
@@ -129,7 +137,7 @@ def _fault_of_answer(text: Any, start: Any, context: str | None) -> Fault | None
         return Fault("answer text is missing")
     if fault := _fault_of_text("answer text", text):
         return fault
-    if not text.strip():
+    if is_blank(text):
         return Fault("answer text is empty")
     if start is None:
         return Fault("answer_start is missing", f"of the answer {_shown(text)}")
@@ -154,11 +162,6 @@ def _fault_of_text(name: str, value: Any) -> Fault | None:
     except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair
         return Fault(f"{name} is not valid Unicode", f"a lone surrogate at character {error.start}")
     return None
-
-
-def _number_as_text(value: Any) -> Any:
-    """Identifiers may be whole numbers in the file: the competition's document ids are."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _shown(value: Any) -> str:

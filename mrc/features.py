@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,18 @@ from transformers import PreTrainedTokenizerBase
 
 from models.inputs import tokenize
 from mrc.nfc import ComposedText, compose
+from mrc.offsets import context_offsets
 from mrc.titles import TitleAt, with_titles
 from runtime.errors import UserError
+from runtime.locks import check_writable
 from runtime.log import get_logger
+from runtime.progress import map_bar
+from runtime.text import inner_span, strip_blanks
 
 logger = get_logger(__name__)
 
 # Part of every cache key: raise it when the features of equal input change.
-_FEATURES_VERSION = 4
+_FEATURES_VERSION = 5
 _SMALLEST_WINDOW = 16
 _OWN_COLUMNS = {
     "example_id": Value("string"),
@@ -82,7 +88,8 @@ def make_features(
       ``[CLS]`` alone when it holds none.
 
     The label tokens are the ones that overlap the answer's characters, so they are exact also where a Korean
-    sub-word fuses a particle or the space before it.
+    sub-word fuses a particle or the space before it. They hold the whole answer, whatever letters the offsets of the
+    tokenizer leave out (see ``mrc/offsets.py``).
     """
     contexts = _read_texts(examples) if title_prefix else [compose(context) for context in examples["context"]]
     budget = max_seq_len - tokenizer.num_special_tokens_to_add(pair=True) - stride_len - _SMALLEST_WINDOW
@@ -93,7 +100,7 @@ def make_features(
         )
     encoded = tokenize(
         tokenizer,
-        _shorten([compose(question.strip()).text for question in examples["question"]], tokenizer, budget),
+        _shorten([compose(strip_blanks(question)).text for question in examples["question"]], tokenizer, budget),
         [context.text for context in contexts],
         truncation="only_second",
         max_length=max_seq_len,
@@ -104,13 +111,11 @@ def make_features(
     features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     features |= {name: [] for name in _OWN_COLUMNS}
     ids = examples.get("id") or list(map(str, indices))
+    texts = [context.text for context in contexts]
+    spans_of_rows = context_offsets(encoded, texts, stride_len, tokenizer.name_or_path)
     for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
         context = contexts[sample]
-        inside = [sequence == 1 for sequence in encoded.sequence_ids(row)]
-        offsets = [
-            list(context.original_span(*span)) if is_context else None
-            for span, is_context in zip(encoded["offset_mapping"][row], inside, strict=True)
-        ]
+        offsets = [None if span is None else list(context.original_span(*span)) for span in spans_of_rows[row]]
         if title_prefix:
             offsets = [span if span and span[0] < span[1] else None for span in offsets]
         cls_index = _cls_index(encoded["input_ids"][row], tokenizer)
@@ -144,33 +149,36 @@ def build_features(
     """Return the features of all ``examples`` (see :func:`make_features`).
 
     With ``cache_dir`` they are read back when the same examples, tokenizer and lengths were seen before; the
-    key is made of their contents, never of names.
+    key is made of their contents, never of names. Those of a tokenizer with parts in Python are not kept.
     """
     cache_file, key = None, generate_random_fingerprint()
-    if cache_dir is not None:
+    if cache_dir is not None and _can_be_described(tokenizer):
         key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
+        check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
-    features = examples.map(
-        make_features,
-        batched=True,
-        with_indices=True,
-        batch_size=200,
-        remove_columns=examples.column_names,
-        fn_kwargs={
-            "tokenizer": tokenizer,
-            "max_seq_len": max_seq_len,
-            "stride_len": stride_len,
-            "title_prefix": title_prefix,
-        },
-        features=_feature_types(tokenizer),
-        num_proc=num_workers if num_workers > 1 and len(examples) > 1000 else None,
-        cache_file_name=cache_file,
-        keep_in_memory=cache_file is None,
-        load_from_cache_file=cache_file is not None,
-        new_fingerprint=key,
-        desc=what,
-    )
+    parallel = num_workers > 1 and len(examples) > 1000
+    with nullcontext() if parallel else map_bar(len(examples), what) as bar:
+        features = examples.map(
+            make_features if bar is None else partial(_make_and_count, bar.update),
+            batched=True,
+            with_indices=True,
+            batch_size=200,
+            remove_columns=examples.column_names,
+            fn_kwargs={
+                "tokenizer": tokenizer,
+                "max_seq_len": max_seq_len,
+                "stride_len": stride_len,
+                "title_prefix": title_prefix,
+            },
+            features=_feature_types(tokenizer),
+            num_proc=num_workers if parallel else None,
+            cache_file_name=cache_file,
+            keep_in_memory=cache_file is None,
+            load_from_cache_file=cache_file is not None,
+            new_fingerprint=key,
+            desc=what,
+        )
     logger.info("%s: %d examples, %d features", what, len(examples), len(features))
     return features
 
@@ -182,6 +190,14 @@ def example_ids(features: Any, rows: Iterable[int]) -> list[str]:
     except (KeyError, ValueError):  # datasets raise either for a column that is not there
         ids = {}
     return [ids.get(row, f"row {row}") for row in rows]
+
+
+def _make_and_count(
+    count: Callable[[int], object], examples: Mapping[str, Sequence[Any]], indices: Sequence[int], **options: Any
+) -> dict[str, list[Any]]:
+    features = make_features(examples, indices, **options)
+    count(len(indices))
+    return features
 
 
 def fingerprint(examples: Dataset) -> str:
@@ -207,6 +223,15 @@ def features_key(
         "title_prefix": title_prefix,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()[:32]
+
+
+def _can_be_described(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether all of ``tokenizer`` is data, which the Jieba of a RoFormer is not."""
+    try:
+        tokenizer.backend_tokenizer.to_str()
+    except Exception:  # of no class of its own
+        return False
+    return True
 
 
 def _read_texts(examples: Mapping[str, Sequence[Any]]) -> list[ComposedText]:
@@ -248,10 +273,9 @@ def _gold_spans(offsets: list[list[int] | None], answers: Mapping[str, list[Any]
     ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
     spans: list[tuple[int, int] | None] = []
     for text, answer_start in zip(answers["text"], answers["answer_start"], strict=True):
-        start = answer_start + len(text) - len(text.lstrip())  # blanks may have no token
-        end = start + len(text.strip())
+        start, end = (answer_start + edge for edge in inner_span(text, 0, len(text)))  # blanks may have no token
         first = int(np.searchsorted(ends, start, side="right"))  # first token that ends after the answer starts
         last = int(np.searchsorted(starts, end, side="left")) - 1  # last token that starts before it ends
-        inside = starts[0] <= start and end <= ends[-1] and first <= last
+        inside = first <= last and starts[first] <= start and end <= ends[last]
         spans.append((tokens[first], tokens[last]) if inside else None)
     return spans

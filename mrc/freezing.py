@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from transformers import PreTrainedModel
 
 from arguments import ModelArguments
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
 
 
 class FreezeSchedule:
@@ -27,13 +32,29 @@ class FreezeSchedule:
         }[arguments.freeze_pretrained_weight]
         self.total_steps = total_steps
         self._model = model
+        self._frozen: bool | None = None
         self._embeddings = model.get_input_embeddings().weight if arguments.freeze_embedding_layer_weight else None
 
     def apply(self, step: int) -> None:
         """Freeze and thaw for optimizer step ``step`` (the first is 0)."""
         frozen = step in self.frozen_steps
+        if frozen != self._frozen:
+            self._log(step, frozen)
+            self._frozen = frozen
         for parameter in self._model.base_model.parameters():
             parameter.requires_grad_(not frozen and parameter is not self._embeddings)
+
+    def _log(self, step: int, frozen: bool) -> None:
+        """Say what changes at ``step``, and before the first one what is to come."""
+        if self._frozen is None and self._embeddings is not None:
+            log_frozen("the word embeddings", [self._embeddings], self.total_steps, self.total_steps)
+        backbone = [weight for weight in self._model.base_model.parameters() if weight is not self._embeddings]
+        if frozen:
+            log_frozen("the backbone", backbone, self.frozen_steps.stop, self.total_steps)
+        elif self._frozen:
+            log_thawed("the backbone", backbone, step)
+        elif step < self.frozen_steps.start:
+            logger.info("to be frozen from step %d of %d: the backbone", self.frozen_steps.start, self.total_steps)
 
     def trained_parameters(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Return the named parameters that are trained at some step."""
@@ -46,3 +67,18 @@ class FreezeSchedule:
     def changes(self) -> bool:
         """Whether some weights are trained at one step and frozen at another."""
         return 0 < len(self.frozen_steps) < self.total_steps
+
+
+def log_frozen(what: str, weights: Iterable[torch.nn.Parameter], end: int = 0, total_steps: int = 0) -> None:
+    """Say that ``weights`` are frozen from now until optimizer step ``end``; by default for the whole run."""
+    until = f"step {end} of {total_steps}" if end < total_steps else "the end"
+    logger.info("frozen until %s: %s (%s weights)", until, what, _count(weights))
+
+
+def log_thawed(what: str, weights: Iterable[torch.nn.Parameter], step: int) -> None:
+    """Say that ``weights`` are trained from optimizer step ``step`` on."""
+    logger.info("thawed at step %d: %s (%s weights)", step, what, _count(weights))
+
+
+def _count(weights: Iterable[torch.nn.Parameter]) -> str:
+    return f"{sum(weight.numel() for weight in weights):,}"

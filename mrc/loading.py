@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mrc.checking import CheckedRows, Fault, check_rows
 from runtime.errors import DataError, Problem, UserError
-from runtime.files import read_users_json
+from runtime.files import first_there, read_users_json
 from runtime.log import get_logger
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class _Column(NamedTuple):
 
 
 _TEXT = _Column("text", "string|large_string|null")
-_IDENTIFIER = _Column("text or whole numbers", rf"{_TEXT.dtypes}|u?int\d+")
+# pandas stores whole numbers as floats where one is missing
+_IDENTIFIER = _Column("text or whole numbers", rf"{_TEXT.dtypes}|u?int\d+|float\d+")
 _COLUMNS = {
     "id": _IDENTIFIER,
     "guid": _IDENTIFIER,
@@ -61,14 +62,16 @@ class Source(NamedTuple):
 
 
 def load_examples(
-    dataset_path: str,
+    dataset_path: str | Sequence[str],
     splits: Sequence[str],
     skip_bad_rows: bool = False,
     column_names: Mapping[str, str] | None = None,
 ) -> DatasetDict:
     """Return the wanted ``splits`` (of train, validation, test) with the columns of :func:`example_features`.
 
-    Unanswerable questions have empty answers. A row of test needs only id and question; what else it lacks is empty.
+    ``dataset_path`` may be several places, of which the first that is there counts; one that is nowhere may be a hub
+    name. Unanswerable questions have empty answers. A row of test needs only id and question; what else it lacks is
+    empty.
     ``column_names`` maps our names to the data's where they differ: ``{"question": "query"}``.
     Raises :class:`UserError` when the path or a split is not there, and one :class:`DataError` with every problem of
     every wanted split. ``skip_bad_rows`` leaves bad rows out instead, and logs how many of each file and why.
@@ -79,7 +82,8 @@ def load_examples(
     damage: list[Problem] = []
     bad_rows: list[Problem] = []
     ours = {theirs: name for name, theirs in (column_names or {}).items()}
-    for split, source in _find_sources(dataset_path, splits).items():
+    places = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
+    for split, source in _find_sources(places, splits).items():
         try:
             rows = checked[split] = check_rows(source.file, source.read(ours), questions_only=split == "test")
         except DataError as error:
@@ -109,13 +113,16 @@ def example_features() -> Features:
     )
 
 
-def _find_sources(dataset_path: str, splits: Sequence[str]) -> dict[str, Source]:
+def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Source]:
     """Return where each wanted split comes from, before any row is read; :class:`UserError` if one is nowhere."""
-    path = Path(dataset_path)
+    found = first_there(places)
+    if found != places[0]:
+        logger.info("%s: found as %s", places[0], found)
+    path = Path(found)
     if path.is_file():
         return _serve_alone(path, splits, lambda split: _json_source(path))
     if not path.is_dir():
-        return _hub_sources(dataset_path, splits)
+        return _hub_sources(places, splits)
     parts = {path / "train_dataset": ("train", "validation"), path / "test_dataset": ("test",)}
     if any(folder.is_dir() for folder in parts):
         sources = {}
@@ -178,17 +185,19 @@ def _name_of_split(split: str, names: Sequence[str], where: Path | str) -> str:
     return name
 
 
-def _hub_sources(dataset_path: str, splits: Sequence[str]) -> dict[str, Source]:
+def _hub_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Source]:
+    dataset_path, elsewhere = places[0], "".join(f", nor {place}" for place in places[1:])
     match = _HUB_NAME.fullmatch(dataset_path)
     if not match or dataset_path.endswith(".json"):
-        raise UserError(f"{dataset_path} does not exist; {_LAYOUTS}")
+        raise UserError(f"{dataset_path} does not exist{elsewhere}; {_LAYOUTS}")
     import datasets
 
     try:
         saved = datasets.load_dataset(match["name"], match["config"])
     except Exception as error:  # whatever the hub's client raises
         raise UserError(
-            f"{dataset_path} does not exist here, and the hub does not give it ({_one_line(error)}); {_LAYOUTS}"
+            f"{dataset_path} does not exist here{elsewhere}, and the hub does not give it ({_one_line(error)}); "
+            f"{_LAYOUTS}"
         ) from None
 
     def source(split: str) -> Source:
@@ -223,6 +232,8 @@ def _dataset_rows(file: str, split: str, dataset: Dataset, ours: Mapping[str, st
     columns = [name for name in held if name in _COLUMNS]
     for name in columns:
         dtype = getattr(held[name], "dtype", "nested")
+        if dataset.data.column(name).null_count == len(dataset.data):
+            dtype = "null"  # whatever type nothing was given
         if not re.fullmatch(_COLUMNS[name].dtypes, dtype):
             found = repr(held[name]) if dtype == "nested" else dtype
             problems.append(Problem(file, f"column {name}", f"holds {found}, not {_COLUMNS[name].meant}"))

@@ -1,14 +1,14 @@
 """How right an answer is: the published definitions of KorQuAD 1.0, SQuAD and KLUE-MRC, computed locally.
 
 Each definition has an exact match and a softer overlap, both between 0 and 1; an example scores the best over its
-gold answers. A question without gold answers is unanswerable: its gold answer is the empty text.
+gold answers. A question without gold answers is unanswerable: its gold answer is the empty text. Beyond the published
+definitions, what looks the same is the same answer: texts are composed (NFC) and lose what cannot be seen.
 """
 
 from __future__ import annotations
 
 import re
 import string
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from runtime.errors import UserError
+from runtime.text import seen_text
 
 if TYPE_CHECKING:
     import datasets
+    from transformers import EvalPrediction
 
 _DELETE_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
 # Quotes and brackets part words, so they become spaces before the rest of the punctuation is deleted.
@@ -34,7 +36,7 @@ def normalize_korean(text: str) -> str:
     means the same, but its regular expression closes the character class after 〉 and so matches none of these
     characters alone; ours does what is meant, so answers with brackets or quotes can score otherwise than there.
     """
-    return " ".join(_compose(text).lower().translate(_DELETE_PUNCTUATION_KOREAN).split())
+    return " ".join(seen_text(text).lower().translate(_DELETE_PUNCTUATION_KOREAN).split())
 
 
 def normalize_squad(text: str) -> str:
@@ -42,12 +44,7 @@ def normalize_squad(text: str) -> str:
 
     Source: the official SQuAD evaluation (Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250).
     """
-    return " ".join(_ENGLISH_ARTICLE.sub(" ", _compose(text).lower().translate(_DELETE_PUNCTUATION)).split())
-
-
-def _compose(text: str) -> str:
-    """Return ``text`` in NFC: decomposed Hangul looks the same and is the same answer."""
-    return unicodedata.normalize("NFC", text)
+    return " ".join(_ENGLISH_ARTICLE.sub(" ", seen_text(text).lower().translate(_DELETE_PUNCTUATION)).split())
 
 
 def korquad_f1(prediction: str, gold: str) -> float:
@@ -158,7 +155,7 @@ def score_examples(
     return ExampleScores(*scores)
 
 
-def compute_metrics(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
+def mean_scores(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> dict[str, float]:
     """Return every definition's means in percent.
 
     Keys: ``exact_match``, ``f1`` (KorQuAD's), ``squad_exact_match``, ``squad_f1``, ``klue_exact_match``,
@@ -171,6 +168,12 @@ def compute_metrics(predictions: Mapping[str, str], references: Mapping[str, Seq
         figures[f"{prefix}exact_match"] = 100 * float(scores.exact_match.mean())
         figures[f"{prefix}{definition.overlap_name}"] = 100 * float(scores.overlap.mean())
     return figures
+
+
+def compute_metrics(answers: EvalPrediction) -> dict[str, float]:
+    """Return :func:`mean_scores` of what ``QAProcessor.post_processing_function`` returns."""
+    predictions = {row["id"]: row["prediction_text"] for row in answers.predictions}
+    return mean_scores(predictions, {row["id"]: row["answers"]["text"] for row in answers.label_ids})
 
 
 def bootstrap_interval(values: Sequence[float] | np.ndarray, samples: int, seed: int) -> tuple[float, float]:

@@ -11,6 +11,9 @@ import torch
 from transformers import get_scheduler
 
 from arguments import OptimizationArguments
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
 
 
 def make_optimizer(
@@ -47,10 +50,10 @@ def learning_rates(names: Sequence[str], arguments: OptimizationArguments, base_
 
     The head, all that is not under ``base_model_prefix``, has ``head_learning_rate``. The encoder's topmost layer has
     ``learning_rate``, every other ``layerwise_lr_decay`` times the rate of the layer above it, and the embeddings,
-    which are below them all, the lowest (Howard and Ruder 2018, section 3.1). A layer is known by the first number in
-    its parameters' names, and embeddings by their name; what is neither belongs to the top.
+    which are below them all, the lowest (Howard and Ruder 2018, section 3.1). What is neither a layer's nor an
+    embedding belongs to the top.
     """
-    layers = {name: layer for name in names if (layer := _layer(name, base_model_prefix)) is not None}
+    layers = _layers([name for name in names if name.startswith(f"{base_model_prefix}.")])
     top = max(layers.values(), default=-1)
     head_rate = arguments.head_learning_rate or arguments.learning_rate
     return {
@@ -61,14 +64,20 @@ def learning_rates(names: Sequence[str], arguments: OptimizationArguments, base_
     }
 
 
-def _layer(name: str, base_model_prefix: str) -> int | None:
-    """Return the layer of an encoder's parameter, -1 for embeddings; ``None`` for what is above the layers."""
-    if not name.startswith(f"{base_model_prefix}."):
-        return None
-    number = re.search(r"\.(\d+)\.", name)
-    if number is None:
-        return -1 if "embed" in name else None
-    return int(number[1])
+def _layers(names: Sequence[str]) -> dict[str, int]:
+    """Return the layer of each of an encoder's parameters that is of one, from the lowest, and -1 for embeddings.
+
+    Layers are numbered as they come, an encoder's before its decoder's. The first number in a name tells them apart,
+    with those right behind it (``blocks.0.1`` of a Funnel); what comes before all layers, or says so, is an embedding.
+    """
+    found: dict[str, int] = {}
+    layers: dict[str, int] = {}
+    for name in names:
+        if layer := re.match(r".*?\.\d+(?:\.\d+)*(?=\.)", name):
+            layers[name] = found.setdefault(layer[0], len(found))
+        elif not found or "embed" in name:
+            layers[name] = -1
+    return layers
 
 
 def count_steps(arguments: OptimizationArguments, batches_per_epoch: int) -> int:
@@ -82,6 +91,7 @@ def count_steps(arguments: OptimizationArguments, batches_per_epoch: int) -> int
 def make_scheduler(optimizer: torch.optim.Optimizer, arguments: OptimizationArguments, total_steps: int) -> Any:
     """Return the schedule over ``total_steps`` optimizer steps; warm-up comes from steps, else from the ratio."""
     warmup_steps = arguments.warmup_steps or math.ceil(arguments.warmup_ratio * total_steps)
+    warn_of_long_warmup(warmup_steps, total_steps)
     specific = (
         {"num_cycles": arguments.warmup_cycles} if arguments.lr_scheduler_type == "cosine_with_restarts" else None
     )
@@ -92,3 +102,13 @@ def make_scheduler(optimizer: torch.optim.Optimizer, arguments: OptimizationArgu
         num_training_steps=total_steps,
         scheduler_specific_kwargs=specific,
     )
+
+
+def warn_of_long_warmup(warmup_steps: int, total_steps: int) -> None:
+    """Warn where a warm-up leaves no optimizer step at the peak learning rate."""
+    if warmup_steps >= total_steps:
+        logger.warning(
+            "the warm-up takes %d optimizer steps and the run has %d: the learning rate ends at %.0f %% of its peak; "
+            "shorten the warm-up or train longer",
+            warmup_steps, total_steps, 100 * (total_steps - 1) / warmup_steps,
+        )  # fmt: skip

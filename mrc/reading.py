@@ -10,7 +10,6 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
-from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
 from mrc.batching import FeatureCollator, longest_first_batches
@@ -19,6 +18,7 @@ from mrc.features import example_ids
 from mrc.loss import reader_loss
 from runtime.device import autocast, reading_mode
 from runtime.errors import NotFiniteError
+from runtime.progress import progress_bar
 
 _LARGEST = np.finfo(np.float32).max / 2  # half of it: the score of a span is the sum of two logits
 
@@ -66,7 +66,7 @@ def read_features(
     read: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
     losses: list[tuple[float, int]] = []
     with reading_mode(model), autocast(precision, device):
-        for rows in tqdm(batches, desc=what, unit="batch", leave=False, disable=quiet):
+        for rows in progress_bar(batches, desc=what, unit="batch", leave=False, disable=quiet):
             batch = collator([inputs[row] for row in rows])
             loss, outputs = reader_loss(model, {name: tensor.to(device) for name, tensor in batch.items()})
             losses.append((loss.item(), len(rows)))

@@ -17,6 +17,7 @@ from retrieval.rerank import RerankedRetrieval
 from retrieval.spec import arguments_of
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
+from runtime.locks import check_writable
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -63,6 +64,7 @@ def load_or_build(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -
         else:
             logger.info("index %s: loaded", folder)
             return retriever
+    check_writable(index_dir, "--index_dir")
     began = time.perf_counter()
     retriever.build(corpus)
     retriever.build_seconds = time.perf_counter() - began

@@ -15,6 +15,7 @@ from retrieval.base import MANIFEST_NAME
 from retrieval.corpus import Corpus
 from runtime.files import read_json, staged_folder, write_json
 from runtime.log import get_logger
+from runtime.text import FOLD_VERSION
 
 logger = get_logger(__name__)
 
@@ -26,13 +27,14 @@ def analyze_corpus(analyzer: Analyzer, corpus: Corpus, cache_dir: str | Path | N
     """Return the terms of every passage, in order and with repetitions.
 
     Those of an analyser in ``KEPT`` are kept in ``<cache_dir>/analysis-<key>``, where the key is a hash of the
-    analyser's description and the corpus, and are read from there the next time; one that cannot be read is made anew.
-    Without ``cache_dir`` nothing is kept.
+    analyser's description, the version of :func:`runtime.text.fold` and the corpus, and are read from there the next
+    time; one that cannot be read is made anew. Without ``cache_dir`` nothing is kept.
     """
     if cache_dir is None or analyzer.description["name"] not in KEPT:
         return analyzer.analyze(corpus.search_texts())
     identity = {"format_version": FORMAT_VERSION, "analyzer": analyzer.description, "corpus_hash": corpus.hash}
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode("ascii")).hexdigest()[:16]
+    basis = json.dumps([FOLD_VERSION, identity], sort_keys=True)
+    key = hashlib.sha256(basis.encode("ascii")).hexdigest()[:16]
     folder = Path(cache_dir) / f"analysis-{key}"
     if folder.exists():
         try:

@@ -1,7 +1,8 @@
 """How Korean text becomes the terms that sparse retrievers count.
 
-Every analyser composes its input to NFC, keeps one-syllable words such as 왕, and describes itself, so that an index
-made with another analyser is never used by mistake.
+Every analyser folds its input (see ``runtime/text.py``), so that other forms of the same characters give the same
+terms, keeps one-syllable words such as 왕, and describes itself, so that an index made with another analyser is never
+used by mistake.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, lru_cache
@@ -17,11 +17,12 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any, Protocol
 
-from tqdm.auto import tqdm
-
 from arguments import RetrieverArguments
+from models.loading import load_tokenizer
 from retrieval.base import import_optional
 from runtime.errors import UserError
+from runtime.progress import progress_bar
+from runtime.text import fold
 
 # Nouns, counters and numerals, stems of verbs and adjectives, roots, Latin and Chinese script, digits, web addresses;
 # no particles, endings, affixes or punctuation. Pronouns and determiners (누구, 어느) only say that it is a question.
@@ -51,8 +52,8 @@ class Analyzer(Protocol):
 
 
 def normalize(text: str) -> str:
-    """Return ``text`` composed (NFC) and in lower case."""
-    return unicodedata.normalize("NFC", text).lower()
+    """Return ``text`` folded and in lower case."""
+    return fold(text).lower()
 
 
 class KiwiAnalyzer:
@@ -69,10 +70,9 @@ class KiwiAnalyzer:
         return {"name": "kiwi", **versions, "tags": self.tags}
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
-        composed = (unicodedata.normalize("NFC", text) for text in texts)
         return [
             [token.form.lower() for token in tokens if self._is_kept(token.tag)]
-            for tokens in _progress(_kiwi().tokenize(composed), len(texts))
+            for tokens in _progress(_kiwi().tokenize(map(fold, texts)), len(texts))
         ]
 
 
@@ -101,8 +101,8 @@ class MecabAnalyzer:
 
     def _analyze_batch(self, texts: Sequence[str]) -> list[list[str]]:
         tagger = _new_tagger()  # no two threads may share one
-        composed = (unicodedata.normalize("NFC", text).replace("\0", " ") for text in texts)  # C strings end at \0
-        return [[term for line in tagger.parse(text).split("\n") for term in self._terms(line)] for text in composed]
+        lines = (tagger.parse(fold(text)).split("\n") for text in texts)
+        return [[term for line in of_text for term in self._terms(line)] for of_text in lines]
 
     def _terms_of(self, line: str) -> list[str]:
         """Return the terms of one line, which is ``surface TAB tag,_,_,_,type,_,_,form/tag/_+form/tag/_``."""
@@ -118,16 +118,12 @@ class WordPieceAnalyzer:
     """Sub-words of any model's fast tokenizer, without special and unknown tokens."""
 
     def __init__(self, model: str | None) -> None:
-        from transformers import AutoTokenizer
-
         if model is None:
             raise UserError("--analyzer wordpiece needs the folder or name of a model: give --analyzer_model")
         try:
-            tokenizer = AutoTokenizer.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"--analyzer_model {model} has no tokenizer that can be loaded: {' '.join(str(error).split())}"
-            ) from None
+            tokenizer = load_tokenizer(model, "name another model")
+        except UserError as error:
+            raise UserError(f"--analyzer_model {model}: {error}") from None
         if not tokenizer.is_fast:
             raise UserError(f"--analyzer_model {model} has no fast tokenizer (tokenizer.json): name another model")
         self.unknown = tokenizer.unk_token
@@ -141,8 +137,8 @@ class WordPieceAnalyzer:
         return {"name": "wordpiece", "tokenizer": hashlib.sha256(self.tokenizer.to_str().encode("utf-8")).hexdigest()}
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
-        composed = [unicodedata.normalize("NFC", text) for text in texts]
-        batches = (composed[start : start + _BATCH] for start in range(0, len(composed), _BATCH))
+        folded = [fold(text) for text in texts]
+        batches = (folded[start : start + _BATCH] for start in range(0, len(folded), _BATCH))
         encodings = (
             encoding for batch in batches for encoding in self.tokenizer.encode_batch(batch, add_special_tokens=False)
         )
@@ -153,12 +149,12 @@ class WordPieceAnalyzer:
 
 
 class WhitespaceAnalyzer:
-    """Words between white space, particles and punctuation still attached."""
+    """Words between white space and middle dots, particles and other punctuation still attached."""
 
     description = {"name": "whitespace"}  # noqa: RUF012
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
-        return [normalize(text).split() for text in _progress(texts, len(texts))]
+        return [normalize(text).replace("·", " ").split() for text in _progress(texts, len(texts))]
 
 
 class BigramAnalyzer:
@@ -229,5 +225,5 @@ def _new_tagger() -> Any:
         ) from None
 
 
-def _progress(items: Iterable[Any], total: int) -> tqdm:
-    return tqdm(items, "Analyze", total=total, unit="text", delay=1)
+def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+    return progress_bar(items, "Analyze", total=total, unit="text", delay=1)

@@ -13,12 +13,12 @@ from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from retrieval.corpus import Corpus
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
+from runtime.progress import progress_bar
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1  # of saved indexes: raise it when older ones must not be read any more
@@ -92,7 +92,7 @@ def search_in_blocks(
     """
     block_size = max(1, _BLOCK_SCORES // corpus_size)
     blocks = [top_k(np.empty((0, corpus_size), np.float32), k)]  # so that no questions give (0, k)
-    with tqdm(total=len(questions), desc="Search", unit="question", delay=1) as progress:
+    with progress_bar(total=len(questions), desc="Search", unit="question", delay=1) as progress:
         for start in range(0, len(questions), block_size):
             block = questions[start : start + block_size]
             blocks.append(top_k(score(block).astype(np.float32), k))

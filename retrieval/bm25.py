@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from retrieval.analysis import analyze_corpus
@@ -15,6 +14,8 @@ from retrieval.analyzers import Analyzer, analyzer_of
 from retrieval.base import SearchResults, check_manifest, import_optional, new_index_folder, search_in_blocks
 from retrieval.corpus import Corpus
 from runtime.files import read_json, write_json
+from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION
 
 
 class SparseRetrieval_BM25P:
@@ -48,8 +49,8 @@ class SparseRetrieval_BM25P:
         return cls(analyzer_of(arguments, default_tokenizer), *weights, arguments.bm25_backend, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:
-        analyzer = self.analyzer.description
-        return {"analyzer": analyzer, "backend": self.backend, "k1": self.k1, "b": self.b, "delta": self.delta}
+        terms = {"analyzer": self.analyzer.description, "fold": FOLD_VERSION}
+        return {**terms, "backend": self.backend, "k1": self.k1, "b": self.b, "delta": self.delta}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus
@@ -121,7 +122,7 @@ class _RankBM25:
 
     def build(self, passages: list[list[str]]) -> None:
         self.passages = passages
-        self.engine = self.library.BM25Plus(tqdm(passages, "BM25+", unit="passage", delay=1), **self.parameters)
+        self.engine = self.library.BM25Plus(progress_bar(passages, "BM25+", unit="passage", delay=1), **self.parameters)
         # A passage without terms divides 0 by 0 when b is 1; no frequency of it depends on its length.
         self.engine.doc_len = [max(length, 1) for length in self.engine.doc_len]
 

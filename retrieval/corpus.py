@@ -7,14 +7,16 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError, Problem, UserError
+from runtime.identifiers import first_identifier
 from runtime.log import get_logger
+from runtime.text import is_blank, strip_blanks
 
 logger = get_logger(__name__)
 
@@ -23,11 +25,15 @@ CORPUS_NAME = "wikipedia_documents.json"
 
 @dataclass(frozen=True)
 class Corpus:
-    """Passages in a fixed order; retrievers name a passage by its row number here."""
+    """Passages in a fixed order; retrievers name a passage by its row number here.
+
+    ``also_known_as`` maps the ids of passages that were left out for having the text of an earlier one to that one's.
+    """
 
     document_ids: list[str]
     titles: list[str]
     texts: list[str]
+    also_known_as: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -40,6 +46,11 @@ class Corpus:
             digest.update(json.dumps(row).encode("ascii"))
         return digest.hexdigest()
 
+    def names(self, rows: Iterable[int], called: str | None = None) -> list[str]:
+        """Return the ids of the passages in ``rows``; the one that is also known as ``called`` goes by that."""
+        kept = self.also_known_as.get(called)
+        return [called if self.document_ids[row] == kept else self.document_ids[row] for row in rows]
+
     def search_texts(self) -> list[str]:
         """What sparse retrievers index: title, newline, text; the text alone where the title is empty."""
         return [f"{title}\n{text}" if title else text for title, text in zip(self.titles, self.texts, strict=True)]
@@ -50,8 +61,8 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
 
     The first is ``{"0": {"title", "text", "document_id"}, ...}``, where ``document_id`` falls back to the key; a
     line of the second is ``{"id" or "document_id", "title", "text"}``. Of passages with identical text the first is
-    kept. Raises :class:`DataError` listing every bad row at once; ``skip_bad_rows`` leaves bad rows out instead, but
-    a file that cannot be read at all raises either way.
+    kept, and the ids of the others stand for it. Raises :class:`DataError` listing every bad row at once;
+    ``skip_bad_rows`` leaves bad rows out instead, but a file that cannot be read at all raises either way.
     """
     path = Path(path)
     problems: list[Problem] = []
@@ -79,7 +90,9 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
     repeated = rows - len(problems) - len(passages)
     logger.info("%s: %d passages, after leaving out %d with the text of an earlier one", path, len(passages), repeated)
     document_ids, titles = zip(*passages.values(), strict=True)
-    return Corpus(list(document_ids), list(titles), list(passages))
+    kept = {document_id: passages[text][0] for document_id, (text, _) in owners.items()}
+    others = {document_id: kept_id for document_id, kept_id in kept.items() if document_id != kept_id}
+    return Corpus(list(document_ids), list(titles), list(passages), others)
 
 
 def find_corpus(dataset_path: str | Path) -> Path:
@@ -103,7 +116,7 @@ def _read_rows(path: Path) -> Iterator[tuple[str, Any, Any]]:
     text = _read_text(path)
     if suffix == ".jsonl":
         for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a string
-            if line.strip():
+            if not is_blank(line):
                 yield f"line {number}", _parse_line(line), None
         return
     try:
@@ -147,23 +160,23 @@ def _parse_row(row: Any, default_id: Any) -> tuple[str, str, str]:
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
     text, title = row.get("text"), row.get("title")
-    document_id = next((row[name] for name in ("document_id", "id") if row.get(name) is not None), default_id)
+    document_id = first_identifier(row.get("document_id"), row.get("id"), default_id)
     reasons = []
     if text is None:
         reasons.append("no text")
     elif not isinstance(text, str):
         reasons.append("text is not a string")
-    elif not text.strip():
+    elif is_blank(text):
         reasons.append("text is empty")
     if not isinstance(title, str | None):
         reasons.append("title is not a string")
-    if isinstance(document_id, bool) or not isinstance(document_id, str | int) or document_id == "":
+    if not isinstance(document_id, str) or is_blank(document_id):
         reasons.append("no id: document_id or id must be a string or a whole number")
     if not reasons and not _is_encodable(f"{document_id}{title}{text}"):
         reasons.append("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
     if reasons:
         raise ValueError("; ".join(reasons))
-    return str(document_id), (title or "").replace("_", " "), text  # as the titles of examples are read
+    return document_id, strip_blanks((title or "").replace("_", " ")), text  # as the titles of examples are read
 
 
 def _is_encodable(text: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from models.encoder import BiEncoder, check_encoders, encode, fingerprint, load_bi_encoder
@@ -22,6 +20,7 @@ from runtime.device import default_device, resolve_precision
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import staged_file
 from runtime.log import get_logger
+from runtime.progress import progress_bar
 
 logger = get_logger(__name__)
 
@@ -177,7 +176,7 @@ def search_vectors(
         (block.new_empty(len(block), 0), block.new_empty(len(block), 0, dtype=torch.long)) for block in question_blocks
     ]
     first = 0
-    with tqdm(total=sum(map(len, shards)), desc="Search", unit="passage", delay=1) as progress:
+    with progress_bar(total=sum(map(len, shards)), desc="Search", unit="passage", delay=1) as progress:
         for shard in shards:
             for start in range(0, len(shard), block):
                 passages = torch.from_numpy(shard[start : start + block].astype(np.float32)).to(device)  # (p, H)
@@ -218,5 +217,5 @@ def _stable(scores: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Ten
 
 
 def _slice(corpus: Corpus, start: int) -> Corpus:
-    fields = (getattr(corpus, field.name)[start : start + SHARD_SIZE] for field in dataclasses.fields(corpus))
-    return Corpus(*fields)
+    rows = slice(start, start + SHARD_SIZE)
+    return Corpus(corpus.document_ids[rows], corpus.titles[rows], corpus.texts[rows])

@@ -8,34 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from retrieval.examples import Passage, RetrievalExample, given_negatives
 from runtime.errors import DataError, Problem
 from runtime.files import read_users_json, write_json
+from runtime.identifiers import first_identifier
 from runtime.log import get_logger
+from runtime.text import is_blank, strip_blanks
 
 logger = get_logger(__name__)
 
 _NAMES = {"train": ("train.json",), "validation": ("validation.json", "dev.json")}
 _SQUAD_STARTS_WITH = b"{"
-
-
-class Passage(NamedTuple):
-    """A passage; its id may be empty."""
-
-    title: str
-    text: str
-    passage_id: str = ""
-
-
-class RetrievalExample(NamedTuple):
-    """A question, its answers, the passage that holds one, and passages that are near and hold none."""
-
-    id: str
-    question: str
-    answers: list[str]
-    positive: Passage
-    negatives: list[Passage]
 
 
 def find_dpr_json(dataset_path: str | Path, split: str) -> Path | None:
@@ -48,9 +33,9 @@ def find_dpr_json(dataset_path: str | Path, split: str) -> Path | None:
 def read_dpr_json(path: str | Path, skip_bad_rows: bool = False) -> list[RetrievalExample]:
     """Return the questions of a DPR JSON file; keys that are not in the format are passed over.
 
-    Of several positive passages the first is taken. Negatives are ``hard_negative_ctxs``, or ``negative_ctxs`` where a
-    question has no hard ones. Raises :class:`DataError` listing every bad row at once; ``skip_bad_rows`` leaves them
-    out instead.
+    Of several positive passages the first is ``positive``. Negatives are ``hard_negative_ctxs``, or ``negative_ctxs``
+    where a question has no hard ones; a positive passage among them is none. Raises
+    :class:`DataError` listing every bad row at once; ``skip_bad_rows`` leaves them out instead.
     """
     problems: list[Problem] = []
     examples: list[RetrievalExample] = []
@@ -75,7 +60,7 @@ def write_dpr_json(path: str | Path, examples: Iterable[RetrievalExample]) -> No
             "id": example.id,
             "question": example.question,
             "answers": example.answers,
-            "positive_ctxs": [example.positive._asdict()],
+            "positive_ctxs": [passage._asdict() for passage in example.positives],
             "negative_ctxs": [],
             "hard_negative_ctxs": [passage._asdict() for passage in example.negatives],
         }
@@ -107,7 +92,7 @@ def _example(row: Any, index: int) -> RetrievalExample:
         raise ValueError("is not an object")
     faults = []
     question, answers = row.get("question"), row.get("answers")
-    if not isinstance(question, str) or not question.strip():
+    if not isinstance(question, str) or is_blank(question):
         faults.append("question is not a text, or is empty")
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         faults.append("answers is not a list of texts")
@@ -119,10 +104,15 @@ def _example(row: Any, index: int) -> RetrievalExample:
             faults.append(str(error))
     if not faults and not passages["positive_ctxs"]:
         faults.append("positive_ctxs holds no passage")
+    identifier = first_identifier(row.get("id"), index)
+    if not isinstance(identifier, str):
+        faults.append("id is neither text nor a whole number")
     if faults:
         raise ValueError("; ".join(faults))
-    negatives = passages["hard_negative_ctxs"] or passages["negative_ctxs"]
-    return RetrievalExample(str(row.get("id", index)), question, answers, passages["positive_ctxs"][0], negatives)
+    positive, *others = passages["positive_ctxs"]
+    example = RetrievalExample(identifier, question, answers, positive, [], tuple(others))
+    given = (given_negatives(example, passages[name]) for name in ("hard_negative_ctxs", "negative_ctxs"))
+    return example._replace(negatives=next(filter(None, given), []))
 
 
 def _passages(items: Any, name: str) -> list[Passage]:
@@ -135,8 +125,10 @@ def _passages(items: Any, name: str) -> list[Passage]:
     for index, item in enumerate(items):
         text = item.get("text") if isinstance(item, dict) else None
         title = (item.get("title") or "") if isinstance(item, dict) else None
-        if not isinstance(text, str) or not text.strip() or not isinstance(title, str):
+        if not isinstance(text, str) or is_blank(text) or not isinstance(title, str):
             raise ValueError(f"{name}[{index}] has no text, or a title that is no text")
-        identifier = item.get("passage_id", item.get("psg_id"))
-        passages.append(Passage(title, text, "" if identifier is None else str(identifier)))
+        identifier = first_identifier(item.get("passage_id"), item.get("psg_id"), "")
+        if not isinstance(identifier, str):
+            raise ValueError(f"{name}[{index}] has a passage_id that is neither text nor a whole number")
+        passages.append(Passage(strip_blanks(title), text, identifier))
     return passages

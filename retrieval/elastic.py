@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from retrieval.base import SearchResults, check_manifest, identity, index_folder, new_index_folder
@@ -18,6 +17,8 @@ from retrieval.elastic_server import ElasticServer
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.log import get_logger
+from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION, fold, is_blank, strip_blanks
 
 logger = get_logger(__name__)
 
@@ -40,6 +41,7 @@ _NAME = re.compile(r'(?![._+-])[^\sA-Z\\/*?"<>|,#:]+')  # of one index: no patte
 class ElasticRetrieval:
     """BM25 of the title plus BM25 of the text, over the terms that the server's nori plugin cuts.
 
+    The server gets passages, questions and dictionary folded (see ``runtime/text.py``), as other analysers fold them.
     The index's mapping carries the identity of corpus and parameters, and a mark that is set when the last passage
     was counted: an index that somebody's killed process left behind is not searched but built anew.
     """
@@ -64,12 +66,12 @@ class ElasticRetrieval:
                 lines = Path(path).read_text(encoding="utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"--elastic_user_dictionary {path} cannot be read: {error}") from None
-            rules = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+            rules = [fold(strip_blanks(line)) for line in lines if not (is_blank(line) or line.startswith("#"))]
         return cls(arguments.elastic_url, arguments.bm25_k1, arguments.bm25_b, arguments.elastic_index, rules)
 
     def parameters(self) -> dict[str, Any]:
         rules = hashlib.sha256("\n".join(self.user_dictionary).encode()).hexdigest()[:16]
-        nori = {"decompound_mode": DECOMPOUND_MODES, "filters": FILTERS}
+        nori = {"fold": FOLD_VERSION, "decompound_mode": DECOMPOUND_MODES, "filters": FILTERS}
         return {"nori": nori | {"user_dictionary": rules if self.user_dictionary else None}, "k1": self.k1, "b": self.b}
 
     def build(self, corpus: Corpus) -> None:
@@ -87,12 +89,13 @@ class ElasticRetrieval:
         mappings = MAPPINGS | {"_meta": unfinished}
         self.server.ask(indices.create, index=index, settings=self.settings(), mappings=mappings)
         rows = list(zip(corpus.document_ids, corpus.titles, corpus.texts, strict=True))
-        with tqdm(total=len(rows), desc="Elasticsearch", unit="passage", delay=1) as progress:
+        with progress_bar(total=len(rows), desc="Elasticsearch", unit="passage", delay=1) as progress:
             for start in range(0, len(rows), _BLOCK):
                 lines: list[dict[str, Any]] = []
                 for row, (document_id, title, text) in enumerate(rows[start : start + _BLOCK], start):
                     lines.append({"index": {"_id": str(row)}})
-                    lines.append({"row": row, "document_id": document_id, "title": title, "text": text})
+                    content = {"title": fold(title), "text": fold(text)}
+                    lines.append({"row": row, "document_id": document_id, **content})
                 self.server.ask(self.server.client.bulk, index=index, operations=lines)  # sent twice, it does the same
                 progress.update(len(lines) // 2)
         self.server.ask(indices.refresh, index=index)
@@ -106,7 +109,7 @@ class ElasticRetrieval:
         questions, k = list(questions), min(k, len(self.corpus))
         ids = np.empty((len(questions), k), dtype=np.int64)
         scores = np.zeros((len(questions), k), dtype=np.float32)
-        with tqdm(total=len(questions), desc="Search", unit="question", delay=1) as progress:
+        with progress_bar(total=len(questions), desc="Search", unit="question", delay=1) as progress:
             for start in range(0, len(questions), _BLOCK):
                 block = questions[start : start + _BLOCK]
                 lines = [line for question in block for line in ({}, _query(question, k))]
@@ -194,7 +197,8 @@ class ElasticRetrieval:
 
 def _query(question: str, k: int) -> dict[str, Any]:
     return {
-        "query": {"multi_match": {"query": question, "type": "most_fields", "fields": ["title", "text"]}},  # their sum
+        # most_fields: the sum of both
+        "query": {"multi_match": {"query": fold(question), "type": "most_fields", "fields": ["title", "text"]}},
         "sort": [{"_score": "desc"}, {"row": "asc"}],
         "size": k,
         "_source": False,

@@ -16,7 +16,7 @@ from models.encoder import BiEncoder, encode
 from retrieval.base import SearchResults, top_k
 from retrieval.corpus import Corpus
 from retrieval.dense import search_vectors
-from retrieval.dpr_json import RetrievalExample
+from retrieval.examples import RetrievalExample
 from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.training import with_gold_passages
 from runtime.device import reading_mode

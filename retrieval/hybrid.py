@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from arguments import RetrieverArguments
+from arguments import RetrieverArguments, fuses_itself
 from retrieval.base import Retriever, SearchResults, check_manifest, new_index_folder
 from retrieval.corpus import Corpus
 from runtime.errors import UserError
@@ -50,6 +50,8 @@ class HybridRetrieval:
     def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> HybridRetrieval:
         from retrieval import create_retriever  # the registry, which holds this class itself
 
+        if any(map(fuses_itself, arguments.hybrid_retrievers)):
+            raise UserError(f"--hybrid_retrievers {' '.join(arguments.hybrid_retrievers)}: a hybrid cannot fuse itself")
         shared = dataclasses.replace(arguments, reranker=None)  # --reranker re-orders what was fused
         parts = [
             create_retriever(dataclasses.replace(shared, retriever_type=spec), default_tokenizer)

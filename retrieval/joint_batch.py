@@ -20,16 +20,24 @@ class JointBatch:
 
     def __init__(self, questions: TrainingQuestions, rows: Sequence[int], epoch: int, processes: int) -> None:
         self.questions = [questions.examples[row].question for row in rows]
+        self.other_positives = [questions.examples[row].other_positives for row in rows]
         self.passages = [questions.draw(row, epoch) for row in rows]  # of each question, its positive first
         bounds = [len(rows) * process // processes for process in range(processes + 1)]
         self._shares = [range(*bounds[process : process + 2]) for process in range(processes)]
         self.counts = [(len(share), sum(len(self.passages[index]) for index in share)) for share in self._shares]
 
     def targets(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the row of each question's positive (Q,), and where it stands once more (Q, P), as the loss has it."""
+        """Return the row of each question's positive (Q,), and where it or another one stands too (Q, P), for the loss.
+
+        Such a passage, drawn for another question, is neither right nor wrong.
+        """
         labels = torch.tensor([0, *accumulate(map(len, self.passages))][:-1])  # (Q,)
         keys = torch.tensor([passage_key(passage.text) for drawn in self.passages for passage in drawn])  # (P,)
-        return labels, same_passages(keys, labels)
+        same = same_passages(keys, labels)  # (Q, P)
+        for question, others in enumerate(self.other_positives):
+            if others:
+                same[question] |= torch.isin(keys, torch.tensor([passage_key(passage.text) for passage in others]))
+        return labels, same
 
     def chunks(self, process: int, bi_encoder: BiEncoder, size: int | None) -> list[tuple[Batch, Batch]]:
         """Return the share of ``process`` as padded batches of ``size`` questions (None: of all) and their passages.

@@ -1,23 +1,23 @@
 """How high the passages that matter are ranked.
 
-A passage matters to a question if it is the gold passage, by document id or, after white space and Unicode form (NFC)
-are normalised, by text; or, by the weaker definition, if a gold answer occurs in it.
+A passage matters to a question if it is the gold passage, by document id or by text, whatever its blanks and Unicode
+forms (``runtime.text.comparable``); or, by the weaker definition, if a gold answer occurs in its text.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
 from retrieval.corpus import Corpus
+from runtime.identifiers import identifier, identifiers_in
+from runtime.text import answer_occurs, comparable, is_blank, seen_text
 
 _DEPTH = 10  # of MRR and nDCG
-_TEXTS_KEPT = 2**16  # normalised passages kept while answers are looked for: some 100 MB
 
 
 class GoldPassages:
@@ -30,8 +30,8 @@ class GoldPassages:
     def __init__(self, examples: Dataset, corpus: Corpus) -> None:
         ids, texts = _gold(examples)
         self._numbered = [
-            _numbered(ids, corpus.document_ids),
-            _numbered(texts, map(normalize_text, corpus.texts)),
+            _numbered([corpus.also_known_as.get(gold_id, gold_id) for gold_id in ids], corpus.document_ids),
+            _numbered(texts, map(comparable, corpus.texts)),
         ]
         self.known = np.array([bool(gold_id or text) for gold_id, text in zip(ids, texts, strict=True)], dtype=bool)
         self.held = np.any([np.isin(of_question, of_row) for of_question, of_row in self._numbered], axis=0)  # (n,)
@@ -51,14 +51,12 @@ def relevant_by_id(results_ids: np.ndarray, examples: Dataset, corpus: Corpus) -
 
 
 def relevant_by_answer(results_ids: np.ndarray, examples: Dataset, corpus: Corpus) -> np.ndarray:
-    """Return in which of the passages retrieved, rows (n, k) of ``corpus``, a gold answer occurs: boolean (n, k)."""
+    """Return in which of the passages retrieved, rows (n, k) of ``corpus``, a gold answer occurs: boolean (n, k).
 
-    @lru_cache(maxsize=_TEXTS_KEPT)
-    def text(row: int) -> str:
-        return normalize_text(corpus.texts[row])
-
+    In the text, which a reader answers from, whatever the title says.
+    """
     found = [
-        [any(answer in text(row) for answer in answers) for row in rows]
+        [answer_occurs(answers, corpus.texts[row]) for row in rows]
         for rows, answers in zip(results_ids.tolist(), _answers(examples), strict=True)
     ]
     return np.array(found, dtype=bool).reshape(results_ids.shape)  # (n, k), also where n is 0
@@ -89,20 +87,21 @@ def ranking_metrics(relevant: np.ndarray, ks: Sequence[int]) -> dict[str, np.nda
 def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: Sequence[int]) -> dict[str, float]:
     """Return the percentage of examples with a hit among the first k passages of ``df``, for every k.
 
-    ``hit@k``: the gold passage, by document id or, after white space is normalised, by text; over examples that have
-    one of the two. ``answer_hit@k``: a passage in which a gold answer occurs, white space and Unicode form (NFC)
-    normalised; over examples with an answer. A definition that no example has the fields for is left out. The table
-    may come in blocks, each with all rows of its questions.
+    ``hit@k``: the gold passage, by document id or by text; over examples that have one of the two. ``answer_hit@k``: a
+    passage in which a gold answer occurs; over examples with an answer. A definition that no example has the fields
+    for is left out. Several passages joined in one row, as tables of the old form have them, are hit where one of them
+    is. The table may come in blocks, each with all rows of its questions.
     """
     golds = list(zip(examples["id"], *_gold(examples), _answers(examples), strict=True))
     gold_of = {example_id: gold for example_id, *gold in golds}
     found: dict[str, tuple[float, float]] = {}  # ranks of the first passage and of the first answer; NaN for none
     for block in [df] if isinstance(df, pd.DataFrame) else df:
         block = block[block["id"].isin(gold_of)]
-        for example_id, table in block.assign(context=block["context"].map(normalize_text)).groupby("id"):
+        for example_id, table in block.groupby("id"):
             gold_id, gold_text, answers = gold_of[example_id]
-            is_gold = table["document_id"].isin({gold_id} - {""}) | table["context"].isin({gold_text} - {""})
-            has_answer = [any(answer in context for answer in answers) for context in table["context"]]
+            passages = list(zip(table["document_id"], table["context"], strict=True))
+            is_gold = [_is_gold(gold_id, gold_text, *passage) for passage in passages]
+            has_answer = [answer_occurs(answers, context) for _, context in passages]
             found[example_id] = (table["rank"][is_gold].min(), table["rank"][has_answer].min())
     first_ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
     for example_id, gold_id, gold_text, answers in golds:
@@ -119,6 +118,14 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
     }
 
 
+def _is_gold(gold_id: str, gold_text: str, document_id: Any, context: str) -> bool:
+    """Whether a row of a table is, or holds, the gold passage of which id and comparable text are given, if any."""
+    ids, text = identifiers_in(document_id), comparable(context)
+    if gold_id and (gold_id == document_id or gold_id in ids):
+        return True
+    return bool(gold_text) and (gold_text in text if len(ids) > 1 else gold_text == text)
+
+
 def _numbered(gold: Sequence[str], values: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return a number per question (n,) and per row (N,), equal where the gold value is the row's and not empty."""
     number = {value: i for i, value in enumerate(dict.fromkeys(gold)) if value}
@@ -127,15 +134,15 @@ def _numbered(gold: Sequence[str], values: Iterable[str]) -> tuple[np.ndarray, n
 
 
 def _gold(examples: Dataset) -> tuple[list[str], list[str]]:
-    """Return the document ids and the normalised contexts of the gold passages, empty where there is none."""
-    ids = [value or "" for value in _column(examples, "document_id")]
-    return ids, [normalize_text(value or "") for value in _column(examples, "context")]
+    """Return the document ids and the comparable contexts of the gold passages, empty where there is none."""
+    ids = [identifier(value) or "" for value in _column(examples, "document_id")]
+    return ids, [comparable(value or "") for value in _column(examples, "context")]
 
 
-def _answers(examples: Dataset) -> list[set[str]]:
-    """Return the normalised gold answers of every example."""
-    texts = [(value or {}).get("text", []) for value in _column(examples, "answers")]
-    return [{normalize_text(text) for text in golds} - {""} for golds in texts]
+def _answers(examples: Dataset) -> list[list[str]]:
+    """Return the gold answers of every example, without blank ones."""
+    texts = [(value or {}).get("text") or [] for value in _column(examples, "answers")]
+    return [[text for text in dict.fromkeys(golds) if text and not is_blank(text)] for golds in texts]
 
 
 def _column(examples: Dataset, name: str) -> Sequence:
@@ -143,5 +150,5 @@ def _column(examples: Dataset, name: str) -> Sequence:
 
 
 def normalize_text(text: str) -> str:
-    """Return ``text`` composed (NFC), with single blanks: texts that agree in this are the same text."""
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    """Return ``text`` composed (NFC), without invisible characters and with single blanks."""
+    return " ".join(seen_text(text).split())

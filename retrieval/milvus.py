@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from retrieval.analysis import analyze_corpus
@@ -34,6 +33,8 @@ from retrieval.dense import DenseRetrieval
 from retrieval.milvus_server import MilvusServer
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
+from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION
 
 MOST_RESULTS = 16384  # of one question, by Milvus
 RRF_CONSTANT = 60
@@ -100,7 +101,7 @@ class MilvusRetrieval:
         ids, scores = np.empty((len(questions), k), np.int64), np.empty((len(questions), k), np.float32)
         terms = self.analyzer.analyze(questions) if self.analyzer else []
         vectors = self.dense.encode_questions(questions) if self.dense else []
-        with tqdm(total=len(questions), desc="Search", unit="question", delay=1) as progress:
+        with progress_bar(total=len(questions), desc="Search", unit="question", delay=1) as progress:
             for start in range(0, len(questions), _SEARCHED):
                 block = slice(start, start + _SEARCHED)
                 found = self._ask(terms[block], vectors[block], k)
@@ -126,7 +127,9 @@ class MilvusRetrieval:
 
     def _stored(self) -> dict[str, Any]:
         """What the vectors depend on beside the corpus, as JSON can hold it."""
-        sparse = {"analyzer": self.analyzer.description, "k1": self.k1, "b": self.b} if self.analyzer else None
+        sparse = None
+        if self.analyzer:
+            sparse = {"analyzer": self.analyzer.description, "fold": FOLD_VERSION, "k1": self.k1, "b": self.b}
         return {"sparse": sparse, "dense": self.dense.parameters() if self.dense else None}
 
     def _open(self, corpus: Corpus) -> None:
@@ -188,7 +191,7 @@ class MilvusRetrieval:
 
         self.server("create_collection", collection, schema=schema, consistency_level="Strong")
         rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
-        with tqdm(total=len(self.corpus), desc="Insert", unit="passage", delay=1) as progress:
+        with progress_bar(total=len(self.corpus), desc="Insert", unit="passage", delay=1) as progress:
             while batch := list(islice(rows, _INSERTED)):
                 self.server("insert", collection, batch)
                 progress.update(len(batch))

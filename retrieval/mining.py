@@ -5,24 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-
-from tqdm.auto import tqdm
 
 from retrieval import load_or_build
 from retrieval.base import Retriever, identity
 from retrieval.corpus import Corpus
-from retrieval.dpr_json import RetrievalExample
-from retrieval.metrics import normalize_text
+from retrieval.examples import RetrievalExample, wrong_rows
 from retrieval.training import corpus_passages
 from runtime.files import read_json, write_text
 from runtime.log import get_logger
+from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION
 
 logger = get_logger(__name__)
 
 _BLOCK = 512  # questions searched at once
-_TEXTS_KEPT = 2**16  # normalised passages kept while answers are looked for: some 100 MB
 
 
 def mine_hard_negatives(
@@ -30,28 +27,16 @@ def mine_hard_negatives(
 ) -> list[list[int]]:
     """Return for every question the rows of ``corpus`` among its ``depth`` best that are wrong, best first.
 
-    Never the gold passage, and never one that holds a gold answer in text or title, white space and Unicode form
-    (NFC) normalised: that would teach the model that an answer is none. ``retriever`` is ready over ``corpus``.
+    Wrong is what :func:`retrieval.examples.wrong_rows` says. ``retriever`` is ready over ``corpus``.
     """
-
-    @lru_cache(maxsize=_TEXTS_KEPT)
-    def passage(row: int) -> tuple[str, str]:
-        return normalize_text(corpus.texts[row]), normalize_text(f"{corpus.titles[row]}\n{corpus.texts[row]}")
-
     mined: list[list[int]] = []
-    with tqdm(total=len(examples), desc="Mine hard negatives", unit="question", delay=1) as progress:
+    with progress_bar(total=len(examples), desc="Mine hard negatives", unit="question", delay=1) as progress:
         for start in range(0, len(examples), _BLOCK):
             block = examples[start : start + _BLOCK]
             found = retriever.search([example.question for example in block], depth)
-            for example, rows in zip(block, found.ids.tolist(), strict=True):
-                gold = normalize_text(example.positive.text)
-                answers = {normalize_text(answer) for answer in example.answers} - {""}
-                wrong = []
-                for row in rows:
-                    text, whole = passage(row)
-                    if text != gold and not any(answer in whole for answer in answers):
-                        wrong.append(row)
-                mined.append(wrong)
+            mined += [
+                wrong_rows(example, rows, corpus) for example, rows in zip(block, found.ids.tolist(), strict=True)
+            ]
             progress.update(len(block))
     return mined
 
@@ -64,8 +49,8 @@ def find_hard_negatives(
     The key is over all that the result depends on: the retriever, corpus, questions, answers, gold passages and
     depth. ``retriever`` need not be ready.
     """
-    asked = [(example.question, example.answers, example.positive.text) for example in examples]
-    basis = json.dumps([identity(retriever, corpus), asked, depth], sort_keys=True)
+    asked = [(example.question, example.answers, example.positives) for example in examples]
+    basis = json.dumps([FOLD_VERSION, identity(retriever, corpus), asked, corpus.also_known_as, depth], sort_keys=True)
     path = Path(index_dir) / f"negatives-{hashlib.sha256(basis.encode('ascii')).hexdigest()[:16]}.json"
     if path.exists():
         logger.info("hard negatives: read from %s", path)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from models.cross_encoder import Pair, check_cross_encoder, load_cross_encoder
 from models.encoder import hash_files
 from retrieval.base import Retriever, SearchResults, top_k
 from retrieval.corpus import Corpus
+from runtime.output import find_model
+from runtime.progress import progress_bar
 
 _PAIRS_AT_ONCE = 2048  # whose tokens are in memory
 
@@ -45,8 +46,9 @@ class RerankedRetrieval:
     @classmethod
     def around(cls, retriever: Retriever, arguments: RetrieverArguments) -> RerankedRetrieval:
         """Return ``retriever`` with the reranker that the flags name; :class:`UserError` if that is none."""
-        check_cross_encoder(arguments.reranker)
-        return cls(retriever, arguments.reranker, arguments.rerank_depth)
+        reranker = find_model(arguments.reranker)
+        check_cross_encoder(reranker)
+        return cls(retriever, reranker, arguments.rerank_depth)
 
     def parameters(self) -> dict[str, Any]:
         reranker = hash_files(Path(self.reranker_name))
@@ -87,7 +89,7 @@ class RerankedRetrieval:
         scores = np.empty(ids.shape, dtype=np.float32)  # (n, depth)
         titles, texts = self.corpus.titles, self.corpus.texts
         at_once = max(1, _PAIRS_AT_ONCE // ids.shape[1])
-        with tqdm(total=ids.size, desc="Rerank", unit="pair", delay=1) as bar:
+        with progress_bar(total=ids.size, desc="Rerank", unit="pair", delay=1) as bar:
             for start in range(0, len(questions), at_once):
                 block = slice(start, start + at_once)
                 pairs = [

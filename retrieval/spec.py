@@ -23,13 +23,15 @@ def arguments_of(spec: str, arguments: RetrieverArguments) -> RetrieverArguments
     retriever.
     """
     name, *pairs = spec.split(",")
+    shown = name if "@" in spec else spec  # what has credentials in it is not repeated
     words = []
     for pair in pairs:
         flag, equals, value = pair.partition("=")
         if not flag or not equals:
-            raise UserError(f"{spec}: {pair!r} is not flag=value; a retriever is NAME,flag=value,flag=value")
+            unclear = "" if "@" in spec else f"{pair!r} is not flag=value; "
+            raise UserError(f"{shown}: {unclear}a retriever is NAME,flag=value,flag=value")
         if flag == "retriever_type":
-            raise UserError(f"{spec}: the name at its beginning is the retriever's type")
+            raise UserError(f"{shown}: the name at its beginning is the retriever's type")
         words += [f"--{flag}", *value.split("+")] if _is_list(flag) else [f"--{flag}={value}"]
     base = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(RetrieverArguments)}
     base["retriever_type"] = name
@@ -38,7 +40,7 @@ def arguments_of(spec: str, arguments: RetrieverArguments) -> RetrieverArguments
     try:
         (filled,) = read_arguments(name, [RetrieverArguments], words, defaults=base)
     except FlagError as error:
-        raise UserError(f"{spec}: {error}") from None
+        raise UserError(f"{shown}: {error}") from None
     return filled
 
 

@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,25 +22,32 @@ from retrieval.base import SearchResults
 from retrieval.corpus import Corpus
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import staged_file
+from runtime.identifiers import as_cell, identifiers_in, without_fractions
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
 _PASSAGES_AT_ONCE = 2560  # rows of a table that is made block by block
 COLUMNS = ["id", "question", "rank", "document_id", "title", "context", "score"]
+_IDENTIFIERS = {"id", "document_id", "context_id"}
 
 
 def retrieved_df(examples: Dataset, corpus: Corpus, results: SearchResults) -> pd.DataFrame:
-    """Return the long table of ``results`` (n, k) for n ``examples`` (``id, question[, answers]``): n * k rows."""
+    """Return the long table of ``results`` (n, k) for n ``examples`` (``id, question[, answers]``): n * k rows.
+
+    A passage with several ids goes by the one that its question's ``document_id`` names it by.
+    """
     n, k = results.ids.shape
     rows = results.ids.ravel()  # (n, k) -> (n * k,)
     of_question = np.repeat(np.arange(n), k)  # (n,) -> (n * k,)
+    golds = examples["document_id"] if "document_id" in examples.column_names else [None] * n
+    document_ids = [corpus.names(*question) for question in zip(results.ids.tolist(), golds, strict=True)]  # (n, k)
     df = pd.DataFrame(
         {
             "id": _take(examples["id"], of_question),
             "question": _take(examples["question"], of_question),
             "rank": np.tile(np.arange(1, k + 1), n),  # (k,) -> (n * k,)
-            "document_id": _take(corpus.document_ids, rows),
+            "document_id": list(chain.from_iterable(document_ids)),
             "title": _take(corpus.titles, rows),
             "context": _take(corpus.texts, rows),
             "score": results.scores.ravel(),  # (n, k) -> (n * k,)
@@ -107,19 +115,25 @@ def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.Data
     """Return the first ``top_k`` ranks of every example from a table written earlier, in the order of ``examples``.
 
     Also reads the old CSV of one row per question (``question, id, context_id, context``), whose joined context
-    becomes rank 1. Raises :class:`DataError` listing everything that is wrong with the table at once.
+    becomes rank 1; of a list of ids the ``document_id`` holds all, as JSON. Raises :class:`DataError` listing
+    everything that is wrong with the table at once.
     """
     df = _read(Path(path))
     if "context_id" in df.columns and "rank" not in df.columns:
         logger.info("%s: the old form, one row of joined passages per question; each is read as rank 1", path)
-        df = df.rename(columns={"context_id": "document_id"}).assign(rank=1, title="", score=0.0)
+        ids = [as_cell(identifiers_in(cell)) for cell in df["context_id"]]
+        df = df.drop(columns="context_id").assign(document_id=ids, rank=1, title="", score=0.0)
         df = df.drop(columns="answers", errors="ignore")  # not JSON in that form
+    for name in _IDENTIFIERS & set(df.columns):
+        known = set(examples[name]) if name in examples.column_names else set()
+        df[name] = without_fractions(list(df[name]), known)
     missing = [name for name in COLUMNS if name not in df.columns]
     if missing:
         reason = f"no column {', '.join(missing)}; found {', '.join(map(str, df.columns))}"
         raise DataError([Problem(str(path), "", reason)], f"A table of passages has the columns {', '.join(COLUMNS)}.")
 
-    df["rank"], df["score"] = (pd.to_numeric(df[name], errors="coerce") for name in ("rank", "score"))
+    for name in ("rank", "score"):
+        df[name] = pd.to_numeric(df[name], errors="coerce").astype("float64")
     position = {example_id: row for row, example_id in enumerate(examples["id"])}
     if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position)]:
         raise DataError(problems, "Write the table anew for this data set; inference.py writes one beside its answers.")
@@ -155,9 +169,16 @@ def _read(path: Path) -> pd.DataFrame:
     except ValueError as error:  # not UTF-8, not CSV, not parquet
         reason = f"not a table: {error}"
     else:
-        texts = [name for name in df.columns if name not in ("rank", "score")]
-        return df.fillna(dict.fromkeys(texts, "")).astype(dict.fromkeys(texts, str))
+        return df.assign(**{name: _as_texts(df[name]) for name in df.columns if name not in ("rank", "score")})
     raise DataError([Problem(str(path), "", reason)])
+
+
+def _as_texts(column: pd.Series) -> list[str]:
+    """Return a column as texts, what is missing as empty ones, and identifiers as they are read everywhere."""
+    values = column.astype(object).where(column.notna(), "")
+    if column.name in _IDENTIFIERS:
+        values = [value if isinstance(value, str) else as_cell(identifiers_in(value)) for value in values]
+    return list(map(str, values))
 
 
 def _find_problems(df: pd.DataFrame, position: dict[str, int]) -> Iterator[tuple[str, str]]:
@@ -166,6 +187,8 @@ def _find_problems(df: pd.DataFrame, position: dict[str, int]) -> Iterator[tuple
         yield f"row {row + 1}", "rank is not a whole number from 1"
     for row in np.flatnonzero(~np.isfinite(df["score"])):
         yield f"row {row + 1}", "score is not a number"
+    for row in np.flatnonzero(np.isfinite(df["score"]) & (df["score"].abs() > np.finfo(np.float32).max)):
+        yield f"row {row + 1}", "score is too large for 32 bits"
     counts = df.groupby(["id", "rank"]).size()
     for (example_id, rank), count in counts[counts > 1].items():
         yield f"id {example_id}, rank {rank:g}", f"{count} rows"

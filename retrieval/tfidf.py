@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from arguments import RetrieverArguments
 from retrieval.analysis import analyze_corpus
@@ -16,6 +15,8 @@ from retrieval.base import SearchResults, check_manifest, new_index_folder, sear
 from retrieval.corpus import Corpus
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
+from runtime.progress import progress_bar
+from runtime.text import FOLD_VERSION
 
 FEATURES = {"word": ["word"], "char": ["char"], "word_char": ["word", "char"]}
 
@@ -37,7 +38,8 @@ class SparseRetrieval_TFIDF:
         return cls(analyzer_of(arguments, default_tokenizer), arguments.tfidf_features, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:
-        return {"analyzer": self.analyzer.description if "word" in self.kinds else None, "features": self.features}
+        analyzer = self.analyzer.description if "word" in self.kinds else None
+        return {"analyzer": analyzer, "fold": FOLD_VERSION, "features": self.features}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus
@@ -53,7 +55,7 @@ class SparseRetrieval_TFIDF:
                     )
             else:
                 documents = self._documents(kind, corpus.search_texts())
-            documents = tqdm(documents, f"TF-IDF {kind}", unit="passage", delay=1)
+            documents = progress_bar(documents, f"TF-IDF {kind}", unit="passage", delay=1)
             self.weights[kind] = self.vectorizers[kind].fit_transform(documents).T.tocsr()  # (N, V) -> (V, N)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:

@@ -5,36 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache, partial
 
 import torch
 from datasets import Dataset
 
 from arguments import DatasetArguments
 from retrieval.corpus import Corpus
-from retrieval.dpr_json import Passage, RetrievalExample, find_dpr_json, read_dpr_json
-from retrieval.metrics import normalize_text
+from retrieval.dpr_json import find_dpr_json, read_dpr_json
+from retrieval.examples import Passage, Positives, RetrievalExample
+from runtime.files import first_there
 from runtime.log import get_logger
+from runtime.text import answer_occurs, comparable
 
 logger = get_logger(__name__)
 
+_KEYS_KEPT = 2**17
 _RANDOM_TRIES = 50  # passages looked at for each random negative, of which nearly every one will do
 
 
 def load_retrieval_examples(
-    dataset_path: str,
+    dataset_path: str | Sequence[str],
     splits: Sequence[str],
-    load_examples: Callable[[str, Sequence[str], bool], Mapping[str, Dataset]],
+    load_examples: Callable[[str | Sequence[str], Sequence[str], bool], Mapping[str, Dataset]],
     skip_bad_rows: bool = False,
 ) -> dict[str, list[RetrievalExample]]:
     """Return the wanted ``splits`` (of train, validation) of any data set: DPR JSON, or what ``load_examples`` reads.
 
-    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``mrc.loading``. Questions without an answer in
-    their passage name no passage to find and are left out, which is logged. Raises :class:`UserError` and
-    :class:`DataError` as the two readers do.
+    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``mrc.loading``, and ``dataset_path`` may be
+    several places, as there. Questions without an answer in their passage name no passage to find and are left out,
+    which is logged. Raises :class:`UserError` and :class:`DataError` as the two readers do.
     """
-    files = {split: find_dpr_json(dataset_path, split) for split in splits}
+    found = dataset_path if isinstance(dataset_path, str) else first_there(dataset_path)
+    files = {split: find_dpr_json(found, split) for split in splits}
     other = [split for split in splits if files[split] is None]
     loaded = load_examples(dataset_path, other, skip_bad_rows) if other else {}
     examples = {}
@@ -50,7 +54,7 @@ def load_retrieval_examples(
 
 def load_questions(
     arguments: DatasetArguments,
-    load_examples: Callable[[str, Sequence[str], bool], Mapping[str, Dataset]],
+    load_examples: Callable[[str | Sequence[str], Sequence[str], bool], Mapping[str, Dataset]],
     evaluate: bool,
 ) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
     """Return the questions to train on and those to ``evaluate`` on, as the flags of the data choose them.
@@ -66,7 +70,7 @@ def load_questions(
     if arguments.concat_eval:
         train, validation = train + validation, []
     if evaluate and own is not None:
-        validation = read(own, ["validation"])["validation"]
+        validation = read(arguments.evaluation_places, ["validation"])["validation"]
     return train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
 
 
@@ -90,16 +94,16 @@ def fingerprint(examples: Sequence[RetrievalExample]) -> str:
     return hashlib.sha256(json.dumps(examples).encode("ascii")).hexdigest()
 
 
+@lru_cache(maxsize=_KEYS_KEPT)
 def passage_key(text: str) -> int:
-    """Return a number (64 bits, signed) that tells passages apart by their normalised text."""
-    digest = hashlib.sha256(normalize_text(text).encode("utf-8")).digest()
+    """Return a number (64 bits, signed) that is the same for passages that :func:`runtime.text.comparable` says are."""
+    digest = hashlib.sha256(comparable(text).encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def holds_answer(passage: Passage, answers: Iterable[str]) -> bool:
-    """Whether an answer occurs in text or title of ``passage``, white space and Unicode form (NFC) normalised."""
-    whole = normalize_text(f"{passage.title}\n{passage.text}")
-    return any(answer in whole for answer in map(normalize_text, answers) if answer)
+def holds_answer(passage: Passage, answers: Collection[str]) -> bool:
+    """Whether an answer occurs in text or title of ``passage``, whatever blanks and Unicode forms."""
+    return answer_occurs(answers, passage.title, passage.text)
 
 
 def corpus_passages(corpus: Corpus) -> list[Passage]:
@@ -110,15 +114,15 @@ def corpus_passages(corpus: Corpus) -> list[Passage]:
 def with_gold_passages(corpus: Corpus, passages: Iterable[Passage]) -> tuple[Corpus, list[int]]:
     """Return ``corpus`` with those of ``passages`` at its end that it lacks, and the row of each of ``passages``.
 
-    Passages are the same if their normalised texts are; of several rows with one text the first is meant. What is
-    added keeps its document id unless the corpus has that for another text.
+    Passages are the same if their texts are, whatever blanks and Unicode forms; of several rows with one text the first
+    is meant. What is added keeps its document id unless the corpus has that for another text.
     """
     row_of: dict[str, int] = {}
     for row, text in enumerate(corpus.texts):
-        row_of.setdefault(normalize_text(text), row)
-    ids, added, rows = set(corpus.document_ids), [], []
+        row_of.setdefault(comparable(text), row)
+    ids, added, rows = {*corpus.document_ids, *corpus.also_known_as}, [], []
     for passage in passages:
-        key = normalize_text(passage.text)
+        key = comparable(passage.text)
         if key not in row_of:
             row_of[key] = len(corpus) + len(added)
             document_id = passage.passage_id
@@ -132,6 +136,7 @@ def with_gold_passages(corpus: Corpus, passages: Iterable[Passage]) -> tuple[Cor
             corpus.document_ids + [passage.passage_id for passage in added],
             corpus.titles + [passage.title for passage in added],
             corpus.texts + [passage.text for passage in added],
+            corpus.also_known_as,
         )
     return corpus, rows
 
@@ -141,7 +146,8 @@ class TrainingQuestions:
 
     All of it is a function of the seed, the epoch and the row: a resumed run, and every process of a distributed one,
     draws the same. ``passages`` are where a random negative comes from once an example's own are used up; there are
-    fewer negatives only where these hold no more that would do.
+    fewer negatives only where these hold no more that would do. None is a positive of the question, and no text is
+    drawn twice.
     """
 
     def __init__(
@@ -164,15 +170,20 @@ class TrainingQuestions:
     def draw(self, row: int, epoch: int) -> list[Passage]:
         """Return the passages that the question of ``row`` is trained on in ``epoch``, the positive first."""
         example, rng = self.examples[row], random.Random(f"{self.seed} {epoch} {row}")
-        drawn = rng.sample(example.negatives, min(self.negatives, len(example.negatives)))
-        missing = self.negatives - len(drawn)
-        if missing:
-            taken = {passage_key(passage.text) for passage in (example.positive, *drawn)}
+        positives = Positives(example)
+        drawn: dict[str, Passage] = {}  # by what makes a text the same
+
+        def take(passages: Iterable[Passage]) -> None:
+            for passage in passages:
+                if len(drawn) == self.negatives:
+                    break
+                if passage not in positives:
+                    drawn.setdefault(comparable(passage.text), passage)
+
+        take(rng.sample(example.negatives, min(self.negatives, len(example.negatives))))
+        take(example.negatives)  # where one of those was drawn twice, or is right
+        if missing := self.negatives - len(drawn):
             tries = min(len(self.passages), missing * _RANDOM_TRIES)
-            for candidate in rng.sample(range(len(self.passages)), tries):
-                passage = self.passages[candidate]
-                key = passage_key(passage.text)
-                if len(drawn) < self.negatives and key not in taken and not holds_answer(passage, example.answers):
-                    taken.add(key)
-                    drawn.append(passage)
-        return [example.positive, *drawn]
+            candidates = (self.passages[index] for index in rng.sample(range(len(self.passages)), tries))
+            take(passage for passage in candidates if not holds_answer(passage, example.answers))
+        return [example.positive, *drawn.values()]

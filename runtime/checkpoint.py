@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from runtime.errors import UserError
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import read_json, share_weights, staged_folder, write_json
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -26,11 +26,15 @@ _STATES = "resume"
 
 @dataclass
 class Progress:
-    """Where a run stands: optimizer steps taken, the epoch, and the batches of it already used."""
+    """Where a run stands: optimizer steps taken, the epoch, the batches of it already used, and what is to be logged.
+
+    ``window`` is the state of the ``LossWindow``.
+    """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
+    window: list[float] = field(default_factory=list)
 
 
 @dataclass
@@ -71,9 +75,9 @@ class BestCheckpoints:
             return exact_match > self.exact_match
         return (exact_match, f1, -loss) > (self.exact_match, self.f1, -self.tied_loss)
 
-    def surplus(self, limit: int | None) -> list[int]:
-        """Return, and forget, the oldest steps above ``limit``; the two bests are never among them."""
-        if limit is None:
+    def surplus(self, limit: int) -> list[int]:
+        """Return, and forget, the oldest steps above ``limit`` (0: none); the two bests are never among them."""
+        if limit == 0:
             return []
         removable = [step for step in self.kept if step not in (self.loss_step, self.exact_match_step)]
         surplus = removable[: max(0, len(self.kept) - limit)]
@@ -115,15 +119,17 @@ def save_state(
 ) -> None:
     """Write ``<output_dir>/resume/step-N``, whole or not at all, then remove older states.
 
-    There is no moment without a complete state once the first one was written.
+    There is no moment without a complete state once the first one was written. Its weights take no room where a
+    reader in ``output_dir`` has the same.
     """
     states = Path(output_dir) / _STATES
     folder = states / f"step-{progress.step:08d}"
     with staged_folder(folder) as staging:
-        # clones: safetensors refuses tensors that share memory
-        save_file(
-            {name: value.detach().clone() for name, value in model.state_dict().items()}, staging / "model.safetensors"
-        )
+        # clones: safetensors refuses tensors that share memory; the metadata is that of save_pretrained
+        weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        save_file(weights, staging / "model.safetensors", metadata={"format": "pt"})
+        for reader in (f"checkpoint-{progress.step}", "best"):
+            share_weights(staging, Path(output_dir) / reader)
         tensors, groups = _flatten_optimizer(optimizer)
         save_file(tensors, staging / "optimizer.safetensors")
         rng_tensors, rng_values = _rng_state()
@@ -204,6 +210,12 @@ def check_steps(step: int, total_steps: int, folder: str | Path) -> None:
             f"the run is at step {step} ({folder}), more than the {total_steps} steps asked for: ask for more epochs "
             "or steps, or start another run"
         )
+
+
+def newest_step(output_dir: str | Path) -> int | None:
+    """Return the optimizer step of the newest state in ``output_dir``; None where there is none."""
+    states = _complete_states(Path(output_dir) / _STATES)
+    return int(states[-1].name.removeprefix("step-")) if states else None
 
 
 def _complete_states(folder: Path) -> list[Path]:

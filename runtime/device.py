@@ -12,6 +12,9 @@ import torch
 
 from runtime.errors import UserError
 
+# What torch calls the instructions of a CPU that multiply bf16 natively.
+BF16_CAPABILITIES = ("amx_bf16", "avx512_bf16")
+
 
 def default_device() -> torch.device:
     """Return the CUDA device if there is one, else the CPU."""
@@ -31,7 +34,7 @@ def resolve_precision(precision: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
     capabilities = torch.cpu.get_capabilities()
-    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
+    return "bf16" if any(capabilities.get(name) for name in BF16_CAPABILITIES) else "fp32"
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

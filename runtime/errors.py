@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
+
+from runtime.interrupts import Interrupted, interrupts_call, is_first_process, raise_interrupted
 
 
 class UserError(Exception):
@@ -48,12 +51,18 @@ class NotFiniteError(UserError):
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Run a command's ``main``: a :class:`UserError` becomes one message and exit status 2."""
+    """Run a command's ``main``: a :class:`UserError` becomes one message and exit status 2.
+
+    Ctrl-C and SIGTERM become one message, of what is saved if anything is, and exit status 130 and 143.
+    """
     try:
-        main()
+        with interrupts_call(raise_interrupted):
+            main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+    except KeyboardInterrupt as error:
+        interrupt = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
+        if is_first_process():
+            print(interrupt, file=sys.stderr)
+        raise SystemExit(interrupt.status) from None

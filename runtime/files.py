@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from runtime.errors import DataError, Problem, UserError
 
 _STAGING = ".staging-"
 _COMING = ".coming"
+_WEIGHTS = ".safetensors"
 
 
 def remove_leftovers(folder: str | Path) -> None:
@@ -104,6 +106,40 @@ def _replace(path: Path, by: Path) -> None:
         shutil.rmtree(retired)
     else:
         by.replace(path)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Make ``target`` another name of the file ``source`` if that holds weights, else a copy: for ``shutil.copytree``.
+
+    Two names take the room of one. Neither folder notices when the other is removed or replaced, since no weights are
+    ever written into, only replaced by a rename. Where the file system has no hard links, weights are copied too.
+    """
+    if not (str(source).endswith(_WEIGHTS) and _linked(source, target)):
+        shutil.copy2(source, target)
+
+
+def share_weights(folder: str | Path, original: str | Path) -> None:
+    """Let the weights of ``folder`` that equal those of the same name in ``original`` take no room of their own."""
+    for path in Path(folder).glob(f"*{_WEIGHTS}"):
+        twin, link = Path(original) / path.name, path.with_name(f".{path.name}{_STAGING}link")
+        if twin.is_file() and not path.samefile(twin) and filecmp.cmp(path, twin, shallow=False):
+            link.unlink(missing_ok=True)
+            if _linked(twin, link):
+                link.replace(path)
+
+
+def _linked(source: str | Path, target: str | Path) -> bool:
+    """Make ``target`` another name of ``source``; return whether the file system can do that."""
+    try:
+        os.link(source, target)
+    except OSError:
+        return False
+    return True
+
+
+def first_there(places: Sequence[str]) -> str:
+    """Return the first of several paths that exists, of none the first."""
+    return next((place for place in places if Path(place).exists()), places[0])
 
 
 def write_text(path: str | Path, text: str) -> None:

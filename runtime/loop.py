@@ -1,12 +1,11 @@
 """The frame of a training loop: which batch comes next, when to log, evaluate and stop, and what can be resumed.
 
-with loop.running(arguments):
+with loop.running(arguments, read_again):
     for rows in loop.batches():
         with loop.synchronising():
             loss = ...
             loop.accelerator.backward(loss * loop.share_of_step())
         if loop.finish_batch(loss) and loop.is_evaluation_due():
-            loop.check(lambda: ...)
             ...
             loop.save_state()
 """
@@ -16,17 +15,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from tqdm.auto import tqdm
 
 from arguments import RunArguments
 from runtime.checkpoint import BestScores, Progress, check_steps, load_state, save_state
 from runtime.log import get_logger
 from runtime.losses import LossWindow, Place
+from runtime.processes import take_step
+from runtime.progress import progress_bar, show_figures
+from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
 
 logger = get_logger(__name__)
@@ -57,6 +59,8 @@ class TrainingLoop:
     patience: int | None = None
     progress: Progress = field(default_factory=Progress)
     best: BestScores = field(default_factory=BestScores)
+    _took_step: bool = field(default=False, init=False)
+    _saved_step: int | None = field(default=None, init=False)
 
     def resume(self, state_folder: Path) -> None:
         """Go on from a saved state; :class:`UserError` if it is of a later step than this run's last."""
@@ -67,23 +71,40 @@ class TrainingLoop:
         check_steps(self.progress.step, self.total_steps, state_folder)
 
     @contextlib.contextmanager
-    def running(self, config: dict[str, Any]) -> Iterator[None]:
-        """Show a bar and write metrics.jsonl while the block runs; ``config`` is what wandb shows of the run."""
+    def running(self, config: dict[str, Any], read_again: Callable[[Sequence[int]], torch.Tensor]) -> Iterator[None]:
+        """Show a bar and write metrics.jsonl while the block runs; ``config`` is what wandb shows of the run.
+
+        What ``read_again(rows)`` gives of some of the rows of the last batch must be numbers before the model is
+        evaluated or saved (see :meth:`LossWindow.check`).
+        """
         is_main, step = self.accelerator.is_main_process, self.progress.step
-        bar = tqdm(total=self.total_steps, initial=step, desc="training", unit="step", disable=not is_main)
-        self.window = LossWindow(self.accelerator, lambda rows: [self.ids[row] for row in rows])
-        with Tracker(self.run_args, config, step, is_main) as self.tracker, bar as self.bar, self.window.ends_run():
+        self._read_again = read_again
+        self.window = LossWindow(self.accelerator, lambda rows: [self.ids[row] for row in rows], self.progress.window)
+        with (
+            Tracker(self.run_args, config, step, is_main) as self.tracker,
+            progress_bar(total=self.total_steps, initial=step, desc="training", disable=not is_main) as self.bar,
+            stop_requests() as self.stop,
+            self.window.ends_run(),
+        ):
             self.model.train()
             yield
 
     def batches(self) -> Iterator[list[int]]:
-        """Yield the batches that are left, until all steps are taken or evaluations get no better."""
+        """Yield the batches that are left, until all steps are taken or evaluations get no better.
+
+        Asked to stop, it saves the state of a whole step and raises ``Interrupted``.
+        """
         while not self.is_over():
             self._batches = self.batches_of(self.progress.epoch)
             for rows in self._batches[self.progress.batch :]:
                 yield rows
                 if self.is_over():
                     break
+                if self._took_step and self.stop.is_made():
+                    if self._saved_step != self.progress.step:
+                        self._check(rows)
+                        self.save_state()
+                    self.stop.leave()
             else:
                 self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
         if self.progress.step < self.total_steps:
@@ -109,6 +130,7 @@ class TrainingLoop:
         The ``loss`` of the batch is the mean of those that the processes have of it.
         """
         rate, ends_step = self.scheduler.get_last_lr()[0], self.ends_step()
+        self._took_step = ends_step
         rows, batch = self._batches[self.progress.batch], self.progress.batch % self.accumulation + 1
         place = Place(self.progress.step + 1, batch, rate, rows)
         self.window.add(loss, len(rows) / self.accelerator.num_processes, place)
@@ -116,8 +138,7 @@ class TrainingLoop:
             if self.max_grad_norm > 0:
                 norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
                 self.window.add_norm(norm)
-            self.optimizer.step()
-            self.scheduler.step()
+            take_step(self.accelerator, self.optimizer, self.scheduler)
             self.optimizer.zero_grad()
             self.progress.step += 1
             self.bar.update()
@@ -126,7 +147,9 @@ class TrainingLoop:
             epoch = self.progress.epoch + self.progress.batch / self.batches_per_epoch
             values = self.window.close() | {"learning_rate": rate, "epoch": epoch}
             self.tracker.log(self.progress.step, values)
-            self.bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
+            show_figures(self.bar, values)
+        if ends_step and self.is_evaluation_due():
+            self._check(rows)
         return ends_step
 
     def is_evaluation_due(self) -> bool:
@@ -140,15 +163,13 @@ class TrainingLoop:
         done = self.progress.step >= self.total_steps
         return done or (self.patience is not None and self.best.stale >= self.patience)
 
-    def check(self, read_again: Callable[[], torch.Tensor]) -> None:
-        """End the run unless the model is fit to be evaluated and saved (see :meth:`LossWindow.check`)."""
-        self.window.check(self._bare_model, read_again)
-
     def save_state(self) -> None:
         """Write what --resume_from_checkpoint continues from."""
+        self._saved_step = self.progress.step
+        self.progress.window = self.window.state()
         if self.accelerator.is_main_process:
             save_state(
-                self.run_args.output_dir,
+                self.run_args.run_dir,
                 replace(self.progress),
                 self.best,
                 self._bare_model,
@@ -157,6 +178,9 @@ class TrainingLoop:
                 self.accelerator.scaler,
             )
         self.accelerator.wait_for_everyone()
+
+    def _check(self, rows: Sequence[int]) -> None:
+        self.window.check(self._bare_model, partial(self._read_again, rows))
 
     @property
     def _bare_model(self) -> torch.nn.Module:

@@ -41,16 +41,22 @@ class LossWindow:
 
     Losses and gradient norms stay on their device until some are looked at together: at :meth:`close`, at
     :meth:`check`, and every hundred batches. One that is nan or infinite then ends the run in all processes, with a
-    :class:`UserError` that says where it was the first; ``ids_of`` gives the ids of a batch's rows.
+    :class:`UserError` that says where it was the first; ``ids_of`` gives the ids of a batch's rows. ``before`` is what
+    :meth:`state` gave where the run was stopped.
     """
 
-    def __init__(self, accelerator: Accelerator, ids_of: Callable[[Sequence[int]], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        ids_of: Callable[[Sequence[int]], Sequence[str]],
+        before: Sequence[float] = (),
+    ) -> None:
         self._accelerator = accelerator
         self._ids_of = ids_of
         self._last: Place | None = None
         self._seen: list[_Seen] = []
         self._norms: list[tuple[Place, torch.Tensor]] = []
-        self._begin()
+        self._begin(*before)
 
     def add(self, loss: torch.Tensor, examples: float, place: Place) -> None:
         """Take in the mean ``loss`` () of a batch of ``examples``."""
@@ -74,6 +80,11 @@ class LossWindow:
         values = {"loss": self._loss / self._examples, "examples_per_second": self._examples / seconds}
         self._begin()
         return values
+
+    def state(self) -> list[float]:
+        """Return the sums of loss and examples so far, of all processes, and the seconds that they took."""
+        self._look()
+        return [self._loss, self._examples, time.perf_counter() - self._since]
 
     def check(self, model: torch.nn.Module, read_again: Callable[[], torch.Tensor]) -> None:
         """End the run unless ``model`` is fit to be evaluated and saved.
@@ -103,9 +114,10 @@ class LossWindow:
                 f"training stops after {self._describe(self._last)}: the model {error.finding}; {_WAY_OUT}"
             ) from None
 
-    def _begin(self) -> None:
-        self._loss = self._examples = 0.0
-        self._since = time.perf_counter()
+    def _begin(self, loss: float = 0.0, examples: float = 0.0, seconds: float = 0.0) -> None:
+        """Start a window at the sums of ``loss`` and ``examples``, that many ``seconds`` ago."""
+        self._loss, self._examples = loss, examples
+        self._since = time.perf_counter() - seconds
 
     def _look(self) -> None:
         """Add what was taken in to the window, if all of it is finite."""

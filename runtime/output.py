@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ _RUN_RECORD = "arguments.json"
 _OF_A_RUN = (
     _RUN_RECORD, "checkpoint-*", "best", "p_encoder", "q_encoder", "resume", "metrics.json*", "environment.json"
 )  # fmt: skip
+_LONGEST_NAME = 200  # of the 255 bytes that file systems allow; temporary names beside it are longer
+
+
+def fault_of_run_name(name: str) -> str | None:
+    """Return why ``name`` cannot be the name of a run's folder; None if it can."""
+    if not name or not name.isprintable() or name[0] in ". " or any(mark in name for mark in "/\\"):
+        return "must name one folder inside another: no slash, no dot or blank at its beginning"
+    if len(name.encode()) > _LONGEST_NAME:
+        return f"must have at most {_LONGEST_NAME} bytes"
+    if any(fnmatch(name, pattern) for pattern in _OF_A_RUN):
+        return "is what a run names its own files"
+    return None
 
 
 def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool, flag: str = "--output_dir") -> None:
@@ -25,8 +38,6 @@ def check_output_dir(output_dir: str | Path, overwrite: bool, resume: bool, flag
     ``flag`` is what named it.
     """
     folder = Path(output_dir)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{flag} {folder} is a file; name a folder")
     earlier = _files_of_a_run(folder)
     if earlier and not (overwrite or resume):
         raise UserError(
@@ -50,6 +61,25 @@ def open_output_dir(output_dir: str | Path, resume: bool, records: Mapping[str, 
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     for name, record in records.items():
         write_json(folder / f"{name}.json", record)
+
+
+def find_model(name: str) -> str:
+    """Return the folder of the model that ``name`` means: of a training run its ``best/``, else ``name`` itself.
+
+    Raises :class:`UserError` for a run that has none yet.
+    """
+    folder = Path(name)
+    if not folder.is_dir() or (folder / "config.json").is_file() or (folder / "p_encoder").is_dir():
+        return name
+    if (folder / "best").is_dir():
+        logger.info("%s is a training run: its best/ is taken", name)
+        return str(folder / "best")
+    if not _files_of_a_run(folder):
+        return name
+    checkpoints = [path for path in folder.glob("checkpoint-*") if (path / "config.json").is_file()]
+    newest = max(checkpoints, key=lambda path: path.stat().st_mtime, default=None)
+    instead = f", or name a checkpoint of it, such as {newest}" if newest else ""
+    raise UserError(f"{name} is a training run that has no best/ yet: let it end{instead}")
 
 
 def _files_of_a_run(folder: Path) -> list[Path]:

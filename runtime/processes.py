@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import atexit
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
-from accelerate import Accelerator, InitProcessGroupKwargs
-from accelerate.utils import gather_object
+from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 
 from runtime.device import default_device
-from runtime.errors import NotFiniteError
+from runtime.errors import NotFiniteError, UserError
 
 
 def open_accelerator(precision: str, **options: Any) -> Accelerator:
@@ -50,6 +50,32 @@ def together(accelerator: Accelerator) -> Iterator[None]:
         error = next((found for found in gather_object([error]) if found is not None), None)
     if error is not None:
         raise error
+
+
+def take_step(accelerator: Accelerator, optimizer: Any, scheduler: Any) -> None:
+    """Take a step of the optimizer, and one of the schedule unless the first was skipped.
+
+    The loss scaler of fp16 skips a step whose gradients overflowed, and lowers its scale. (A fused optimizer is called
+    all the same and skips by itself, so that ``optimizer_step_was_skipped`` does not know.)
+    """
+    scaler = accelerator.scaler
+    scale = scaler.get_scale() if scaler is not None else None
+    optimizer.step()
+    if scale is None or scaler.get_scale() >= scale:
+        scheduler.step()
+
+
+def main_process_does(action: Callable[[], object]) -> None:
+    """Do ``action`` in the main process alone; its :class:`UserError` is raised in all of them."""
+    messages: list[str | None] = [None]
+    if PartialState().is_main_process:
+        try:
+            action()
+        except UserError as error:
+            messages = [str(error)]
+    (message,) = broadcast_object_list(messages)
+    if message is not None:
+        raise UserError(message)
 
 
 def close_accelerator(accelerator: Accelerator) -> None:

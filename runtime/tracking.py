@@ -17,7 +17,7 @@ logger = get_logger(__name__)
 
 
 class Tracker:
-    """Write one JSON line per call of :meth:`log` to ``<logging_dir>/metrics.jsonl``, and the same to wandb.
+    """Write one JSON line per call of :meth:`log` to metrics.jsonl in ``arguments.log_dir``, and the same to wandb.
 
     A resumed run passes its ``start_step``: lines of later optimizer steps are dropped, since they come again.
     With ``active`` False, on secondary processes, nothing is written.
@@ -29,7 +29,7 @@ class Tracker:
         self._file = self._wandb_run = None
         if not active:
             return
-        folder = Path(arguments.logging_dir or arguments.output_dir)
+        folder = Path(arguments.log_dir)
         path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(path) if line["step"] <= start_step] if start_step else []
         write_text(path, "".join(json_text(path, line) + "\n" for line in kept))
@@ -96,7 +96,7 @@ def _start_wandb(arguments: RunArguments, config: dict[str, Any], folder: Path) 
         run = wandb.init(
             project=arguments.wandb_project or "odqa",
             entity=arguments.wandb_entity,
-            name=arguments.run_name or Path(arguments.output_dir).name,
+            name=Path(arguments.run_dir).name,
             notes=arguments.description,
             config=config,
             dir=str(folder),

@@ -69,6 +69,7 @@ class TrainerArguments(RunArguments, OptimizationArguments, TrainingArguments):
         values |= {
             "bf16": precision == "bf16",
             "fp16": precision == "fp16",
+            "output_dir": self.run_dir,
             "use_cpu": device.type == "cpu",  # else bf16 is refused on a CPU
             "report_to": "none" if self.report_to in _OURS_TO_REPORT else self.report_to,
             # TrainingArguments takes what is below 1 for a share of the steps, and 1 for a step

@@ -1,5 +1,6 @@
-# Sourced by the other scripts: goes to the root of the checkout, makes .venv there, installs the requirements once
-# and puts .venv first on PATH. When the requirements change they are installed anew, and so is what was interrupted.
+# Sourced by the other scripts: goes to the root of the checkout, makes .venv there, installs the requirements once, in
+# the versions of constraints.txt, and puts .venv first on PATH. When one of these files changes they are installed anew,
+# and so is what was interrupted. script/update_constraints.py moves to the versions of today.
 
 # Print a command as it can be typed, then execute it.
 run() {
@@ -10,7 +11,7 @@ run() {
 }
 
 environment_fingerprint() {
-  cat requirements.txt requirements-dev.txt | cksum
+  cat requirements.txt requirements-dev.txt constraints.txt | cksum
   .venv/bin/python --version 2>&1 || true
 }
 
@@ -27,7 +28,7 @@ prepare_environment() {
   echo "installing the requirements into .venv (some minutes, once)"
   # Downloads are kept until everything is installed: an interrupted install does not fetch them again.
   PIP_CACHE_DIR="${PIP_CACHE_DIR:-$downloads}" PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    run .venv/bin/python -m pip install --quiet --requirement requirements-dev.txt
+    run .venv/bin/python -m pip install --quiet --requirement requirements-dev.txt --constraint constraints.txt
   rm -rf "$downloads"
   environment_fingerprint >"$stamp"
 }

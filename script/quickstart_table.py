@@ -1,4 +1,4 @@
-"""Print what the quickstart reached and how long its stages took.
+"""Print what the quickstart reached, how long its stages took, and on what.
 
 python script/quickstart_table.py outputs/quickstart/eval/metrics.json training=230 scoring=reused
 """
@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 _FIGURES = {
     "hit@1": "gold passage found first",
@@ -29,18 +30,23 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def table(metrics: Mapping[str, float], stages: Sequence[str]) -> str:
-    """Return one line per figure, in percent, and one per stage."""
+def table(metrics: Mapping[str, float], stages: Sequence[str], environment: Mapping[str, Any]) -> str:
+    """Return one line per figure, in percent, one per stage, and what ``environment`` says they were measured on."""
     lines = [f"{label:{_WIDTH}}{metrics[name]:8.2f} %" for name, label in _FIGURES.items()]
     for stage in stages:
         name, _, seconds = stage.partition("=")
         lines.append(f"{name:{_WIDTH}}" + (f"{int(seconds):8d} s" if seconds.isdigit() else f"{seconds:>8}"))
+    lines += [f"{name:{_WIDTH}} {environment[name]}" for name in ("device", "processor", "precision")]
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    print(table(json.loads(arguments.metrics.read_text(encoding="utf-8")), arguments.stages))
+    metrics, environment = (
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in (arguments.metrics, arguments.metrics.with_name("environment.json"))
+    )
+    print(table(metrics, arguments.stages, environment))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Run the tests on the CPU; further arguments go to pytest: bash script/test.sh tests/mrc -k loading
+# Run the tests; further arguments go to pytest:
+#
+#     bash script/test.sh
+#     bash script/test.sh tests/mrc -k loading
+#     bash script/test.sh --device cuda          # on a GPU, with the tests of what only exists there
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-export CUDA_VISIBLE_DEVICES=""
 run python -m pytest -q "$@"

@@ -1,21 +1,27 @@
-"""Tiny Korean data, tokenizers and models for all tests: no network, no pretrained weights, one thread."""
+"""Tiny Korean data, tokenizers and models for all tests: no network, no pretrained weights.
+
+Tests run on the CPU in one thread; ``--device cuda`` lets them run on a GPU, and OMP_NUM_THREADS in more threads.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ["WANDB_MODE"] = "offline"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for the processes that tests start
 
 import pytest
 import torch
 from datasets import Dataset
 from forgetting import forget_accelerator
+from machine import report
+from tiny_data import PASSAGES, QUESTIONS, squad
 from tiny_models import tiny_bert, tiny_bert_config
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import (
@@ -24,41 +30,65 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-torch.set_num_threads(1)
+from runtime.device import default_device
 
-PASSAGES = [
-    ("세종", "세종은 조선의 제4대 왕이다. 그는 1443년에 훈민정음을 만들었다. 장영실은 그의 명으로 자격루를 만들었다."),
-    ("이순신", "이순신은 조선의 장군이다. 그는 1592년에 한산도에서 왜군을 크게 이겼다. 거북선은 그가 만든 배이다."),
-    ("서울", "서울은 대한민국의 수도이다. 한강이 서울의 가운데를 흐른다. 서울의 인구는 약 940만 명이다."),
-    ("부산", "부산은 대한민국의 제2의 도시이다. 해운대는 부산의 바닷가이다. 부산항은 가장 큰 항구이다."),
-    ("수성", "수성은 태양에 가장 가까운 행성이다. 수성의 하루는 지구의 176일과 같다. 대기는 거의 없다."),
-    ("금성", "금성은 태양에서 두 번째로 가까운 행성이다. 금성의 대기는 이산화탄소로 되어 있다."),
-]
-QUESTIONS = [
-    (0, "훈민정음은 언제 만들어졌는가?", "1443년"),
-    (0, "자격루를 만든 사람은 누구인가?", "장영실"),
-    (1, "이순신이 왜군을 이긴 곳은 어디인가?", "한산도"),
-    (1, "이순신이 만든 배의 이름은 무엇인가?", "거북선"),
-    (2, "서울의 가운데를 흐르는 강은 무엇인가?", "한강"),
-    (2, "서울의 인구는 얼마인가?", "약 940만 명"),
-    (3, "부산의 바닷가는 어디인가?", "해운대"),
-    (3, "부산은 몇 번째 도시인가?", "제2의 도시"),
-    (4, "태양에 가장 가까운 행성은 무엇인가?", "수성"),
-    (4, "수성의 하루는 지구의 며칠인가?", "176일"),
-    (5, "금성의 대기는 무엇으로 되어 있는가?", "이산화탄소"),
-    (5, "금성은 태양에서 몇 번째로 가까운가?", "두 번째"),
-]
+# --------------------------------------------------------------------------------------------------------- the machine
 
 
-def squad(questions: list[tuple[int, str, str]], prefix: str, with_answers: bool = True) -> dict:
-    """Return ``questions`` as SQuAD-format JSON."""
-    articles = []
-    for number, (passage, question, answer) in enumerate(questions):
-        title, context = PASSAGES[passage]
-        answers = [{"text": answer, "answer_start": context.index(answer)}] if with_answers else []
-        qas = [{"id": f"{prefix}-{number}", "question": question, "answers": answers}]
-        articles.append({"title": title, "paragraphs": [{"context": context if with_answers else "", "qas": qas}]})
-    return {"version": "test", "data": articles}
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help="what models are trained and read on")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "gpu: what only exists on a GPU; skipped without --device cuda")
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return
+    if not torch.cuda.is_available():
+        raise pytest.UsageError("--device cuda: there is no CUDA device in sight")
+    # the same numbers from the same run, and float32 all through
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") == "cpu":
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a GPU: bash script/test.sh --device cuda"))
+
+
+def pytest_report_header() -> list[str]:
+    return report()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in report():  # -q shows no header
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Where the commands and loaders put models: the GPU with ``--device cuda``, else the CPU."""
+    return default_device()
+
+
+@pytest.fixture
+def on_device(device: torch.device) -> Iterator[None]:
+    """Let new tensors and modules be on the device of the tests."""
+    with device:
+        yield
+
+
+@pytest.fixture
+def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let precision ``auto`` be fp32 on every machine, for numbers that bf16 would round."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
+
+
+# ------------------------------------------------------------------------------------------- data, tokenizers, models
 
 
 @pytest.fixture(scope="session")

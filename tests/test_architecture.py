@@ -155,6 +155,29 @@ def test_code_that_comes_with_a_model_is_never_trusted() -> None:
     assert _found(list(TREES), trusting) == []
 
 
+def test_models_come_in_by_one_door_and_data_sets_by_another() -> None:
+    """Which say what is never run; ``datasets`` has none of it left since its version 4."""
+    doors = {
+        "from_pretrained": "models/loading.py",
+        "load_dataset": "mrc/loading.py",
+        "load_from_disk": "mrc/loading.py",
+    }
+
+    def loading(tree: ast.Module) -> Iterator[ast.AST]:
+        for node in ast.walk(tree):
+            name = getattr(node, "attr", getattr(node, "id", None))
+            if name in (*doors, "from_config", "SentenceTransformer"):
+                yield node
+
+    for path in (*LIBRARY, *COMMANDS, *PROGRAMS):
+        for node in loading(TREES[path]):
+            assert doors.get(ast.unparse(node).split(".")[-1]) == str(path.relative_to(ROOT)), (path, node.lineno)
+    calls = [call for call in ast.walk(TREES[ROOT / "models/loading.py"]) if isinstance(call, ast.Call)]
+    through = [ast.unparse(call) for call in calls if ast.unparse(call.func).endswith(".from_pretrained")]
+    assert through and all("trust_remote_code=False" in call or "**options" in call for call in through)
+    assert '"trust_remote_code": False' in (ROOT / "models/loading.py").read_text()  # in these options
+
+
 def test_no_text_is_run_and_no_environment_variable_written() -> None:
     def unsafe(tree: ast.Module) -> Iterator[ast.AST]:
         yield from _calls(tree, {"eval", "exec", "os.putenv", "os.environ.update", "os.environ.setdefault"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
+from runtime.masking import is_secret
 from runtime.trainer_arguments import TrainerArguments
 
 ROOT = Path(arguments.__file__).parent
@@ -93,12 +95,18 @@ def test_no_flag_is_owned_twice() -> None:
 
 
 def _names_read() -> set[str]:
-    """Every attribute that some program or library file reads."""
+    """Every attribute that some program or library file reads, or a property that is made of flags."""
     folders = [".", "mrc", "models", "retrieval", "runtime"]
     files = [path for folder in folders for path in (ROOT / folder).glob("*.py") if path.name != "arguments.py"]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    groups = ast.walk(ast.parse((ROOT / "arguments.py").read_text(encoding="utf-8")))
+    trees += [node for node in groups if isinstance(node, ast.FunctionDef) and _is_property(node)]
     nodes = [node for tree in trees for node in ast.walk(tree)]
     return {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)}
+
+
+def _is_property(function: ast.FunctionDef) -> bool:
+    return [ast.unparse(decorator) for decorator in function.decorator_list] == ["property"]
 
 
 def test_every_flag_is_read() -> None:
@@ -135,6 +143,9 @@ def test_without_flags_every_value_is_its_default() -> None:
         ("--concat_eval True", {"concat_eval": True}),
         ("--concat_eval false", {"concat_eval": False}),
         ("--custom_model linear", {"head": "linear"}),
+        ("--data_dir ../data", {"dataset_path": "../data"}),
+        ("--seed 3 --", {"seed": 3}),
+        ("-- --seed 3 -- --max_steps 2", {"seed": 3, "max_steps": 2}),
         ("--evaluation_strategy epoch", {"eval_strategy": "epoch"}),
         ("--version_2_with_negative --do_eval --null_score_diff_threshold -1.5", {"null_score_diff_threshold": -1.5}),
         ("--version_2_with_negative --do_eval --null_score_diff_threshold -1e-3", {"null_score_diff_threshold": -1e-3}),
@@ -149,6 +160,19 @@ def test_without_flags_every_value_is_its_default() -> None:
 def test_flags_are_read(words: str, expected: dict[str, Any]) -> None:
     values = parse(words)
     assert {name: values[name] for name in expected} == expected
+
+
+def test_constructors_understand_the_older_names_of_flags() -> None:
+    assert DatasetArguments(data_dir="there").dataset_path == "there"
+    assert DatasetArguments(data_dir="there", max_seq_len=512) == DatasetArguments("there", 512)
+    for group, field in FIELDS:
+        for alias in field.metadata.get("aliases", ()):
+            assert getattr(group(**{alias.removeprefix("--"): "7"}), field.name) == "7", (group, alias)
+    with pytest.raises(TypeError, match="takes only one of data_dir and dataset_path"):
+        DatasetArguments(data_dir="a", dataset_path="b")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'folder'"):
+        DatasetArguments(folder="a")
+    assert dataclasses.replace(DatasetArguments(data_dir="a"), stride_len=1).dataset_path == "a"
 
 
 def test_words_come_from_the_command_line_when_none_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +198,7 @@ def test_help_shows_every_flag_with_its_default_once(capsys: pytest.CaptureFixtu
             assert f"--{field.name} " in text or f"--{field.name}," in text or field.name == "logging_dir"
     assert "--logging_dir" not in text and "--max-seq-len" not in text
     assert "--head, --custom_model HEAD" in text
-    assert "special tokens. (default: 384)" in text and "(default: None)" not in text
+    assert "a trained reader brings its own. (default: 384)" in text and "(default: None)" not in text
 
 
 def test_values_are_recorded_as_plain_json() -> None:
@@ -394,6 +418,58 @@ def test_a_flag_without_effect_is_refused_with_the_reason(rule: arguments.Ignore
     parse(right, groups)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--rerank_depth 5 --retriever_type SparseRetrieval_BM25P,reranker=X",
+        "--rerank_depth 5 --retriever_type HybridRetrieval --hybrid_retrievers SparseRetrieval_BM25P,reranker=X A",
+        "--tfidf_features char --retriever_type HybridRetrieval,hybrid_retrievers=SparseRetrieval_TFIDF+DenseRetrieval",
+        "--tfidf_features char --retriever_type HybridRetrieval "
+        "--hybrid_retrievers SparseRetrieval_TFIDF,analyzer=bigram DenseRetrieval",
+        "--tfidf_features char --retriever_type HybridRetrieval --hybrid_retrievers A "
+        "HybridRetrieval,hybrid_retrievers=SparseRetrieval_BM25P+SparseRetrieval_TFIDF",
+        "--analyzer_model M --retriever_type SparseRetrieval_BM25P,analyzer=wordpiece",
+        "--analyzer_tags NNG --retriever_type SparseRetrieval_BM25P,analyzer=mecab --analyzer bigram",
+        "--retriever_dir D --milvus_vectors sparse --retriever_type MilvusRetrieval,milvus_vectors=dense",
+        "--bm25_delta 0.5 --retriever_type MilvusRetrieval,milvus_vectors=sparse",
+        "--fusion rrf --retriever_type HybridRetrieval,fusion_weights=0.5+0.5",
+    ],
+)
+def test_what_one_of_the_retrievers_reads_is_no_flag_without_effect(words: str) -> None:
+    parse(words, INFERENCE)
+    alone = words.replace("--retriever_type ", "--retriever_type SparseRetrieval_BM25P,analyzer=bigram ")
+    parse(alone, RETRIEVE)
+
+
+@pytest.mark.parametrize(
+    ("words", "flag", "reasons"),
+    [
+        (
+            "--analyzer_model M --retriever_type SparseRetrieval_BM25P,analyzer=bigram SparseRetrieval_TFIDF",
+            "analyzer_model",
+            ["only --analyzer wordpiece has a model"],
+        ),
+        (
+            "--retriever_dir D --retriever_type MilvusRetrieval,milvus_vectors=sparse SparseRetrieval_BM25P",
+            "retriever_dir",
+            ["only DenseRetrieval, MilvusRetrieval read it", "--milvus_vectors sparse encodes nothing"],
+        ),
+        (
+            "--rerank_depth 5 --retriever_type SparseRetrieval_BM25P,bm25_b=0.4 DenseRetrieval",
+            "rerank_depth",
+            ["add --reranker"],
+        ),
+        (
+            "--vectors_dtype float16 --retriever_type HybridRetrieval,hybrid_retrievers=HybridRetrieval+A",
+            "vectors_dtype",
+            ["only DenseRetrieval reads it"],
+        ),
+    ],
+)
+def test_what_none_of_the_retrievers_reads_is_refused(words: str, flag: str, reasons: list[str], refusal: Any) -> None:
+    assert refusal(words, RETRIEVE) == [f"--{flag} would be ignored: {reason}" for reason in reasons]
+
+
 def test_a_rule_about_flags_that_a_command_has_not_does_not_hold() -> None:
     groups = [RunArguments, DatasetArguments]
     assert parse("--overwrite_output_dir --max_eval_samples 3", groups)["max_eval_samples"] == 3
@@ -461,6 +537,12 @@ def test_the_stride_is_below_the_length(refusal: Any) -> None:
         ("--learning_rat 3", "--learning_rat is not a flag of command.py; did you mean --learning_rate?"),
         ("model seed", "do not know what to do with model seed: every value needs its flag"),
         ("--seed 1 2", "do not know what to do with 2: every value needs its flag"),
+        ("-- seed 7", "-- seed: write --seed, without the blank"),
+        ("--seed 1 -- SECRET", "what follows -- is no flag"),
+        ("--seed 1 hub_token SECRET", "do not know what to do with hub_token ***: every value needs its flag"),
+        ("--seed 1 https://me:SECRET@host", "do not know what to do with https://***@host: every value needs its flag"),
+        ("--hub_tokn=SECRET", "--hub_tokn is not a flag of command.py"),
+        ("--hub_tokn SECRET", "--hub_tokn is not a flag of command.py"),
         ("--config nowhere.yaml", "--config nowhere.yaml cannot be read: [Errno 2] No such file or directory: "
                                   "'nowhere.yaml'"),
     ],
@@ -593,6 +675,37 @@ def test_what_is_wrong_with_a_file_is_said(config: Any, refusal: Any, text: str,
     assert refusal(words) == [complaint.format(path=words[1])]
 
 
+def test_the_record_of_a_run_is_a_file_that_repeats_it(config: Any) -> None:
+    words = "--max_steps 5 --lr_scheduler_type cosine --head lstm --model a --augment title_prefix "
+    words += "--freeze_pretrained_weight all"
+    values = parse(words)
+    assert parse(config(json.dumps(values), "arguments.json")) == values
+    assert parse([*config(json.dumps(values), "arguments.json"), "--seed", "7"]) == values | {"seed": 7}
+    unused = {"logging_dir": "nothing is logged", "logging_steps": "nothing is logged"}
+    assert parse(config(json.dumps(values), "arguments.json"), unused=unused) == values
+    own = {"output_dir": "./elsewhere", "logging_steps": 3}
+    values = parse("", defaults=own)
+    assert parse(config(json.dumps(values), "arguments.json"), unused=unused, defaults=own) == values
+    values = parse("--retriever_type A B --top_k 3", RETRIEVE)
+    assert values["write"] == [] and parse(config(json.dumps(values), "arguments.json"), RETRIEVE) == values
+
+
+def test_a_file_gives_what_a_command_would_decide_otherwise(config: Any) -> None:
+    later = {"max_seq_len": None, "stride_len": None}
+    assert parse("", defaults=later)["max_seq_len"] is None
+    file = config(json.dumps(parse("")), "arguments.json")
+    assert parse(file, defaults=later)["max_seq_len"] == 384
+
+
+def test_what_a_file_says_that_has_no_effect_is_refused(config: Any, refusal: Any) -> None:
+    unused = {"logging_dir": "nothing is logged", "save_total_limit": "nothing is kept"}
+    words = config("logging_dir: a\nsave_total_limit: 3\n")
+    assert refusal(words, unused=unused) == [
+        "--logging_dir has no effect in command.py: nothing is logged",
+        "--save_total_limit has no effect in command.py: nothing is kept",
+    ]
+
+
 @pytest.mark.parametrize(("name", "text"), [("run.yaml", "a: [1"), ("run.json", '{"seed": 1'), ("run.yaml", "\x00")])
 def test_a_file_that_cannot_be_parsed_is_named_in_one_line(config: Any, refusal: Any, name: str, text: str) -> None:
     words = config(text, name)
@@ -606,3 +719,61 @@ def test_lists_are_for_flags_that_take_several_values(config: Any) -> None:
         numbers: list[int] = dataclasses.field(default_factory=list, metadata={"help": "Some numbers."})
 
     assert parse(config("numbers: [1, -2, 3]"), [Several])["numbers"] == [1, -2, 3]
+
+
+# ------------------------------------------------------------------------------------------------------------- secrets
+
+_SECRET = "s3cr3t"
+_WITH_CREDENTIALS = [
+    f"https://me:{_SECRET}@host:9200",
+    f"https://{_SECRET}@host",
+    f"http://me:{_SECRET}/slash@host:9200",
+    f"https://host:9200/?api_key={_SECRET}",
+]
+
+
+def _refusal_of(words: list[str], groups: list[type], refusal: Any) -> str:
+    text = "\n".join(refusal(words, groups))
+    assert "must not hold credentials" in text and _SECRET not in text
+    return text
+
+
+@pytest.mark.parametrize("url", [*_WITH_CREDENTIALS, f"me:{_SECRET}@host:9200"])
+@pytest.mark.parametrize("flag", ["elastic_url", "milvus_uri"])
+def test_credentials_in_the_address_of_a_server_are_refused_unrepeated(
+    flag: str, url: str, refusal: Any, config: Any
+) -> None:
+    for words in (["--" + flag, url], [f"--{flag}={url}"], config(f"{flag}: '{url}'")):
+        assert "in the environment" in _refusal_of(words, RETRIEVE, refusal)
+
+
+@pytest.mark.parametrize(
+    "flag", ["model", "dataset_path", "retriever_type", "output_dir", "reranker", "hybrid_retrievers"]
+)
+def test_credentials_in_any_url_are_refused_unrepeated(flag: str, refusal: Any, config: Any) -> None:
+    url = _WITH_CREDENTIALS[0]
+    value = f"ElasticRetrieval,elastic_url={url}" if flag in ("retriever_type", "hybrid_retrievers") else url
+    for words in (["--" + flag, value], config(f"{flag}: '{value}'")):
+        assert f"--{flag} must not hold" in _refusal_of(words, INFERENCE, refusal)
+    parse(["--description", "see https://host/@me and me@host"])
+
+
+@pytest.mark.parametrize("text", [f"hub_token: {_SECRET}: x", f"hub_token: '{_SECRET}", f"a: 1\nhub_token: [{_SECRET}"])
+def test_what_cannot_be_read_is_not_repeated(text: str, refusal: Any, config: Any) -> None:
+    (complaint,) = refusal(config(text))
+    assert "cannot be read: " in complaint and " at line " in complaint and _SECRET not in complaint
+
+
+def test_secrets_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--hub_token", _SECRET, "--hub-token", _SECRET, f"--hub_token={_SECRET}", "--tokenizer", "a"]
+    monkeypatch.setattr("sys.argv", ["train_mrc_v2.py", *words])
+    filled = parse_arguments("train_mrc_v2.py", TRAINER)
+    assert filled[0].hub_token == _SECRET
+    values = resolved_arguments(*filled)
+    assert (values["hub_token"], values["tokenizer"]) == (None, "a")
+    masked = ["--hub_token", "***", "--hub-token", "***", "--hub_token=***", "--tokenizer", "a"]
+    assert sys.argv == ["train_mrc_v2.py", *masked]
+
+
+def test_only_the_token_of_the_hub_is_a_secret() -> None:
+    assert {name for name in _flags([*GROUPS, TrainerArguments]) if is_secret(name)} == {"hub_token"}

@@ -210,7 +210,10 @@ def test_flags_given_to_a_script_reach_the_command_in_it():
     ("shell", "complaint"),
     [
         ("python train_mrc.py --modle klue/bert-base", "--modle is not a flag of train_mrc.py; did you mean --model?"),
-        ("python inference.py --do_predict -- top_k_retrieval 5", "-- is not a flag of inference.py"),
+        (
+            "python inference.py --do_predict -- top_k_retrieval 5",
+            "-- top_k_retrieval: write --top_k_retrieval, without the blank",
+        ),
         ("bash script/train_mrc_example.sh --learning_rat 1", "--learning_rat is not a flag of train_mrc.py"),
         ("python script/build_offline_encoder.py --output x", "--out"),
     ],

@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
+from squad_metrics import SquadMetric
 from transformers import PreTrainedTokenizerFast
 
 import processor
 from arguments import DatasetArguments
+from mrc.metrics import compute_metrics
 from mrc.passages import joined_passages, separate_passages
 from processor import QAProcessor
 from runtime.errors import DataError, UserError
@@ -132,6 +134,48 @@ def test_concat_trains_on_both_and_evaluates_elsewhere_or_not_at_all(make: Any, 
     assert len(elsewhere.get_train_examples()) == 18
 
 
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("data", "data/own.json"),
+        ("data/", "own.json"),
+        ("data/train_dataset", "data/train_dataset/own.json"),
+        ("data/train_dataset/", "data/own.json"),
+        ("data/train.json", "data/own.json"),
+    ],
+)
+def test_data_to_evaluate_on_may_be_in_or_beside_the_data_set(
+    make: Any, tmp_path: Path, given: str, place: str, log_lines: list[str]
+) -> None:
+    (tmp_path / "data" / "train_dataset").mkdir(parents=True)
+    for path in ("data/train.json", place):
+        _squad(tmp_path / path, [{"text": "세종", "answer_start": 0}], count=len(path))
+    qa_processor = make(dataset_path=f"{tmp_path}/{given}", test_eval_dataset_path="own.json")
+    assert len(qa_processor.get_eval_examples()) == len(place)
+    assert f"INFO own.json: found as {tmp_path / place}" in log_lines
+
+
+def test_data_to_evaluate_on_that_is_nowhere_is_missed_at_every_place(make: Any, tmp_path: Path) -> None:
+    path = _squad(tmp_path / "train.json", [])
+    for given, looked in ((str(tmp_path), f"{tmp_path}/own, nor {tmp_path.parent}/own"), (path, f"{tmp_path}/own")):
+        with pytest.raises(UserError) as refusal:
+            make(dataset_path=given, test_eval_dataset_path="own").get_eval_examples()
+        assert str(refusal.value).startswith(f"own does not exist here, nor {looked}, and the hub does not give it (")
+    with pytest.raises(UserError, match=r"^own\.json does not exist; a data set is "):
+        make(dataset_path="klue:mrc", test_eval_dataset_path="own.json").get_eval_examples()
+
+
+def test_a_path_is_taken_as_it_is_where_that_exists(make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    for count, place in enumerate(("own.json", "data/own.json"), start=1):
+        _squad(tmp_path / place, [], count)
+    monkeypatch.chdir(tmp_path)
+    assert len(make(dataset_path="data", test_eval_dataset_path="own.json").get_eval_examples()) == 1
+    monkeypatch.chdir(tmp_path / "data")
+    with pytest.raises(UserError, match=r"^none\.json does not exist, nor \.\./none\.json; "):
+        make(dataset_path=".", test_eval_dataset_path="none.json").get_eval_examples()
+
+
 def test_a_model_that_reads_less_is_refused_at_once(make: Any) -> None:
     with pytest.raises(UserError, match="--max_seq_len 512 is more than"):
         make(max_seq_len=512)
@@ -175,12 +219,39 @@ def test_logits_on_the_labels_give_the_gold_answers(make: Any) -> None:
     qa_processor = make()
     examples, features = qa_processor.get_eval_examples(), qa_processor.get_eval_features()
     result = qa_processor.post_processing_function(examples, features, _logits(features))
-    assert list(result.predictions) == list(examples["id"]) == list(result.label_ids)
-    gold = {row["id"]: row["answers"]["text"] for row in examples}
-    assert result.label_ids == gold
-    assert {name: [text] for name, text in result.predictions.items()} == gold
+    assert [row["id"] for row in result.predictions] == list(examples["id"])
+    assert result.label_ids == [{"id": row["id"], "answers": row["answers"]} for row in examples]
+    gold = [row["answers"]["text"] for row in examples]
+    assert [[row["prediction_text"]] for row in result.predictions] == gold
     again = qa_processor.post_processing_function(examples, features, _logits(features), "predict")
     assert again.predictions == result.predictions
+
+
+def test_answers_are_what_metrics_of_squad_take(make: Any) -> None:
+    qa_processor = make()
+    examples, features = qa_processor.get_eval_examples(), qa_processor.get_eval_features()
+    wrong = _logits(features, {0: (0, 0), 1: (9, 9)})
+    for logits in (_logits(features), wrong):
+        pred = qa_processor.post_processing_function(examples, features, logits)
+        measured = SquadMetric().compute(predictions=pred.predictions, references=pred.label_ids)
+        ours = compute_metrics(pred)
+        assert measured == pytest.approx({name: ours[f"squad_{name}"] for name in measured})
+    assert measured["exact_match"] == pytest.approx(100 * 4 / 6)
+
+
+def test_with_unanswerable_questions_there_is_a_probability_of_no_answer(make: Any) -> None:
+    qa_processor = make(version_2_with_negative=True, n_best_size=3)
+    examples, features = qa_processor.get_eval_examples(), qa_processor.get_eval_features()
+    answers = [{"text": [], "answer_start": []}, *list(examples["answers"])[1:]]
+    examples = examples.remove_columns("answers").add_column("answers", answers, feature=examples.features["answers"])
+    pred = qa_processor.post_processing_function(examples, features, _logits(features, {0: (0, 0)}))
+    assert SquadMetric(no_answer=True).compute(predictions=pred.predictions, references=pred.label_ids) == {
+        "exact_match": 100,
+        "f1": 100,
+    }
+    says_none, *others = pred.predictions
+    assert says_none["prediction_text"] == "" and says_none["no_answer_probability"] > 0.99
+    assert all(row["no_answer_probability"] < 0.01 for row in others)
 
 
 def test_references_are_those_of_the_examples_that_are_given(make: Any) -> None:
@@ -188,7 +259,8 @@ def test_references_are_those_of_the_examples_that_are_given(make: Any) -> None:
     qa_processor = make()
     examples, features = qa_processor.get_train_examples(), qa_processor.get_train_features()
     result = qa_processor.post_processing_function(examples, features, _logits(features))
-    assert list(result.label_ids) == list(result.predictions) == [f"train-{number}" for number in range(12)]
+    for rows in (result.predictions, result.label_ids):
+        assert [row["id"] for row in rows] == [f"train-{number}" for number in range(12)]
 
 
 def test_the_flags_of_answers_are_obeyed(make: Any) -> None:

@@ -16,6 +16,7 @@ from mrc.loading import load_examples
 from retrieval import create_retriever
 from retrieval.corpus import load_corpus
 from retrieval.dpr_json import read_dpr_json
+from retrieval.metrics import hit_at_k
 from retrieval.table import get_retrieved_df
 from retrieval.tuning import halves
 from runtime.errors import UserError
@@ -267,3 +268,41 @@ def test_without_matplotlib_only_the_plot_is_left_out(run, tmp_path, monkeypatch
     assert line.startswith("WARNING retrieval.png is left out: matplotlib is needed here and cannot be imported")
     assert line.endswith("pip install matplotlib")
     assert files(tmp_path / "out") == ["arguments.json", "environment.json", "retrieval.json", "retrieval.md"]
+
+
+@pytest.fixture
+def named_twice(tmp_path) -> Path:
+    """Passages of which two have one text, and questions that name the second, and one whose answer is a title."""
+    passages = [
+        ("0", "나루", "나루는 강가의 마을이다."),
+        ("1", "나루", "나루는 강가의 마을이다."),
+        ("2", "들샘", "들샘은 산 아래의 마을이다."),
+        ("3", "강 가", "마을의 이름이다."),
+        ("4", "솔재", "나루는 강 가의 마을이 아니다."),
+        ("5", "솔재", "마을이 아니다. 나루는 어디의 마을인가?"),
+    ]
+    lines = [{"id": name, "title": title, "text": text} for name, title, text in passages]
+    context = "나루는 강가의 마을이다 (옛 이름)."
+    qas = [{"id": "q", "question": "나루는 어디의 마을인가?", "answers": [{"text": "강가", "answer_start": 4}]}]
+    paragraph = {"context": context, "document_id": 1.0, "qas": qas}
+    (tmp_path / "passages.jsonl").write_text("\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    data = {"data": [{"title": "나루", "paragraphs": [paragraph]}]}
+    (tmp_path / "validation.json").write_text(json.dumps(data), encoding="utf-8")
+    return tmp_path
+
+
+def test_the_id_of_a_passage_that_was_left_out_names_the_one_that_stayed(run, named_twice, tmp_path, log_lines):
+    paths = {"dataset_path": named_twice / "validation.json", "context_path": named_twice / "passages.jsonl"}
+    report = run(BM25, "--write", "csv", "trec", "dpr_json", **paths)
+    assert (report["gold_passages"], report["in_corpus"]) == (1, 1)
+    assert not [line for line in log_lines if "are missed by all" in line]
+    assert report["retrievers"][0]["gold_passage"]["recall@5"]["mean"] == 100
+
+    out = tmp_path / "out"
+    examples = load_examples(str(named_twice / "validation.json"), ["validation"])["validation"]
+    table = get_retrieved_df(out / "retrieved_passages.csv", examples, 5)
+    assert hit_at_k(table, examples, [5]) == {"hit@5": 100.0, "answer_hit@5": 100.0}
+    assert "1" in [line.split()[2] for line in (out / "run.trec").read_text(encoding="utf-8").splitlines()]
+    (example,) = read_dpr_json(out / "dpr.json")
+    # neither the gold passage under its other name, nor one with the answer in its title or with other blanks
+    assert {passage.passage_id for passage in example.negatives} == {"2", "5"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import assert_equal_weights, weights
+from comparing import (
+    PROPORTIONAL_STEPS,
+    assert_equal_weights,
+    assert_same_training,
+    close_to,
+    share_weights,
+    weights,
+)
 from killing import kill_and_resume
 from launching import in_two_processes
+from overflowing import overflow_once
 
 import train_mrc
 from models import load_reader
@@ -29,7 +37,7 @@ def command(training_command: list[str]) -> list[str]:
 
 def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
     metrics = train_mrc.main([*command, "--do_eval", "--run_name", "tiny", "--description", "a test"])
-    run = tmp_path / "run"
+    run = tmp_path / "run" / "tiny"
     checkpoints = {path.name for path in run.glob("checkpoint-*")}
     assert {path.name for path in run.iterdir()} == checkpoints | {
         "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "best", "resume"
@@ -77,9 +85,24 @@ def test_learns_the_training_examples(command: list[str], tmp_path: Path) -> Non
 def test_same_seed_same_weights_other_seed_other_weights(command: list[str], tmp_path: Path) -> None:
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         short = [*_without(command, "num_train_epochs"), "--max_steps", "3", "--output_dir", str(tmp_path / name)]
-        train_mrc.main([*short, "--seed", seed])
-    assert_equal_weights(tmp_path / "a" / "best", tmp_path / "b" / "best")
+        train_mrc.main([*short, "--seed", seed, *PROPORTIONAL_STEPS])
+    assert_same_training(tmp_path / "a" / "best", tmp_path / "b" / "best")
     assert not torch.equal(*(next(iter(weights(tmp_path / name / "best").values())) for name in ("a", "c")))
+
+
+def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_path: str
+) -> None:
+    overflow_once(monkeypatch, train_mrc)
+    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "1", "--output_dir", str(tmp_path / "one")])
+    after, name = weights(tmp_path / "one" / "best"), "embeddings.word_embeddings.weight"
+    assert torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
+    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "4"])
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert rates == pytest.approx([1e-3, 1e-3, 0.75e-3, 0.5e-3])
+    after = weights(tmp_path / "run" / "best")
+    assert all(value.isfinite().all() for value in after.values())
+    assert not torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
 
 
 def _without(command: list[str], flag: str) -> list[str]:
@@ -95,7 +118,7 @@ def _without(command: list[str], flag: str) -> list[str]:
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int, accumulation: str
 ) -> None:
-    command = [*command, "--do_eval", "--gradient_accumulation_steps", accumulation]
+    command = [*command, "--do_eval", "--gradient_accumulation_steps", accumulation, *PROPORTIONAL_STEPS]
     undisturbed = [*command, "--output_dir", str(tmp_path / "undisturbed")]
     train_mrc.main(undisturbed)
 
@@ -103,21 +126,18 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
 
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
-    assert_equal_weights(run / "best", reference / "best")
-    assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
-    timed = {"examples_per_second"}
-    logged = [
-        [{k: v for k, v in line.items() if k not in timed} for line in read_metrics(folder / "metrics.jsonl")]
-        for folder in (run, reference)
-    ]
-    assert [line["step"] for line in logged[0]] == [line["step"] for line in logged[1]]
+    assert_same_training(run / "best", reference / "best")
+    assert_same_training(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
+    logged = [read_metrics(folder / "metrics.jsonl") for folder in (run, reference)]
+    for name in ("step", "loss", "eval_loss"):
+        resumed, undisturbed = ([line[name] for line in lines if name in line] for lines in logged)
+        assert resumed == close_to(undisturbed), name
 
 
 def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path) -> None:
-    words = [sys.executable, "train_mrc.py", *command, "--num_train_epochs", "40"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "train_mrc.py", *command, "--num_train_epochs", "40", *PROPORTIONAL_STEPS]
     repository = Path(train_mrc.__file__).parent
-    quiet = {"cwd": repository, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    quiet = {"cwd": repository, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*words, "--output_dir", str(tmp_path / "undisturbed")], check=True, **quiet)
     process = subprocess.Popen(words, **quiet)
     deadline = time.monotonic() + 120
@@ -126,7 +146,7 @@ def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     subprocess.run([*words, "--resume_from_checkpoint", "true"], check=True, **quiet)
-    assert_equal_weights(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
+    assert_same_training(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
 
 
 def test_two_processes_are_one_run(command: list[str], tmp_path: Path) -> None:
@@ -161,6 +181,34 @@ def test_the_best_checkpoints_survive_the_limit(
     assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-12"}
     assert metrics["step"] == 8
     assert_equal_weights(run / "best", run / "checkpoint-8")
+
+
+def test_weights_that_are_equal_take_the_room_of_one(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(run: train_mrc.Run) -> dict[str, float]:
+        return {"eval_loss": 1.0 / run.progress.step, "eval_exact_match": float(run.progress.step)}
+
+    monkeypatch.setattr(train_mrc, "evaluate", evaluate)
+    train_mrc.main([*command, "--do_eval"])
+    run, (state,) = tmp_path / "run", (tmp_path / "run" / "resume").iterdir()
+    assert {path.name for path in run.glob("checkpoint-*")} == {"checkpoint-4", "checkpoint-8", "checkpoint-12"}
+    assert share_weights(run / "best", run / "checkpoint-12") and share_weights(state, run / "checkpoint-12")
+    shutil.rmtree(run / "checkpoint-12")
+    assert_equal_weights(run / "best", state)
+    assert load_reader(str(run / "best"), trained=True).config.reader_head["name"] == "linear"
+
+
+# the best by exact match, which is the first of equals, stays beside the newest of the others
+@pytest.mark.parametrize(("limit", "kept"), [([], [2, 10, 12]), (["--save_total_limit", "0"], [2, 4, 6, 8, 10, 12])])
+def test_a_disk_is_not_filled_unasked(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: list[str], kept: list[int]
+) -> None:
+    losses = iter([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
+    monkeypatch.setattr(train_mrc, "evaluate", lambda run: {"eval_loss": next(losses), "eval_exact_match": 0.0})
+    train_mrc.main([*command, "--do_eval", "--eval_steps", "2", *limit])
+    steps = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert steps == kept
 
 
 @pytest.mark.parametrize(("epochs", "thaw_step"), [("1", 3), ("1.4", 4)])
@@ -205,7 +253,7 @@ def test_label_smoothing_changes_the_training_loss_only(command: list[str], tmp_
         train_mrc.main([*one_step, "--output_dir", str(folder), "--label_smoothing_factor", smoothing])
         lines.append(read_metrics(folder / "metrics.jsonl"))
     assert lines[0][0]["loss"] != lines[1][0]["loss"]
-    assert lines[0][1]["eval_loss"] == pytest.approx(lines[1][1]["eval_loss"], abs=1e-5)
+    assert lines[0][1]["eval_loss"] == close_to(lines[1][1]["eval_loss"])
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_up_unasked(command: list[str], tmp_path: Path) -> None:
@@ -241,6 +289,25 @@ def test_unanswerable_questions_are_learnt_and_predicted_empty(
     flags += ["--test_eval_dataset_path", str(path), "--backbone_dropout", "0", "--eval_steps", "90"]
     metrics = train_mrc.main([*command, *flags, "--version_2_with_negative"])
     assert metrics["eval_exact_match"] >= 80  # half of the questions are right only if their prediction is empty
+
+
+def test_a_second_stage_goes_on_as_the_first_was_trained_and_keeps_what_it_is_told(
+    command: list[str], tmp_path: Path, log_lines: list[str]
+) -> None:
+    short = [*_without(command, "num_train_epochs"), "--max_steps", "1"]
+    train_mrc.main([*short, "--max_ans_len", "7", "--version_2_with_negative"])
+    first = tmp_path / "run"
+    kept = {"max_seq_len": 128, "stride_len": 16, "max_ans_len": 7, "version_2_with_negative": True}
+    assert load_reader(str(first / "best")).config.reader_settings == kept
+    for flag in ("max_seq_len", "stride_len", "model", "output_dir"):
+        short = _without(short, flag)
+    train_mrc.main([*short, "--model", str(first), "--output_dir", str(tmp_path / "second"), "--stride_len", "8"])
+    assert f"INFO {first} is a training run: its best/ is taken" in log_lines
+    taken = "--max_seq_len 128, --max_ans_len 7, --version_2_with_negative True"
+    assert f"INFO as {first}/best was trained: {taken}" in log_lines
+    recorded = json.loads((tmp_path / "second" / "arguments.json").read_text())
+    assert {name: recorded[name] for name in kept} == kept | {"stride_len": 8}
+    assert load_reader(str(tmp_path / "second" / "best")).config.reader_settings == kept | {"stride_len": 8}
 
 
 def test_the_trained_reader_comes_back_from_its_folder_alone(command: list[str], tmp_path: Path) -> None:

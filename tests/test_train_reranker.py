@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from comparing import assert_equal_weights, weights
+from comparing import PROPORTIONAL_STEPS, assert_equal_weights, assert_same_training, close_to, weights
 from killing import kill_and_resume
+from overflowing import overflow_once
 
 import train_reranker
 from models.cross_encoder import load_cross_encoder
@@ -79,16 +80,27 @@ def test_frozen_embeddings_stay_and_the_rest_is_trained(command: list[str], tmp_
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int
 ) -> None:
-    command = [*command, "--do_eval", "--rerank_depth", "3", "--gradient_accumulation_steps", "2", "--eval_steps", "1"]
+    command += ["--do_eval", "--rerank_depth", "3", "--gradient_accumulation_steps", "2", "--eval_steps", "1"]
+    command += PROPORTIONAL_STEPS
     train_reranker.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
     kill_and_resume(train_reranker.main, command, monkeypatch, train_reranker, function, call)
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
-    assert_equal_weights(run / "best", reference / "best")
-    assert_equal_weights(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
+    assert_same_training(run / "best", reference / "best")
+    assert_same_training(*(next((folder / "resume").iterdir()) for folder in (run, reference)))
     logged = [read_metrics(folder / "metrics.jsonl") for folder in (run, reference)]
-    losses = [[line.get("loss") for line in lines] for lines in logged]
-    assert losses[0] == losses[1]
+    losses = [[line["loss"] for line in lines if "loss" in line] for lines in logged]
+    assert losses[0] == close_to(losses[1])
+
+
+def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflow_once(monkeypatch, train_reranker)
+    train_reranker.main(command)
+    rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
+    assert rates == pytest.approx([1e-3, *(1e-3 * left / 6 for left in (6, 5, 4, 3, 2))])
+    assert all(value.isfinite().all() for value in weights(tmp_path / "run" / "best").values())
 
 
 def test_steps_are_counted_in_accumulated_batches(command: list[str], tmp_path: Path) -> None:
@@ -101,7 +113,7 @@ def test_steps_are_counted_in_accumulated_batches(command: list[str], tmp_path: 
 
 def test_two_halves_accumulated_are_one_batch(command: list[str], tmp_path: Path) -> None:
     same = ["--num_train_epochs", "0.6", "--reranker_dropout", "0", "--lr_scheduler_type", "constant"]
-    same += ["--adam_epsilon", "0.01"]  # steps in proportion to gradients, also where these are next to nothing
+    same += PROPORTIONAL_STEPS
     for name, size, accumulation in (("whole", "4", "1"), ("halves", "2", "2")):
         sizes = ["--per_device_train_batch_size", size, "--gradient_accumulation_steps", accumulation]
         train_reranker.main([*command, *same, *sizes, "--output_dir", str(tmp_path / name)])
@@ -132,6 +144,36 @@ def test_negatives_of_dpr_json_are_taken_and_only_the_others_mined(
     ((with_negatives, *_),) = seen
     assert with_negatives[0].negatives == [own]
     assert with_negatives[1].negatives and not any("거북선" in passage.text for passage in with_negatives[1].negatives)
+
+
+def test_a_negative_that_is_a_positive_is_no_negative_and_others_are_mined(
+    command: list[str], tmp_path: Path, dataset_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    positive = Passage("서울", "한강이 서울의 가운데를 흐른다.")
+    same = Passage("강", "한강이  서울의 가운데를 흐른다.\u200b")
+    example = RetrievalExample("a", "서울을 흐르는 강은?", ["한강"], positive, [same])
+    write_dpr_json(tmp_path / "train.json", [example])
+    seen = []
+    original = train_reranker.TrainingQuestions
+    monkeypatch.setattr(train_reranker, "TrainingQuestions", lambda *args: seen.append(args) or original(*args))
+    flags = ["--dataset_path", str(tmp_path / "train.json")]
+    flags += ["--context_path", f"{dataset_path}/wikipedia_documents.json"]
+    train_reranker.main([*command, *flags])
+    ((examples, *_),) = seen
+    assert examples[0].negatives and same not in examples[0].negatives
+
+
+def test_a_passage_that_is_there_twice_is_right_twice(command: list[str], tmp_path: Path, dataset_path: str) -> None:
+    passages = json.loads((Path(dataset_path) / "wikipedia_documents.json").read_text(encoding="utf-8"))
+    again = {
+        f"again {key}": row | {"title": "", "text": f"{row['text']}\u200b ", "document_id": None}
+        for key, row in passages.items()
+    }
+    path = tmp_path / "passages.json"
+    path.write_text(json.dumps(again | passages), encoding="utf-8")
+    flags = ["--context_path", str(path), "--do_eval", "--rerank_depth", "2", "--num_train_epochs", "0.3"]
+    metrics = train_reranker.main([*command, *flags])
+    assert metrics["before_mrr@10"] == metrics["eval_mrr@10"] == 100
 
 
 def test_flags_without_effect_are_refused(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from comparing import assert_same_training, assert_same_weights, close_to
 from datasets import Dataset
-from safetensors.torch import load_file
+from squad_metrics import SquadMetric
 from tiny_models import tiny_bert
 from transformers import (
     DebertaV2Config,
@@ -50,7 +51,9 @@ def qa_processor(encoder_path: str, dataset_path: str, tmp_path: Path) -> QAProc
 
 
 @pytest.fixture
-def make_trainer(qa_processor: QAProcessor, encoder_path: str, tmp_path: Path) -> Callable[..., QATrainer]:
+def make_trainer(
+    qa_processor: QAProcessor, encoder_path: str, tmp_path: Path, device: torch.device
+) -> Callable[..., QATrainer]:
     """Trainers of the same reader: batches of 4, so 3 steps an epoch; no dropout."""
 
     def make(callbacks: list[TrainerCallback] | None = None, **arguments: Any) -> QATrainer:
@@ -63,7 +66,7 @@ def make_trainer(qa_processor: QAProcessor, encoder_path: str, tmp_path: Path) -
             "lr_scheduler_type": "constant",
             "logging_steps": 1,
             "save_strategy": "no",
-            "use_cpu": True,
+            "use_cpu": device.type == "cpu",
             "disable_tqdm": True,
         }
         return QATrainer(
@@ -73,7 +76,7 @@ def make_trainer(qa_processor: QAProcessor, encoder_path: str, tmp_path: Path) -
             eval_dataset=qa_processor.get_eval_features(),
             eval_examples=qa_processor.get_eval_examples(),
             post_process_function=qa_processor.post_processing_function,
-            compute_metrics=lambda answers: compute_metrics(*answers),
+            compute_metrics=compute_metrics,
             callbacks=callbacks,
         )
 
@@ -96,12 +99,12 @@ def test_the_first_loss_is_the_span_loss_of_the_first_batch(
     rows = next(iter(LengthGroupedBatches(features["length"], 4, seed=42)))
     batch = FeatureCollator(trainer.model, qa_processor.tokenizer)([features[row] for row in rows])
     with torch.no_grad():
-        inputs = {name: batch[name] for name in qa_processor.tokenizer.model_input_names}
+        inputs = {name: batch[name].to(trainer.model.device) for name in qa_processor.tokenizer.model_input_names}
         outputs = trainer.model.eval()(**inputs)
         labels = {name: batch[name] for name in ("start_positions", "end_positions", "answer_mask")}
         expected = span_loss(outputs.start_logits, outputs.end_logits, **labels, label_smoothing=smoothing).item()
     trainer.train()
-    assert losses(trainer) == [pytest.approx(expected, rel=1e-5)]
+    assert losses(trainer) == close_to([expected])
 
 
 def test_smoothing_changes_the_training_loss_as_the_formula_says_and_the_eval_loss_not(
@@ -114,7 +117,7 @@ def test_smoothing_changes_the_training_loss_as_the_formula_says_and_the_eval_lo
     assert some != pytest.approx(plain, rel=1e-4)
     assert more - plain == pytest.approx(2 * (some - plain), rel=1e-3)  # linear in the factor
     evaluated = [trainer.evaluate()["eval_loss"] for trainer in first.values()]
-    assert evaluated == pytest.approx([evaluated[0]] * 3, abs=1e-5)
+    assert evaluated == close_to([evaluated[0]] * 3)
 
 
 class Recorder(TrainerCallback):
@@ -206,7 +209,7 @@ def test_an_accumulated_step_averages_its_batches_also_when_they_are_fewer(
     trainer.accelerator.backward = lambda loss, **options: norms.append(loss.item()) or backward(loss, **options)
     trainer.train()
     full, other, alone = norms  # 3 batches: a step of two and a step of one
-    assert losses(trainer) == pytest.approx([full + other, alone])
+    assert losses(trainer) == close_to([full + other, alone])
     assert full + other == pytest.approx(alone, rel=0.2)
 
 
@@ -222,9 +225,9 @@ def test_evaluation_reads_as_the_other_command_does(
     features, examples = qa_processor.get_eval_features(), qa_processor.get_eval_examples()
     logits = read_features(trainer.model, features, FeatureCollator(trainer.model, qa_processor.tokenizer), 2, "fp32")
     answers = qa_processor.post_processing_function(examples, features, logits.predictions)
-    expected = {"loss": logits.loss} | compute_metrics(*answers)
+    expected = {"loss": logits.loss} | compute_metrics(answers)
     expected = {f"eval_{name}": value for name, value in expected.items()} | {"epoch": 3}
-    assert metrics == pytest.approx(expected, abs=1e-5)
+    assert metrics == close_to(expected)
     assert evaluations(trainer.state)[-1] == metrics | {"step": 9}
 
 
@@ -246,9 +249,9 @@ def test_prediction_gives_the_answers_to_the_examples(
     trainer.train()
     output = trainer.predict(qa_processor.get_eval_features(), qa_processor.get_eval_examples())
     golds = {row["id"]: row["answers"]["text"] for row in qa_processor.get_eval_examples()}
-    assert output.label_ids == golds
-    assert list(output.predictions) == list(golds)
-    right = [output.predictions[name] in texts for name, texts in golds.items()]
+    assert {row["id"]: row["answers"]["text"] for row in output.label_ids} == golds
+    assert [row["id"] for row in output.predictions] == list(golds)
+    right = [row["prediction_text"] in golds[row["id"]] for row in output.predictions]
     assert output.metrics["test_exact_match"] == pytest.approx(100 * sum(right) / len(right))
     assert output.metrics["test_exact_match"] >= 80 and output.metrics["test_loss"] < 1
 
@@ -259,9 +262,22 @@ def test_prediction_without_gold_answers_has_no_metrics(
     examples = qa_processor.get_eval_examples()
     none = [{"text": [], "answer_start": []}] * len(examples)
     unknown = examples.remove_columns("answers").add_column("answers", none, feature=examples.features["answers"])
-    output = make_trainer().predict(qa_processor.make_features(unknown, cached=False), unknown)
+    trainer = make_trainer()
+    trainer.compute_metrics = lambda answers: pytest.fail("asked for the best of no gold answers")
+    output = trainer.predict(qa_processor.make_features(unknown, cached=False), unknown)
     assert output.metrics == {}
-    assert all(isinstance(text, str) and text for text in output.predictions.values())
+    assert all(isinstance(row["prediction_text"], str) and row["prediction_text"] for row in output.predictions)
+
+
+def test_a_metric_of_squad_is_all_that_evaluation_needs(
+    make_trainer: Callable[..., QATrainer], qa_processor: QAProcessor
+) -> None:
+    trainer, metric = make_trainer(num_train_epochs=60, learning_rate=3e-3), SquadMetric()
+    trainer.compute_metrics = lambda pred: metric.compute(predictions=pred.predictions, references=pred.label_ids)
+    trainer.train()
+    metrics = trainer.evaluate()
+    assert set(metrics) == {"eval_loss", "eval_exact_match", "eval_f1", "epoch"}
+    assert metrics["eval_exact_match"] >= 80
 
 
 def test_prediction_loss_only_finds_no_answers(make_trainer: Callable[..., QATrainer]) -> None:
@@ -304,8 +320,21 @@ def test_a_checkpoint_holds_the_tokenizer_though_none_was_named(
     trainer.train()
     folder = str(tmp_path / "run" / "checkpoint-3")
     assert load_tokenizer(folder).get_vocab() == trainer.processing_class.get_vocab()
-    for name, weight in load_reader(folder, trained=True).state_dict().items():
-        assert torch.equal(weight, trainer.model.state_dict()[name]), name
+    assert_same_weights(load_reader(folder, trained=True), trainer.model)
+
+
+def test_what_it_trained_keeps_how_it_reads(
+    make_trainer: Callable[..., QATrainer], qa_processor: QAProcessor, tmp_path: Path
+) -> None:
+    qa_processor.title_prefix = True
+    trainer = make_trainer(max_steps=1)
+    trainer.train()
+    trainer.save_model(str(tmp_path / "saved"))
+    config = load_reader(str(tmp_path / "saved"), trained=True).config
+    assert config.title_prefix is True
+    assert config.reader_settings == {
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False
+    }  # fmt: skip
 
 
 def test_without_anything_to_pad_with_it_says_so(encoder_path: str, tmp_path: Path) -> None:
@@ -356,8 +385,9 @@ def test_a_resumed_run_thaws_at_the_same_step(
     make_trainer: Callable[..., QATrainer], tmp_path: Path, resume_step: int, accumulation: int
 ) -> None:
     flags = {"gradient_accumulation_steps": accumulation, "max_steps": 6, "save_strategy": "steps", "save_steps": 1}
+    flags |= {"adam_epsilon": 0.01}  # comparing.PROPORTIONAL_STEPS
     make_trainer([FreezeBackboneCallback("bert", 1.0)], **flags).train()
-    uninterrupted = load_file(tmp_path / "run" / "checkpoint-6" / "model.safetensors")
+    uninterrupted = (tmp_path / "run" / "checkpoint-6").rename(tmp_path / "uninterrupted")
     recorder = Recorder()
     resumed = make_trainer([FreezeBackboneCallback("bert", 1.0), recorder], **flags)
     resumed.train(resume_from_checkpoint=str(tmp_path / "run" / f"checkpoint-{resume_step}"))
@@ -365,8 +395,8 @@ def test_a_resumed_run_thaws_at_the_same_step(
     for step in range(resume_step + 1, 7):
         changed = recorder.changed_at(step - resume_step)
         assert any(name.startswith(BACKBONE) for name in changed) == (step > frozen_steps), step
-    for name, weight in resumed.model.state_dict().items():
-        assert torch.equal(weight, uninterrupted[name]), name
+    resumed.save_model(str(tmp_path / "resumed"))
+    assert_same_training(tmp_path / "resumed", uninterrupted)
 
 
 @pytest.mark.parametrize("backbone_first", [True, False])

@@ -14,6 +14,7 @@ from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
 from models import load_reader, load_tokenizer, save_reader
 from models.average import average_readers, best_checkpoints, last_checkpoints, main, parse_arguments
 from runtime.errors import UserError
+from runtime.files import read_json, write_json
 
 
 def make_reader(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int = 32) -> BertForQuestionAnswering:
@@ -87,6 +88,21 @@ def test_the_command_takes_checkpoints_of_several_runs(run: Path, tmp_path: Path
     )
 
 
+def test_settings_of_the_first_are_kept_and_the_folder_of_a_run_means_its_best(
+    run: Path, tmp_path: Path, bert_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    reader = make_reader(bert_tokenizer, 7)
+    reader.config.reader_settings = {"max_seq_len": 64}
+    (run / "best").rmdir()
+    with pytest.raises(UserError, match=f"{run} is a training run that has no best/ yet"):
+        average_readers([run, run / "checkpoint-5"], tmp_path / "average")
+    save_reader(run / "best", reader, bert_tokenizer)
+    write_json(run / "arguments.json", {})
+    average_readers([run, run / "checkpoint-5"], tmp_path / "average")  # the second is of another make
+    assert load_reader(str(tmp_path / "average")).config.reader_settings == {"max_seq_len": 64}
+    assert read_json(tmp_path / "average" / "average.json")["averaged"][0] == str(run / "best")
+
+
 def test_what_has_no_average_is_refused(
     run: Path, tmp_path: Path, bert_tokenizer: PreTrainedTokenizerFast, encoder_path: str
 ) -> None:
@@ -99,6 +115,12 @@ def test_what_has_no_average_is_refused(
     save_reader(titled, reader, bert_tokenizer)
     with pytest.raises(UserError, match="no average: title_prefix is False there and True here"):
         average_readers([first, titled], tmp_path / "average")
+    reader = make_reader(bert_tokenizer, 0)
+    for folder, length in ((tmp_path / "short", 64), (tmp_path / "long", 96)):
+        reader.config.reader_settings = {"max_seq_len": length, "stride_len": 16}
+        save_reader(folder, reader, bert_tokenizer)
+    with pytest.raises(UserError, match="no average: max_seq_len is 64 there and 96 here"):
+        average_readers([tmp_path / "short", tmp_path / "long"], tmp_path / "average")
     with pytest.raises(UserError, match="encoder but no trained reader"):
         average_readers([first, encoder_path], tmp_path / "average")
     with pytest.raises(UserError, match="two checkpoints or more, not 1"):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from comparing import assert_close, assert_same_weights, is_close
 from safetensors.torch import load_file
 from transformers import (
     AutoModel,
@@ -112,7 +113,7 @@ def batch_of(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 def logits_of(model: PreTrainedModel) -> torch.Tensor:
     with torch.no_grad():
-        outputs = model.eval()(**batch_of(model))
+        outputs = model.eval()(**{name: values.to(model.device) for name, values in batch_of(model).items()})
     return torch.stack([outputs.start_logits, outputs.end_logits])  # (2, batch, tokens)
 
 
@@ -137,7 +138,8 @@ def test_trains_saves_and_comes_back(
     folder = train(encoder_of(family), "--head", head, "--head_dropout_ratio", "0.1", command=command)
     model = load_reader(str(folder), trained=True, attention=trained[0].config._attn_implementation)
     assert (model.config.reader_head["name"], model.config.reader_head["dropout"]) == (head, 0.1)
-    assert torch.equal(logits_of(model), logits_of(trained[0]))
+    assert_same_weights(model, trained[0])
+    assert_close(logits_of(model), logits_of(trained[0]))
 
     prefix = PREFIXES[family]
     assert model.base_model is getattr(model, prefix)
@@ -157,7 +159,7 @@ def test_big_bird_with_cnn_sds(encoder_of: Callable[[str], str], train: Callable
     assert model.config.reader_head == {
         "name": "cnn_sds", "dropout": 0.0, "shared": True, "channels": 8, "kernel_size": 3, "repeats": 2
     }  # fmt: skip
-    assert torch.equal(logits_of(model), logits_of(load_reader(str(folder))))
+    assert_close(logits_of(model), logits_of(load_reader(str(folder))))
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_attention_can_be_exchanged(family: str, encoder_of: Callable[[str], str
     logits = logits_of(model)
     model.set_attn_implementation("eager")
     assert model.base_model.config._attn_implementation == "eager"
-    assert torch.allclose(logits_of(model), logits, atol=1e-5)
+    assert_close(logits_of(model), logits)
 
 
 # ------------------------------------------------------------------------------------------- from one head to another
@@ -250,8 +252,7 @@ def test_another_head_is_new_and_the_encoder_stays(
         if "weight" in name and "norm" not in name
     )
     save_reader(tmp_path / "next", model, load_tokenizer(attention_reader))
-    again = load_reader(str(tmp_path / "next"), trained=True)
-    assert all(torch.equal(again.state_dict()[name], value) for name, value in model.state_dict().items())
+    assert_same_weights(load_reader(str(tmp_path / "next"), trained=True), model)
 
 
 def test_from_linear_to_a_head_and_back(encoder_of: Callable[[str], str], tmp_path: Path) -> None:
@@ -307,5 +308,5 @@ def test_dropout_reaches_every_head_and_only_while_training(head: str, encoder_o
     ]
     models[1].load_state_dict(models[0].state_dict())
     dropped, undropped = (model.train()(**batch_of(model)).start_logits for model in models)
-    assert not torch.allclose(dropped, undropped, atol=1e-4)
-    assert torch.equal(*(logits_of(model) for model in models))
+    assert not is_close(dropped, undropped)
+    assert_close(*(logits_of(model) for model in models))

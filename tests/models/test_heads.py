@@ -7,14 +7,20 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from comparing import assert_close
 from torch import nn
 
 from models.heads import ALIASES, HEADS, default_parameters, head_name
 from models.heads.convolution import ParallelConvolutions
 from runtime.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("on_device")
 MODULES = [name for name, head in HEADS.items() if head is not None]
-TEXT = torch.ones(1, 7, dtype=torch.bool)
+
+
+def text() -> torch.Tensor:
+    """The mask (1, 7) of a text without padding."""
+    return torch.ones(1, 7, dtype=torch.bool)
 
 
 def make(name: str, hidden_size: int, dropout: float = 0.0, **parameters: object) -> nn.Module:
@@ -43,7 +49,7 @@ def test_logits_have_these_shapes_and_do_not_see_padding(name: str, hidden_size:
         for row, text in enumerate(texts):
             alone = head(text[None], torch.ones(1, len(text), dtype=torch.bool))
             for logits, expected in zip(in_batch, alone, strict=True):
-                assert torch.allclose(logits[row, : len(text)], expected[0], atol=1e-5)
+                assert_close(logits[row, : len(text)], expected[0])
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -62,7 +68,7 @@ def test_cnn_sds_is_its_equations(shared: bool) -> None:
     expected = F.linear(x, weights["logits.linear.weight"], weights["logits.linear.bias"])
 
     assert w["narrow.convolution.weight"].shape == (6, 16, 3) and w["widen.convolution.weight"].shape == (16, 6, 1)
-    assert torch.allclose(torch.stack(head(hidden_states, TEXT), dim=-1), expected, atol=1e-5)
+    assert_close(torch.stack(head(hidden_states, text()), dim=-1), expected)
     block = 6 * 16 * 3 + 6 + 16 * 6 + 16 + 2 * 16
     assert sum(map(torch.numel, head.parameters())) == block * (1 if shared else 5) + 2 * 16 + 2
 
@@ -83,14 +89,14 @@ def test_cnn_is_its_equations() -> None:
     features = torch.cat(branches, dim=-1)
     assert features.shape == (1, 7, 16)
     expected = F.linear(features, weights["logits.linear.weight"], weights["logits.linear.bias"])
-    assert torch.allclose(torch.stack(head(x, TEXT), dim=-1), expected, atol=1e-5)
+    assert_close(torch.stack(head(x, text()), dim=-1), expected)
 
 
 @pytest.mark.parametrize("hidden_size", range(3, 40))
 def test_the_widths_of_the_branches_sum_to_any_hidden_size(hidden_size: int) -> None:
     convolutions = ParallelConvolutions(hidden_size, hidden_size)
     assert sum(branch.width for branch in convolutions.branches) == hidden_size
-    assert convolutions(torch.randn(1, 7, hidden_size), TEXT).shape == (1, 7, hidden_size)
+    assert convolutions(torch.randn(1, 7, hidden_size), text()).shape == (1, 7, hidden_size)
 
 
 @pytest.mark.parametrize(("name", "hidden_size", "heads"), [
@@ -106,7 +112,7 @@ def test_attention_is_its_equations(name: str, hidden_size: int, heads: int) -> 
         q, k, v = (matrix[:, first : first + width] for matrix in (query, key, value))
         attended.append((q @ k.T / math.sqrt(width)).softmax(dim=-1) @ v)
     expected = head.logits.linear(x[0] + F.gelu(torch.cat(attended, dim=-1)))
-    assert torch.allclose(torch.stack(head(x, TEXT), dim=-1)[0], expected, atol=1e-5)
+    assert_close(torch.stack(head(x, text()), dim=-1)[0], expected)
 
 
 def test_the_end_lstm_of_rnn_begins_where_the_start_lstm_ends() -> None:
@@ -114,14 +120,14 @@ def test_the_end_lstm_of_rnn_begins_where_the_start_lstm_ends() -> None:
     x = torch.randn(1, 7, 16)
     start_features, state = head.start_lstm.lstm(x)
     end_features, _ = head.end_lstm.lstm(x, state)
-    for logits, features, index in zip(head(x, TEXT), (start_features, end_features), (0, 1), strict=True):
-        assert torch.allclose(logits, head.logits.linear(features)[..., index], atol=1e-5)
+    for logits, features, index in zip(head(x, text()), (start_features, end_features), (0, 1), strict=True):
+        assert_close(logits, head.logits.linear(features)[..., index])
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_heads_train_in_bf16(name: str) -> None:
+def test_heads_train_in_bf16(name: str, device: torch.device) -> None:
     head = make(name, 16)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         start_logits, end_logits = head(torch.randn(2, 9, 16).bfloat16(), torch.ones(2, 9, dtype=torch.bool))
         (start_logits.float().log_softmax(-1)[:, 0].sum() + end_logits.float().log_softmax(-1)[:, 3].sum()).backward()
     assert all(parameter.grad.isfinite().all() for parameter in head.parameters())

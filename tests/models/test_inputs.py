@@ -9,7 +9,6 @@ import torch
 from tiny_models import tiny_bert
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
-    AutoModel,
     BartForSequenceClassification,
     BigBirdConfig,
     BigBirdModel,
@@ -220,11 +219,7 @@ def _big_bird(folder: Any) -> PreTrainedModel:
     config = BigBirdConfig(**_USUAL | blocks, vocab_size=32)
     torch.manual_seed(0)
     BigBirdModel(config, add_pooling_layer=False).save_pretrained(folder)
-
-    def load(name: str, **options: Any) -> tuple[PreTrainedModel, set[str]]:
-        return AutoModel.from_pretrained(name, add_pooling_layer=False, **options), set()
-
-    return load_pretrained(load, str(folder), config, "eager")[0]
+    return load_pretrained(BigBirdModel, str(folder), config, "eager", add_pooling_layer=False)[0]
 
 
 @torch.no_grad()

@@ -185,6 +185,15 @@ def test_blanks_at_the_ends_of_a_span_are_left_out() -> None:
     assert "" not in {candidate.text for candidate in only_blank}
 
 
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u00ad", "\x07", "\u3164"])
+def test_what_cannot_be_seen_at_the_ends_of_a_span_is_left_out(mark: str) -> None:
+    pages = Pages().add(f"가{mark} 나{mark}다 {mark}").window({CONTEXT + 1: 5.0}, {CONTEXT + 7: 5.0})
+    best = pages.answers()["q"][0]
+    assert (best.text, best.start, best.end) == (f"나{mark}다", 3, 6)
+    only_blank = Pages().add(f"가{mark}나").window({CONTEXT + 1: 5.0}, {CONTEXT + 1: 5.0}).answers()["q"]
+    assert mark not in {candidate.text for candidate in only_blank}
+
+
 def test_a_span_that_two_windows_hold_counts_once_with_the_better_score() -> None:
     pages = Pages().add("가나다라")
     pages.window({CONTEXT + 1: 2.0}, {CONTEXT + 1: 1.0}, last=3)  # 나 at 3

@@ -200,6 +200,8 @@ RETRIEVED = [
     ("7", "장영실", "장영실은 자격루를 만들었다."),
     ("8", "서울", "서울은 대한민국의 수도이다."),
     ("9", "부산", "부산은 도시이다."),
+    ("10", "부산 (도시)", "부산은  도시이다.\u200b"),  # the same once more
+    ("11", "한글", "훈민\u00ad정음은 글자이다."),  # what cannot be seen does not hide an answer either
 ]
 
 

@@ -129,6 +129,18 @@ def test_blanks_around_an_answer_do_not_matter(tokenizer: PreTrainedTokenizerFas
         assert blank[name] == bare[name]
 
 
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff \u200e", "\x07", "\u3164"])
+def test_what_cannot_be_seen_at_the_edges_of_questions_and_answers_does_not_matter(
+    tokenizer: PreTrainedTokenizerFast, mark: str
+) -> None:
+    context = f"세종은 {mark}조선{mark} 왕이다."
+    edged = _example(context, f"{mark}조선{mark}", question=f"{mark}누구인가?{mark}")
+    bare, blank = _features([_example(context, "조선"), edged], tokenizer)
+    assert {name: bare[name] for name in bare if name != "example_index"} == {
+        name: blank[name] for name in blank if name != "example_index"
+    }
+
+
 def test_an_empty_context_gives_one_feature_without_answer(tokenizer: PreTrainedTokenizerFast) -> None:
     (feature,) = _features([_example("", None)], tokenizer)
     assert set(map(str, feature["offset_mapping"])) == {"None"}

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel, BertConfig, DebertaV2Config, ElectraConfig
+from transformers import AutoModel, BartConfig, BertConfig, DebertaV2Config, ElectraConfig, FunnelConfig
 
 import train_mrc
 from arguments import OptimizationArguments
+from models.loading import encoder_class_of
 from mrc.optimization import learning_rates, make_optimizer
 from runtime.tracking import read_metrics
 
@@ -40,13 +41,29 @@ EXPECTED = {
         "deberta.encoder.LayerNorm.weight": TOP,
         "deberta.encoder.conv.conv.weight": TOP,
     }),
+    "funnel": (FunnelConfig(
+        block_sizes=[2], num_decoder_layers=0, d_model=8, n_head=2, d_head=4, d_inner=8, vocab_size=20
+    ), {
+        "funnel.embeddings.word_embeddings.weight": LOWEST,
+        "funnel.encoder.blocks.0.0.attention.q_head.weight": LOWER,
+        "funnel.encoder.blocks.0.1.attention.q_head.weight": TOP,
+    }),
+    "model": (BartConfig(
+        d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=8, decoder_ffn_dim=8, vocab_size=20,
+    ), {
+        "model.shared.weight": LOWEST,
+        "model.encoder.embed_positions.weight": LOWEST,
+        "model.encoder.layers.0.fc1.weight": LOWER,
+        "model.decoder.layers.0.fc1.weight": TOP,
+    }),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("prefix", EXPECTED)
 def test_the_learning_rate_falls_from_layer_to_layer(prefix: str) -> None:
     config, expected = EXPECTED[prefix]
-    names = [f"{prefix}.{name}" for name, _ in AutoModel.from_config(config).named_parameters()]
+    names = [f"{prefix}.{name}" for name, _ in encoder_class_of(config)(config).named_parameters()]
     heads = ["qa_outputs.weight", "head.parts.0.part.narrow.convolution.weight", "head.parts.3.norm.weight"]
     arguments = OptimizationArguments(learning_rate=RATE, head_learning_rate=HEAD_RATE, layerwise_lr_decay=DECAY)
     rates = learning_rates([*names, *heads], arguments, prefix)

@@ -7,6 +7,7 @@ import logging
 from pathlib import Path
 
 import datasets
+import pandas as pd
 import pytest
 
 from mrc.loading import example_features, load_examples
@@ -346,6 +347,7 @@ def test_hub_out_of_reach_is_one_sentence(monkeypatch):
 
 ROW = "train.json, data[0].paragraphs[0].qas[0]"
 MEND = "Mend these rows, or leave them out with --skip_bad_rows."
+BLANKS = ["\u200b", "\ufeff \u200e", "\x00", "\u00ad", "\u3164"]
 
 
 def answer(text, start):
@@ -371,6 +373,20 @@ def error_text(path, splits, skip_bad_rows=False):
         (squad(question(), context="  "), f"{ROW} (id q1): context is empty"),
         (squad(question(), context=7), f"{ROW} (id q1): context is not text: it is 7"),
         (squad(question(title=3)), f"{ROW} (id q1): title is not text: it is 3"),
+        *((squad(question(id=blank)), f"{ROW}: id is empty") for blank in BLANKS),
+        *((squad(question(question=blank)), f"{ROW} (id q1): question is empty") for blank in BLANKS),
+        *((squad(question(), context=blank), f"{ROW} (id q1): context is empty") for blank in BLANKS),
+        *((squad(question(**answer(blank, 0))), f"{ROW} (id q1): answer text is empty") for blank in BLANKS),
+        (squad(question(id=None, guid=1.5)), f"{ROW}: id is not text: it is 1.5"),
+        (squad(question(id=None, guid=None)), f"{ROW}: id is missing"),
+        (squad(question(id=float("nan"))), f"{ROW}: id is missing"),
+        (squad(question(document_id=1.5)), f"{ROW} (id q1): document_id is not text: it is 1.5"),
+        (squad(question(**answer("서해", 11.5))), f"{ROW} (id q1): answer_start is not a whole number: it is 11.5"),
+        (
+            squad(question(answers=[None])),
+            f"{ROW} (id q1): answers is not a list of text and answer_start: it is [None]",
+        ),
+        (squad(question(answers={"text": None, "answer_start": None})), f"{ROW} (id q1): answers is missing"),
         (squad(question(answers=...)), f"{ROW} (id q1): answers is missing"),
         (squad(question(answers=None)), f"{ROW} (id q1): answers is missing"),
         (
@@ -490,6 +506,81 @@ def test_columns_amiss_are_said_once_and_not_for_every_row(changes, problems):
 def test_test_tables_need_no_context_and_no_answers():
     table("a", context=..., answers=...).save_to_disk("mine")
     assert load_examples("mine", ["test"])["test"]["id"] == ["a"]
+
+
+NESTED = {"text": datasets.List(datasets.Value("string")), "answer_start": datasets.List(datasets.Value("int64"))}
+OBJECTS = datasets.List({"text": datasets.Value("string"), "answer_start": datasets.Value("int64")})
+
+
+@pytest.mark.parametrize("answers", [NESTED, OBJECTS], ids=["object of lists", "list of objects"])
+def test_a_row_of_nothing_is_one_bad_row(answers, log_lines):
+    texts = dict.fromkeys(("id", "question", "context", "title", "document_id"), datasets.Value("string"))
+    gold = [GOLD] if answers is OBJECTS else {name: [value] for name, value in GOLD.items()}
+    good = {"id": "a", "question": "?", "context": CONTEXT, "answers": gold, "title": None, "document_id": None}
+    rows = [dict.fromkeys(good), good]
+    datasets.Dataset.from_list(rows, features=datasets.Features(texts | {"answers": answers})).save_to_disk("mine")
+    assert error_text("mine", ["train"]) == "\n".join(
+        ["4 problems in the data:"]
+        + [f"  mine, row 0: {name} is missing" for name in ("id", "question", "context", "answers")]
+        + [MEND]
+    )
+    assert load_examples("mine", ["train"], skip_bad_rows=True)["train"]["id"] == ["a"]
+    assert log_lines == ["mine: left out 1 of 2 rows: id is missing (1)"]
+
+
+@pytest.mark.parametrize(
+    ("nothing", "problem"),
+    [
+        (None, "answers is missing"),
+        ({"text": None, "answer_start": None}, "answers is missing"),
+        ({"text": [None], "answer_start": [None]}, "answer text is missing"),
+        ({"text": ["서해"], "answer_start": None}, "answers is not a list of text and answer_start: it is {"),
+    ],
+)
+def test_answers_of_nothing_are_one_bad_row(nothing, problem):
+    gold = {name: [value] for name, value in GOLD.items()}
+    table("a", "b", answers=[gold, nothing]).save_to_disk("mine")
+    text = error_text("mine", ["train"])
+    assert text.startswith(f"1 problem in the data:\n  mine, row 1 (id b): {problem}")
+    assert load_examples("mine", ["train"], skip_bad_rows=True)["train"]["id"] == ["a"]
+
+
+def test_whole_numbers_that_pandas_made_floats_are_whole_numbers():
+    gold = {"text": ["서해"], "answer_start": [11.0]}
+    frame = pd.DataFrame(
+        {
+            "id": [7.0, None],
+            "guid": [None, 8.0],
+            "question": "무엇?",
+            "title": float("nan"),
+            "context": CONTEXT,
+            "answers": [gold, gold],
+            "document_id": [3, None],
+        }
+    )
+    datasets.Dataset.from_pandas(frame).save_to_disk("mine")
+    read = load_examples("mine", ["train"])["train"]
+    assert read.select_columns(["id", "title", "document_id"]).to_dict() == {
+        "id": ["7", "8"], "title": ["", ""], "document_id": ["3", ""],
+    }  # fmt: skip
+    assert read["answers"][0] == {"text": ["서해"], "answer_start": [11]}
+
+
+def test_ids_of_json_are_whole_numbers_also_as_floats():
+    content = squad(
+        question(3.0, document_id=7.0), question(None, guid="g"), question("4.0", document_id="5.0"),
+        question("q", document_id="\u200b"), question("3.10", document_id=None),
+    )  # fmt: skip
+    read = load_examples(write("train.json", content), ["train"])["train"]
+    assert list(read["id"]) == ["3", "g", "4.0", "q", "3.10"]
+    assert list(read["document_id"]) == ["7", "", "5.0", "", ""]
+
+
+def test_invisible_edges_of_titles_are_cut_and_those_of_answers_stay():
+    content = squad(question(**answer("\u200b서해\ufeff", 3)), context="강은 \u200b서해\ufeff로")
+    content["data"][0]["title"] = "\ufeff 고대_노르드어\u200b"
+    (row,) = load_examples(write("train.json", content), ["train"])["train"]
+    assert (row["title"], row["answers"]["text"]) == ("고대 노르드어", ["\u200b서해\ufeff"])
 
 
 def test_rows_of_a_table_are_named_by_their_number():

@@ -8,6 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 from datasets import Dataset
+from transformers import EvalPrediction
 
 from mrc import metrics
 from mrc.metrics import (
@@ -16,6 +17,7 @@ from mrc.metrics import (
     compute_metrics,
     klue_rouge_w,
     korquad_f1,
+    mean_scores,
     normalize_korean,
     normalize_squad,
     references_of,
@@ -173,6 +175,17 @@ def test_exact_match(metric, prediction, gold, exact_match):
     assert METRICS[metric].exact_match(prediction, gold) == exact_match
 
 
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u00ad", "\x00", "\x9f", "\u3164"])
+def test_invisible_characters_do_not_count(metric: str, mark: str) -> None:
+    for gold in (f"{mark}춘향전", f"춘향전{mark}", f"{mark} 춘향전 {mark}"):
+        for prediction, other in (("춘향전", gold), (gold, "춘향전")):
+            assert METRICS[metric].exact_match(prediction, other) == METRICS[metric].overlap(prediction, other) == 1
+    two_words = METRICS[metric]
+    assert two_words.exact_match(f"춘향{mark} 전", "춘향 전") == two_words.overlap(f"춘향{mark} 전", "춘향 전") == 1
+    assert METRICS[metric].exact_match(mark, "") == METRICS[metric].overlap(mark, "") == 1
+
+
 # --- independent oracles --------------------------------------------------------------------------------------------
 
 
@@ -266,7 +279,7 @@ def test_missing_predictions_score_zero_and_unknown_ones_do_not_count():
     assert scores.exact_match.tolist() == scores.overlap.tolist() == [1, 0]
 
 
-def test_compute_metrics_in_percent():
+def test_mean_scores_in_percent():
     references = {"a": ["세종 대왕"], "b": ["the cat"], "c": [], "d": ["훈민정음"]}
     predictions = {"a": "세종대왕", "b": "cat", "c": ""}
     expected = {
@@ -277,15 +290,26 @@ def test_compute_metrics_in_percent():
         "klue_exact_match": 25,
         "klue_rouge_w": 100 * (2 * 2 / (4 + 5) + 2 * 3 / (3 + 7) + 1 + 0) / 4,
     }
-    figures = compute_metrics(predictions, references)
+    figures = mean_scores(predictions, references)
     assert figures == pytest.approx(expected)
     assert list(figures) == list(expected)
     assert json.loads(json.dumps(figures)) == figures
 
 
+def test_compute_metrics_takes_what_a_trainer_hands_on():
+    found = [{"id": "a", "prediction_text": "세종"}, {"id": "b", "prediction_text": "", "no_answer_probability": 0.9}]
+    gold = [
+        {"id": "b", "answers": {"text": [], "answer_start": []}},
+        {"id": "a", "answers": {"text": ["왕", "세종"], "answer_start": [3, 0]}},
+        {"id": "c", "answers": {"text": ["한강"], "answer_start": [0]}},
+    ]
+    expected = mean_scores({"a": "세종", "b": ""}, {"a": ["왕", "세종"], "b": [], "c": ["한강"]})
+    assert compute_metrics(EvalPrediction(predictions=found, label_ids=gold)) == expected
+
+
 def test_nothing_to_score_is_refused():
     with pytest.raises(UserError, match=r"^there are no questions to score$"):
-        compute_metrics({"a": "답"}, {})
+        mean_scores({"a": "답"}, {})
 
 
 def test_references_of():

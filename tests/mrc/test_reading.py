@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from comparing import assert_close, close_to, is_close
 from datasets import Dataset
 from tiny_models import tiny_bert
 from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
@@ -19,9 +20,9 @@ from mrc.reading import Logits, read_features
 
 
 @pytest.fixture
-def model(reader_path: str) -> BertForQuestionAnswering:
+def model(reader_path: str, device: torch.device) -> BertForQuestionAnswering:
     """A reader in training mode, with dropout."""
-    model = BertForQuestionAnswering.from_pretrained(reader_path, attn_implementation="eager").train()
+    model = BertForQuestionAnswering.from_pretrained(reader_path, attn_implementation="eager").train().to(device)
     assert model.config.hidden_dropout_prob > 0
     return model
 
@@ -53,16 +54,16 @@ def test_logits_and_loss_are_those_of_every_feature_alone(
     losses = []
     model.eval()
     for row, feature in enumerate(features):
-        batch = collator([feature])
+        batch = {name: values.to(model.device) for name, values in collator([feature]).items()}
         labels = {name: batch.pop(name) for name in ("start_positions", "end_positions", "answer_mask")}
         with torch.no_grad():
             outputs = model(**batch)
         losses.append(span_loss(outputs.start_logits, outputs.end_logits, **labels).item())
         length = lengths[row]
         for found, expected in ((logits.start, outputs.start_logits), (logits.end, outputs.end_logits)):
-            np.testing.assert_allclose(found[row, :length], expected[0, :length].numpy(), atol=1e-5)
+            assert_close(found[row, :length], expected[0, :length])
             assert (found[row, length:] == -np.inf).all()
-    assert logits.loss == pytest.approx(np.mean(losses), abs=1e-5)
+    assert logits.loss == close_to(np.mean(losses))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -107,7 +108,7 @@ def test_bf16_is_nearly_the_same_and_comes_back_as_float32(
 ) -> None:
     exact, rounded = (_read(model, features, collator, precision=precision) for precision in ("fp32", "bf16"))
     assert rounded.start.dtype == np.float32
-    assert not np.array_equal(rounded.start, exact.start)
+    assert not is_close(rounded.start, exact.start)
     inside = np.isfinite(exact.start)
     np.testing.assert_allclose(rounded.start[inside], exact.start[inside], atol=0.02)
     assert np.isfinite(rounded.start[inside]).all()
@@ -138,6 +139,6 @@ def test_processes_share_the_features_and_each_gets_everything(
     gathered = iter([rows + other_rows, losses + other_losses])
     monkeypatch.setattr(mrc.reading, "gather_object", lambda _: next(gathered))
     together = reading_as(1)
-    np.testing.assert_array_equal(together.start, alone.start)
-    np.testing.assert_array_equal(together.end, alone.end)
-    assert together.loss == pytest.approx(alone.loss)
+    assert_close(together.start, alone.start)
+    assert_close(together.end, alone.end)
+    assert together.loss == close_to(alone.loss)

@@ -7,9 +7,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from comparing import close_to
 
 from mrc.loss import span_loss
 
+pytestmark = pytest.mark.usefixtures("on_device")
 BATCH, TOKENS = 4, 9
 
 
@@ -50,7 +52,7 @@ def test_one_gold_span_is_cross_entropy_over_the_answer_positions(
     if shape == "column":
         starts, ends = starts[:, None], ends[:, None]
     loss = span_loss(*logits, starts, ends, answer_mask, smoothing)
-    assert loss.item() == pytest.approx(torch.stack(expected).mean().item(), abs=1e-6)
+    assert loss.item() == close_to(torch.stack(expected).mean().item())
 
 
 GOLDS = [[(3, 4)], [(0, 0)], [(3, 3), (5, 7), (3, 4)], [(4, 6), (8, 8)]]
@@ -72,7 +74,7 @@ def test_several_gold_spans_are_the_sum_of_their_probabilities(
         uniform = sum(start[position] + end[position] for position in allowed) / len(allowed)
         expected += (-(1 - smoothing) * math.log(likelihood) - smoothing * uniform) / 2 / BATCH
     loss = span_loss(*logits, padded(GOLDS, 0), padded(GOLDS, 1), answer_mask, smoothing)
-    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert loss.item() == close_to(expected)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -91,7 +93,7 @@ def test_ends_given_the_start_have_a_distribution_for_each_gold(
         )
         expected += (-(1 - smoothing) * math.log(likelihood) - smoothing * uniform) / 2 / BATCH
     loss = span_loss(logits[0], end_logits, padded(GOLDS, 0), padded(GOLDS, 1), answer_mask, smoothing)
-    assert loss.item() == pytest.approx(expected, abs=1e-6)
+    assert loss.item() == close_to(expected)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
@@ -105,7 +107,7 @@ def test_spans_outside_the_answer_positions_are_ignored(
     loss = span_loss(*logits, padded(with_outside, 0), padded(with_outside, 1), answer_mask, smoothing)
     rows = (values[without] for values in logits)
     expected = span_loss(*rows, padded(inside, 0), padded(inside, 1), answer_mask[without], smoothing)
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert loss.item() == close_to(expected.item())
     for gradient in torch.autograd.grad(loss, logits):
         assert gradient.isfinite().all()
         assert gradient[1].eq(0).all() and gradient[answer_mask == 0].eq(0).all() and gradient[0].ne(0).any()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from comparing import assert_close, close_to
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from arguments import DatasetArguments
@@ -24,8 +25,8 @@ BEAM, LONGEST, N_BEST = 5, 6, 4
 
 
 @pytest.fixture
-def model(encoder_path: str) -> PreTrainedModel:
-    model = load_reader(encoder_path, "start_conditioned_end", backbone_dropout=0.0, attention="eager")
+def model(encoder_path: str, device: torch.device) -> PreTrainedModel:
+    model = load_reader(encoder_path, "start_conditioned_end", backbone_dropout=0.0, attention="eager").to(device)
     torch.manual_seed(0)
     for parameter in model.head.parameters():
         torch.nn.init.normal_(parameter)
@@ -51,7 +52,8 @@ def qa_processor(dataset_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp
 def start_and_pair_logits(model: PreTrainedModel, feature: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """Start logits (tokens,), and end logits (tokens, tokens) given each start, by the equations."""
     head = model.head
-    inputs = {name: torch.tensor([feature[name]]) for name in ("input_ids", "attention_mask", "token_type_ids")}
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = {name: torch.tensor([feature[name]], device=model.device) for name in names}
     h = model.base_model(**inputs).last_hidden_state[0]  # (tokens, hidden)
     layer = torch.cat([head.of_end.weight, head.of_start.weight], dim=1)  # (hidden, 2 * hidden)
     pair_logits = []
@@ -59,7 +61,7 @@ def start_and_pair_logits(model: PreTrainedModel, feature: dict[str, Any]) -> tu
         pairs = torch.cat([h, h[start].expand_as(h)], dim=1)  # (tokens, 2 * hidden): [h_j; h_i]
         features = head.norm(torch.tanh(pairs @ layer.T + head.of_end.bias))  # (tokens, hidden)
         pair_logits.append(head.logits.linear(features)[:, 1])
-    return head.logits.linear(h)[:, 0].numpy(), torch.stack(pair_logits).numpy()
+    return head.logits.linear(h)[:, 0].cpu().numpy(), torch.stack(pair_logits).cpu().numpy()
 
 
 def log_softmax(logits: np.ndarray, answer_mask: list[int]) -> np.ndarray:
@@ -78,8 +80,9 @@ def test_training_scores_the_end_given_the_gold_starts(model: PreTrainedModel, q
             end = log_softmax(pairs[first], feature["answer_mask"])
             likelihood += math.exp(log_softmax(start, feature["answer_mask"])[first] + end[last])
         expected += -math.log(likelihood) / 2 / len(features)
-    loss, outputs = reader_loss(model.train(), FeatureCollator(model, qa_processor.tokenizer)(features))
-    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    batch = FeatureCollator(model, qa_processor.tokenizer)(features)
+    loss, outputs = reader_loss(model.train(), {name: values.to(model.device) for name, values in batch.items()})
+    assert loss.item() == close_to(expected)
     assert set(outputs) == {"start_logits", "end_logits"}  # no time for a beam that nobody reads
 
 
@@ -94,8 +97,8 @@ def test_reading_gives_a_beam_of_the_best_starts(model: PreTrainedModel, qa_proc
         beam = [*sorted(context, key=lambda position: -start[position])[:BEAM], feature["cls_index"]]
         assert logits.beam_starts[row].tolist() == beam
         tokens = feature["length"]
-        assert np.allclose(logits.start[row, :tokens], start, atol=1e-4)
-        assert np.allclose(logits.end[row, :, :tokens], pairs[beam], atol=1e-4)
+        assert_close(logits.start[row, :tokens], start)
+        assert_close(logits.end[row, :, :tokens], pairs[beam])
         assert np.isneginf(logits.end[row, :, tokens:]).all()
         (first,), (last,) = feature["gold_starts"], feature["gold_ends"]
         probabilities = (
@@ -103,7 +106,7 @@ def test_reading_gives_a_beam_of_the_best_starts(model: PreTrainedModel, qa_proc
             log_softmax(pairs[first], feature["answer_mask"])[last],
         )
         losses.append(-sum(probabilities) / 2)
-    assert logits.loss == pytest.approx(np.mean(losses), rel=1e-4)
+    assert logits.loss == close_to(np.mean(losses))
 
 
 def test_answers_are_the_best_spans_of_the_beam(model: PreTrainedModel, qa_processor: QAProcessor) -> None:

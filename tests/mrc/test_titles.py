@@ -95,3 +95,8 @@ def test_answers_are_found_in_the_text_of_their_passage(make, bert_tokenizer: Pr
     assert all(text_of[answer.document_id][answer.start : answer.end] == answer.text for answer in answers)
     best = max(answers, key=lambda answer: answer.span_score)
     assert (best.document_id, best.start) == ("8", 0)  # 부산 of the text: the title cannot be an answer
+
+
+@pytest.mark.parametrize("blank", ["\u200b", " \ufeff", "\x00"])
+def test_a_title_that_cannot_be_seen_is_none(blank: str) -> None:
+    assert with_titles("한강", [TitleAt(0, blank)]) == with_titles("한강", [TitleAt(0, "")])

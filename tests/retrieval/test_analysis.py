@@ -57,7 +57,7 @@ def test_what_is_kept(corpus, tmp_path):
     assert analyze_corpus(CountingAnalyzer(version="1"), corpus, tmp_path) == [["왕", "물", "왕"], [], [], ["물", "강"]]
 
 
-@pytest.mark.parametrize("other", ["version", "tags", "corpus", "format"])
+@pytest.mark.parametrize("other", ["version", "tags", "corpus", "format", "fold"])
 def test_another_analyzer_or_corpus_is_another_analysis(other, corpus, tmp_path, monkeypatch):
     analyze_corpus(CountingAnalyzer(version="1", tags=["NNG"]), corpus, tmp_path)
     description = {"version": "1", "tags": ["NNG"]}
@@ -65,6 +65,8 @@ def test_another_analyzer_or_corpus_is_another_analysis(other, corpus, tmp_path,
         corpus = Corpus(corpus.document_ids, corpus.titles, [*corpus.texts[:-1], "바뀐 글"])
     elif other == "format":
         monkeypatch.setattr("retrieval.analysis.FORMAT_VERSION", 2)
+    elif other == "fold":
+        monkeypatch.setattr("retrieval.analysis.FOLD_VERSION", 0)
     else:
         description[other] = ["NNP"]
     analyzer = CountingAnalyzer(**description)

@@ -19,7 +19,7 @@ SENTENCE = "이순신이 1592년, 왕은 물 DA!"
 
 
 def save_tokenizer(folder, *pieces):
-    vocabulary = {piece: row for row, piece in enumerate(["[UNK]", "[CLS]", *pieces])}
+    vocabulary = {piece: row for row, piece in enumerate(["[UNK]", "[CLS]", *"0123456789", *pieces])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.enable_truncation(2)
@@ -48,6 +48,35 @@ def test_terms(name, terms):
 def test_one_syllable_words_are_kept(name, tmp_path):
     model = save_tokenizer(tmp_path, "왕", "물")
     assert create_analyzer(name, model).analyze(["왕", "물"]) == [["왕"], ["물"]]
+
+
+ALIKE = {
+    "full width": ["KBS 방송 1927", "ＫＢＳ\u3000방송 １９２７", "ＫBS 방송 1９27"],
+    "compatibility": ["100cm 나무 fin", "100㎝ 나무 ﬁn"],
+    "jamo": ["\u1100 \u1102", "ㄱ ㄴ", "\uffa1 \uffa4"],
+    "middle dots": [f"정치{dot}경제" for dot in "·ㆍ・･•\u119e"],
+    "soft hyphens": ["대한민국 정부", "대한\u00ad민국 정부", "대한\u200b민국 \ufeff정부\u200e", "\u2060대한민국 정부"],
+    "controls": ["왕 물", "왕\x00물", "왕\x07물\x7f", "왕\u3164물"],
+}
+
+
+@pytest.mark.parametrize("kind", ALIKE)
+@pytest.mark.parametrize("name", list(analyzers.ANALYZERS))
+def test_other_forms_of_the_same_characters_give_the_same_terms(name, kind, tmp_path):
+    words = ["KBS", "방송", "1927", "100cm", "나무", "fin", "ᄀ", "ᄂ", "정치", "경제", "대한민국", "정부", "왕", "물"]
+    analyzer = create_analyzer(name, save_tokenizer(tmp_path, *words))
+    plain, *others = ALIKE[kind]
+    terms = analyzer.analyze([plain])[0]
+    assert terms and not {"·", "ㆍ"} & set(terms)
+    assert analyzer.analyze(others) == [terms] * len(others)
+    decomposed = [unicodedata.normalize("NFD", text) for text in ALIKE[kind]]
+    assert analyzer.analyze(decomposed) == [terms] * len(decomposed)
+
+
+def test_middle_dots_part_words(tmp_path):
+    model = save_tokenizer(tmp_path, "정치", "경제")
+    terms = {name: create_analyzer(name, model).analyze(["정치ㆍ경제"])[0] for name in analyzers.ANALYZERS}
+    assert {name: {"정치", "경제"} == set(found) for name, found in terms.items()} == dict.fromkeys(terms, True)
 
 
 def test_kiwi_keeps_irregular_stems_foreign_script_and_addresses():
@@ -134,7 +163,7 @@ def test_what_is_missing_is_named(tmp_path, monkeypatch):
         create_analyzer("mecab", tags=["W", "NNG", "NOUN"])
     with pytest.raises(UserError, match="give --analyzer_model"):
         create_analyzer("wordpiece")
-    with pytest.raises(UserError, match=f"--analyzer_model {tmp_path} has no tokenizer that can be loaded: "):
+    with pytest.raises(UserError, match=f"--analyzer_model {tmp_path}: no tokenizer could be loaded from the folder "):
         create_analyzer("wordpiece", str(tmp_path))
     monkeypatch.setitem(sys.modules, "kiwipiepy", None)
     with pytest.raises(UserError, match="pip install kiwipiepy"):

@@ -69,6 +69,42 @@ def test_identical_texts_are_kept_once(tmp_path, log_lines):
     assert log_lines == [f"INFO {path}: 2 passages, after leaving out 3 with the text of an earlier one"]
 
 
+def test_the_id_of_a_passage_that_is_left_out_names_the_one_that_stays(tmp_path):
+    rows = [{"id": str(row), "text": f"본문 {row % 2}"} for row in range(5)]
+    corpus = load_corpus(write_lines(tmp_path / "passages.jsonl", rows))
+    assert corpus.also_known_as == {"2": "0", "3": "1", "4": "0"}
+    assert corpus.names([1, 0]) == ["1", "0"]
+    assert corpus.names([1, 0], "4") == ["1", "4"]
+    assert corpus.names([1, 0], "9") == ["1", "0"]
+    assert corpus.hash == Corpus(["0", "1"], ["", ""], ["본문 0", "본문 1"]).hash  # no other index
+
+
+def test_ids_are_whole_numbers_also_as_floats_and_missing_ones_are_passed_over(tmp_path):
+    rows = [
+        {"document_id": 3.0, "text": "하나"},
+        {"document_id": None, "id": 4, "text": "둘"},
+        '{"document_id": NaN, "id": "5.0", "text": "셋"}',
+        {"id": 3, "text": "하나"},
+    ]
+    corpus = load_corpus(write_lines(tmp_path / "passages.jsonl", rows))
+    assert (corpus.document_ids, corpus.also_known_as) == (["3", "4", "5.0"], {})
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\ufeff\n", "\x00", "\u00ad ", "\u3164"])
+def test_what_cannot_be_seen_is_empty(blank, tmp_path):
+    good = {"id": "a", "title": f"{blank}한강{blank}", "text": f"{blank}글"}
+    path = write_lines(
+        tmp_path / "p.jsonl", [good, {"id": "b", "text": blank}, {"id": blank, "text": "글"}, f"{blank}"]
+    )
+    with pytest.raises(DataError) as caught:
+        load_corpus(path)
+    assert [str(problem).removeprefix(f"{path}, ") for problem in caught.value.problems] == [
+        "line 2: text is empty",
+        "line 3: no id: document_id or id must be a string or a whole number",
+    ]
+    assert load_corpus(path, skip_bad_rows=True) == Corpus(["a"], ["한강"], [f"{blank}글"])
+
+
 BAD_LINES = [
     {"id": "ok", "title": "좋은 줄", "text": "읽을 수 있다."},
     {"id": "a", "title": "글 없음"},

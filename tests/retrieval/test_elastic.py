@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -437,3 +438,28 @@ def test_a_missing_or_unsupported_client_names_the_pip_command(corpus, monkeypat
     monkeypatch.setattr(elasticsearch, "__versionstr__", "7.17.9")
     with pytest.raises(UserError, match=r"elasticsearch 7\.17\.9 is installed and not supported: pip install '"):
         retriever.build(corpus)
+
+
+# ------------------------------------------------------------------------------------------------------ forms of text
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_passages_questions_and_dictionary_are_sent_folded(form, elastic_stub, tmp_path):
+    rules = tmp_path / "rules.txt"
+    rules.write_text(unicodedata.normalize(form, "\ufeff세종시 세종 시\n\u200b\n# 말\n"), encoding="utf-8")
+    arguments = RetrieverArguments(
+        retriever_type="ElasticRetrieval", elastic_url=elastic_stub.url, elastic_user_dictionary=str(rules)
+    )
+    retriever = create_retriever(arguments)
+    texts = [
+        unicodedata.normalize(form, text) for text in ("부산은 항구이다", "서울은\u200b 수도이다", "ＫＢＳ 방송ㆍ신문")
+    ]
+    retriever.build(Corpus(["0", "1", "2"], ["", unicodedata.normalize(form, "서울"), ""], texts))
+    assert retriever.search([unicodedata.normalize(form, "서울은")], 3).ids[0, 0] == 1
+
+    (created,) = [request.body for request in elastic_stub.requests if request.body and "settings" in request.body]
+    assert created["settings"]["analysis"]["tokenizer"]["ko"]["user_dictionary_rules"] == ["세종시 세종 시"]
+    sent = [line for request in elastic_stub.requests if isinstance(request.body, list) for line in request.body]
+    assert [line["text"] for line in sent if "text" in line] == ["부산은 항구이다", "서울은 수도이다", "KBS 방송·신문"]
+    assert [line["title"] for line in sent if "title" in line] == ["", "서울", ""]
+    assert sent[-1]["query"]["multi_match"]["query"] == "서울은"

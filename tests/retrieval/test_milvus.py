@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from comparing import assert_same_ranking
 
 from arguments import FlagError, RetrieverArguments
 from retrieval import create_retriever, load_or_build, milvus
@@ -124,20 +125,16 @@ def test_sparse_vectors_score_as_bm25plus(uri, flags, odd_corpus, questions, mon
         assert (found.ids.dtype, found.scores.dtype) == (np.int64, np.float32)
 
 
+@pytest.mark.usefixtures("fp32")
 def test_dense_vectors_are_those_of_dense_retrieval(uri, flags, random_corpus, questions):
     dense = alone(flags, "DenseRetrieval", random_corpus)
     found = retriever(flags, uri, "dense")
     found.build(random_corpus)
     for k in (3, 50):
-        results, expected = found.search(questions, k), dense.search(questions, k)
-        np.testing.assert_allclose(results.scores, expected.scores, rtol=1e-5)
-        gaps = -np.diff(expected.scores, prepend=np.inf, append=-np.inf, axis=1)  # (n, k + 1)
-        clear = np.minimum(gaps[:, :-1], gaps[:, 1:]) > 1e-4  # (n, k), where rounding cannot change the order
-        clear[:, -1] = False
-        assert clear.mean() > 0.5
-        np.testing.assert_array_equal(results.ids[clear], expected.ids[clear])
+        assert_same_ranking(found.search(questions, k), dense.search(questions, k))
 
 
+@pytest.mark.usefixtures("fp32")
 def test_the_server_fuses_both_by_reciprocal_ranks(uri, flags, random_corpus, questions):
     corpus = Corpus(random_corpus.document_ids[:45], random_corpus.titles[:45], random_corpus.texts[:45])
     depth = 6

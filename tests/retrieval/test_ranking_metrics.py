@@ -62,6 +62,33 @@ def test_gold_answers_in_the_text():
     assert has_answer(EXAMPLES).tolist() == [True, True, True, True, False]
 
 
+def test_a_gold_passage_by_another_name_of_it():
+    corpus = Corpus(["a", "b"], ["", ""], ["한강", "백두산"], {"a2": "a"})
+    examples = examples_of(("a2", "다른 말로 적은 글", []), ("a", "", []), ("b2", "", []))
+    gold = GoldPassages(examples, corpus)
+    assert gold.held.tolist() == [True, True, False]
+    assert gold.among(np.array([[1, 0]] * 3)).tolist() == [[False, True], [False, True], [False, False]]
+
+
+def test_blanks_and_forms_of_characters_make_no_other_passage_and_no_other_answer():
+    corpus = Corpus(
+        ["a", "b"], ["", "훈민정음"], ["\ufeffＫＢＳ는\u00a0방송국 이다\u200b", "세종이 훈민\u00ad정 음을 만들었다"]
+    )
+    examples = examples_of(("", "KBS는 방송국이다", ["KBS"]), ("", "", ["훈민정음", ""]), ("", "", ["\u200b"]))
+    rows = np.array([[0, 1]] * 3)
+    assert relevant_by_id(rows, examples, corpus).tolist() == [[True, False], [False, False], [False, False]]
+    assert relevant_by_answer(rows, examples, corpus).tolist() == [[True, False], [False, True], [False, False]]
+    assert has_answer(examples).tolist() == [True, True, False]
+    titled = Corpus(["a"], ["훈민정음"], ["글"])
+    assert not relevant_by_answer(np.array([[0]] * 3), examples, titled).any()  # readers read the text
+
+
+def test_examples_whose_answers_are_missing():
+    answers = [{"text": None, "answer_start": None}, None, {"text": [None, "물"], "answer_start": [0, 0]}]
+    examples = Dataset.from_dict({"id": ["0", "1", "2"], "answers": answers})
+    assert has_answer(examples).tolist() == [False, False, True]
+
+
 def test_examples_of_test_questions_have_neither():
     examples = Dataset.from_dict({"id": ["0"], "question": ["?"]})
     assert not relevant_by_id(ROWS[:1], examples, CORPUS).any()

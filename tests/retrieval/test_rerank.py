@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from comparing import assert_close
 
 from arguments import RetrieverArguments
 from models.cross_encoder import Pair, load_cross_encoder
@@ -42,6 +43,7 @@ def reranked(reranker, depth, corpus, retriever=None):
     return retriever
 
 
+@pytest.mark.usefixtures("fp32")
 def test_the_order_is_that_of_all_pairs_scored(corpus, reranker_path):
     retriever = create_retriever(dataclasses.replace(ARGUMENTS, reranker=reranker_path, rerank_depth=len(corpus)))
     retriever.build(corpus)
@@ -50,8 +52,8 @@ def test_the_order_is_that_of_all_pairs_scored(corpus, reranker_path):
     for question, ids, scores in zip(QUESTIONS, *results, strict=True):
         pairs = [Pair(question, *passage) for passage in zip(corpus.titles, corpus.texts, strict=True)]
         expected = cross_encoder.score(pairs)
-        np.testing.assert_allclose(scores, np.sort(expected)[::-1], atol=1e-4)
-        np.testing.assert_allclose(expected[ids], scores, atol=1e-4)
+        assert_close(scores, np.sort(expected)[::-1])
+        assert_close(expected[ids], scores)
     assert len({tuple(ids) for ids in results.ids.tolist()}) > 1  # questions are told apart
 
 

@@ -60,3 +60,19 @@ def test_examples_without_the_fields_do_not_count():
 def test_the_rank_column_decides_not_the_order_of_rows():
     examples = examples_of(("by_id", "", "7", []), ("by_text", "", "4", []))
     assert hit_at_k(DF.iloc[::-1], examples, [1, 2, 3]) == {"hit@1": 50.0, "hit@2": 50.0, "hit@3": 100.0}
+
+
+def test_several_passages_in_one_row_are_hit_where_one_of_them_is():
+    df = table(
+        by_id=[('["3", "4"]', "서울은 수도이다 부산은 항구이다")],
+        by_text=[('["5", "6"]', "서울은 수도이다 부산은 항구이다")],
+        missed=[('["7", "8"]', "산"), ("4", "들")],
+    )
+    examples = examples_of(("by_id", "", "4", []), ("by_text", "부산은 항구이다", "", []), ("missed", "들판", "3", []))
+    assert hit_at_k(df, examples, [1]) == {"hit@1": pytest.approx(200 / 3)}
+
+
+def test_ids_of_a_table_in_memory_may_be_numbers():
+    df = table(by_id=[(3.0, "글")], by_text=[(4, "글")], missed=[(None, "글")])
+    examples = examples_of(("by_id", "", "3", []), ("by_text", "", "4", []), ("missed", "", "5", []))
+    assert hit_at_k(df, examples, [1]) == {"hit@1": pytest.approx(200 / 3)}

@@ -6,11 +6,13 @@ import dataclasses
 import json
 import subprocess
 import sys
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import sklearn.feature_extraction.text  # noqa: F401  (its own imports need the pickle that a test here takes away)
+from comparing import assert_same_ranking
 
 from arguments import RetrieverArguments
 from retrieval import RETRIEVERS, create_retriever, load_or_build
@@ -81,9 +83,9 @@ def test_contract(arguments, corpus, tmp_path):
     retriever.save(folder)
     loaded = create_retriever(arguments)
     loaded.load(folder, corpus)
-    for before, after in zip(retriever.search(titles, 5), loaded.search(titles, 5), strict=True):
-        np.testing.assert_array_equal(before, after)
-        assert before.dtype == after.dtype
+    before, after = retriever.search(titles, 5), loaded.search(titles, 5)
+    assert_same_ranking(after, before)
+    assert [part.dtype for part in before] == [part.dtype for part in after]
     with pytest.raises(UserError, match=r"built for something else: corpus_hash is .* or another --index_dir"):
         create_retriever(arguments).load(folder, changed(corpus))
 
@@ -104,6 +106,48 @@ def test_an_index_is_free_of_pickle_and_describes_itself(arguments, corpus, tmp_
     assert (manifest["corpus_size"], manifest["corpus_hash"]) == (len(corpus), corpus.hash)
     assert len(manifest["code_version"]) == 12
     assert list(manifest["library_versions"]) == list(retriever.libraries)
+
+
+TERMS = [name for name, variant in ALONE.items() if variant.milvus_vectors != "dense" and "dense" not in name]
+
+
+@pytest.mark.parametrize("arguments", [VARIANTS[name] for name in TERMS], ids=TERMS, indirect=True)
+def test_other_forms_of_the_same_characters_meet(arguments, tmp_path):
+    arguments = dataclasses.replace(arguments, milvus_vectors="sparse")
+    plain = ["부산 항구 이야기", "KBS는 1927년에 개국하였다", "높이 100cm 나무", "정치·경제를 다룬다", "대한민국 정부"]
+    odd = [
+        unicodedata.normalize("NFD", plain[0]),
+        "ＫＢＳ는 １９２７년에 개국하였다",
+        "높이 100㎝ 나무",
+        "정치ㆍ경제를 다룬다",
+        "대한\u00ad민국 정부\u200b",
+    ]
+    questions = ["부산", "KBS 1927년", "100cm", "정치·경제", "대한민국"]
+    odd_questions = [
+        "\ufeff부산",
+        "ＫＢＳ １９２７년",
+        "１００㎝",
+        "정치・경제",
+        unicodedata.normalize("NFD", "대한\u200b민국"),
+    ]
+    found = []
+    for number, texts in enumerate((plain, odd)):
+        retriever = create_retriever(dataclasses.replace(arguments, index_dir=str(tmp_path / str(number))))
+        retriever.build(Corpus(list("abcde"), ["", "방송", "", "", ""], texts))
+        found += [retriever.search(asked, 5) for asked in (questions, odd_questions)]
+    assert found[0].ids[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert (found[0].scores[:, 0] > found[0].scores[:, 1]).all()
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.ids, found[0].ids)
+        np.testing.assert_allclose(other.scores, found[0].scores, rtol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [VARIANTS[name] for name in TERMS], ids=TERMS, indirect=True)
+def test_terms_of_text_folded_otherwise_are_another_index(arguments, corpus, tmp_path, monkeypatch):
+    module = type(create_retriever(arguments)).__module__
+    before = index_folder(create_retriever(arguments), corpus, tmp_path)
+    monkeypatch.setattr(f"{module}.FOLD_VERSION", 0)
+    assert index_folder(create_retriever(arguments), corpus, tmp_path) != before
 
 
 @pytest.mark.parametrize(
@@ -207,9 +251,9 @@ def test_unknown_names_list_the_choices():
 
 
 def test_wordpiece_falls_back_to_the_readers_tokenizer():
-    with pytest.raises(UserError, match=r"--analyzer_model \./nowhere has no tokenizer"):
+    with pytest.raises(UserError, match=r"--analyzer_model \./nowhere: no tokenizer"):
         create_retriever(RetrieverArguments(analyzer="wordpiece"), "./nowhere")
-    with pytest.raises(UserError, match=r"--analyzer_model \./given has no tokenizer"):
+    with pytest.raises(UserError, match=r"--analyzer_model \./given: no tokenizer"):
         create_retriever(RetrieverArguments(analyzer="wordpiece", analyzer_model="./given"), "./nowhere")
 
 

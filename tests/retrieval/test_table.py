@@ -12,6 +12,7 @@ from datasets import Dataset
 
 from retrieval.base import SearchResults
 from retrieval.corpus import Corpus
+from retrieval.metrics import hit_at_k
 from retrieval.table import COLUMNS, get_retrieved_df, retrieved_df, write_retrieved_df
 from runtime.errors import DataError, UserError
 
@@ -194,3 +195,82 @@ def test_answers_are_json(corpus):
     results = SearchResults(np.array([[2]]), np.ones((1, 1), dtype=np.float32))
     df = retrieved_df(examples_of("a", answers=[answers]), corpus, results)
     assert json.loads(df["answers"][0]) == answers
+
+
+def one_passage(**columns):
+    """A table of one passage for each of some questions."""
+    n = len(columns["id"])
+    row = {"question": "?", "rank": 1, "document_id": "1", "title": "", "context": "글", "score": 1.0}
+    return pd.DataFrame({name: [value] * n for name, value in row.items()} | columns)
+
+
+def ids_read(df, path, examples, name="document_id"):
+    df.to_csv(path, index=False) if path.suffix == ".csv" else df.to_parquet(path)
+    return get_retrieved_df(path, examples, 5)[name].tolist()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize(
+    ("column", "expected"),
+    [
+        ([3, None, 5], ["3", "", "5"]),  # pandas makes floats of them
+        ([3, 4, 5], ["3", "4", "5"]),
+        (["3.0", "", "5.0"], ["3", "", "5"]),
+        (["3.10", "3.0", "5"], ["3.10", "3.0", "5"]),
+        (["wiki-3.0", "3.0", None], ["wiki-3.0", "3.0", ""]),
+        (pd.array([3, None, 5], dtype="Int64"), ["3", "", "5"]),
+        (pd.Categorical(["a", None, "b"]), ["a", "", "b"]),
+    ],
+)
+def test_ids_that_became_floats_are_whole_numbers_again(suffix, column, expected, tmp_path):
+    df = one_passage(id=["a", "b", "c"], document_id=column)
+    assert ids_read(df, tmp_path / f"table{suffix}", examples_of("a", "b", "c")) == expected
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_question_ids_that_became_floats_are_found(suffix, tmp_path):
+    df = one_passage(id=[3.0, 7.0])
+    assert ids_read(df, tmp_path / f"table{suffix}", examples_of("7", "3"), "id") == ["7", "3"]
+
+
+def test_ids_that_the_data_has_like_this_stay(tmp_path):
+    df = one_passage(id=["3.0", "7.0"], document_id=["1.0", "2.0"])
+    examples = examples_of("3.0", "7.0", document_id=["2.0", "x"])
+    assert ids_read(df, tmp_path / "table.csv", examples, "id") == ["3.0", "7.0"]
+    assert ids_read(df, tmp_path / "table.csv", examples) == ["1.0", "2.0"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("ids", [[3, 4], ["3", "4"], np.array([3, 4]), [np.int64(3), np.int64(4)]])
+def test_the_old_form_may_hold_a_list_of_ids(suffix, ids, tmp_path):
+    path = tmp_path / f"old{suffix}"
+    old = pd.DataFrame({"question": ["수도는?"], "id": ["a"], "context": ["서울은 수도이다 부산은 항구이다"]})
+    old["context_id"] = [ids]
+    examples = Dataset.from_dict(
+        {"id": ["a"], "question": ["수도는?"], "context": [""], "document_id": ["4"], "answers": [None]}
+    )
+    assert ids_read(old, path, examples) == ['["3", "4"]']
+    read = get_retrieved_df(path, examples, 5)
+    assert hit_at_k(read, examples, [1]) == {"hit@1": 100.0}
+    write_retrieved_df(read, tmp_path / "again.csv")
+    assert hit_at_k(get_retrieved_df(tmp_path / "again.csv", examples, 5), examples, [1]) == {"hit@1": 100.0}
+
+
+@pytest.mark.parametrize("score", ["1e39", "-1e39", "inf", "nan", "1e400", ""])
+def test_a_score_that_is_no_number_of_32_bits_is_a_bad_row(score, tmp_path):
+    path = tmp_path / "table.csv"
+    one_passage(id=["a", "b"], score=["3e38", score]).to_csv(path, index=False)
+    with pytest.raises(DataError) as caught:
+        get_retrieved_df(path, examples_of("a", "b"), 5)
+    (problem,) = caught.value.problems
+    assert problem.row == "row 2"
+    assert problem.reason == ("score is too large for 32 bits" if "39" in score else "score is not a number")
+
+
+def test_a_passage_goes_by_the_name_that_its_question_has_for_it(tmp_path):
+    corpus = Corpus(["0", "2"], ["", ""], ["나루", "들샘"], {"1": "0"})
+    examples = examples_of("a", "b", document_id=["1", "2"], context=["나루 (옛 글)", "들샘"])
+    df = retrieved_df(examples, corpus, SearchResults(np.array([[0, 1], [0, 1]]), np.ones((2, 2), np.float32)))
+    assert df["document_id"].tolist() == ["1", "2", "0", "2"]
+    write_retrieved_df(df, tmp_path / "table.parquet")
+    assert hit_at_k(get_retrieved_df(tmp_path / "table.parquet", examples, 2), examples, [1]) == {"hit@1": 50.0}

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from arguments import DatasetArguments
+from mrc.loading import load_examples
 from retrieval.base import SearchResults
 from retrieval.corpus import Corpus
-from retrieval.dpr_json import Passage, RetrievalExample, find_dpr_json, read_dpr_json, write_dpr_json
-from retrieval.mining import find_hard_negatives, mine_hard_negatives
-from retrieval.training import TrainingQuestions, corpus_passages, holds_answer, with_gold_passages
-from runtime.errors import DataError
+from retrieval.dpr_json import find_dpr_json, read_dpr_json, write_dpr_json
+from retrieval.examples import Passage, RetrievalExample, wrong_rows
+from retrieval.joint_batch import JointBatch
+from retrieval.mining import find_hard_negatives, mine_hard_negatives, with_hard_negatives
+from retrieval.training import (
+    TrainingQuestions,
+    corpus_passages,
+    holds_answer,
+    load_questions,
+    with_gold_passages,
+)
+from runtime.errors import DataError, UserError
 
 DECOMPOSED = "\u1112\u1161\u11ab\u1100\u1161\u11bc"  # 한강, as some files have it
 
@@ -138,7 +150,83 @@ def test_an_answer_is_found_whatever_its_unicode_form_and_blanks() -> None:
     assert not holds_answer(Passage("한", "강"), ["한강", "", " "])
 
 
+POSITIVE, OTHER = Passage("세종", "세종은 조선의 4대 왕이다.", "1"), Passage("", "ＫＢＳ는 1927년에 문을 열었다.")
+NONE_BUT_RIGHT = [
+    Passage("다른 제목", "  세종은 조선의\n4대 왕이다.\u200b"),
+    Passage("세종", "세종은조선의4대왕이다."),
+    Passage("세종", unicodedata.normalize("NFD", "세종은 조선의 4대 왕이다.")),
+    Passage("", "KBS는 １９２７년에 문을 열었다."),
+    Passage("세종", "세종은 조선의 네 번째 임금이다.", "1"),  # by id
+]
+WRONG = [Passage("", "부산은 항구이다."), Passage("", "서울은 수도이다."), Passage("", "달은 위성이다.")]
+
+
+@pytest.mark.parametrize("answers", [["4대"], []])
+def test_what_says_the_same_as_a_positive_is_never_a_negative(answers: list[str]) -> None:
+    example = RetrievalExample("q", "?", answers, POSITIVE, [], (OTHER,))
+    everything = [*NONE_BUT_RIGHT, *WRONG]
+    given = TrainingQuestions([example._replace(negatives=everything)], [], 8, seed=1)
+    random_ones = TrainingQuestions([example], everything, 8, seed=1)
+    few = TrainingQuestions([example._replace(negatives=everything[:6])], WRONG, 2, seed=1)
+    for epoch in range(20):
+        assert given.draw(0, epoch)[0] == random_ones.draw(0, epoch)[0] == POSITIVE
+        assert set(given.draw(0, epoch)[1:]) == set(random_ones.draw(0, epoch)[1:]) == set(WRONG)
+        _, own, topped_up = few.draw(0, epoch)
+        assert own == WRONG[0] and topped_up in WRONG[1:]
+
+
+def test_a_negative_is_drawn_once_however_often_it_is_there() -> None:
+    twice = [WRONG[0], Passage("제목", "부산은  항구이다.\ufeff"), WRONG[1]]
+    example = RetrievalExample("q", "?", [], POSITIVE, twice)
+    for epoch in range(20):
+        _, *drawn = TrainingQuestions([example], [], 2, seed=0).draw(0, epoch)
+        assert len(drawn) == 2 and WRONG[1] in drawn
+        _, *drawn = TrainingQuestions([example], [*twice, WRONG[2]], 3, seed=0).draw(0, epoch)
+        assert {WRONG[1], WRONG[2]} < set(drawn) and len(drawn) == 3
+
+
+def test_mined_are_never_a_positive_nor_hold_an_answer_in_any_form(tmp_path: Path) -> None:
+    passages = [
+        *NONE_BUT_RIGHT,
+        Passage("훈민 정음", "글자이다.", "t"),
+        Passage("", "훈민\u00ad정 음을 만들었다.", "u"),
+        *WRONG,
+    ]
+    texts = [passage.text for passage in passages]
+    ids = [passage.passage_id or f"p{row}" for row, passage in enumerate(passages)]
+    corpus = Corpus(ids, [passage.title for passage in passages], texts, {"old": "1"})
+    for identifier in ("1", "old"):  # another name of the same passage
+        positive = POSITIVE._replace(passage_id=identifier)
+        example = RetrievalExample("q", "?", ["훈민정음", " "], positive, [WRONG[0]], (OTHER,))
+        assert wrong_rows(example, range(len(corpus)), corpus) == [7, 8, 9]
+        (mined,) = with_hard_negatives([example], corpus, Ranked(), len(corpus), tmp_path)
+        assert {passage.text for passage in mined.negatives} == {passage.text for passage in WRONG}
+
+
+def test_another_positive_in_the_batch_counts_neither_for_nor_against_a_question() -> None:
+    first = RetrievalExample("a", "?", [], POSITIVE, [], (OTHER,))
+    second = RetrievalExample("b", "?", [], OTHER._replace(text=f"{OTHER.text} "), [WRONG[0]])
+    third = RetrievalExample("c", "?", [], NONE_BUT_RIGHT[0], [])
+    labels, same = JointBatch(TrainingQuestions([first, second, third], [], 1, 0), [0, 1, 2], 0, 1).targets()
+    assert labels.tolist() == [0, 1, 3]
+    assert same.tolist() == [[False, True, False, True], [False] * 4, [True, False, False, False]]
+
+
 # ------------------------------------------------------------------------------------------------------------ DPR JSON
+
+
+def test_questions_to_evaluate_on_may_be_in_or_beside_the_data_set(
+    tmp_path: Path, examples: list[RetrievalExample]
+) -> None:
+    write_dpr_json(tmp_path / "data" / "train.json", examples)
+    write_dpr_json(tmp_path / "mine.json", examples[:2])
+    arguments = DatasetArguments(dataset_path=str(tmp_path / "data"), test_eval_dataset_path="mine.json")
+    train, evaluation = load_questions(arguments, load_examples, evaluate=True)
+    assert (len(train), [example.question for example in evaluation]) == (5, ["?", "??"])
+    with pytest.raises(UserError) as refusal:
+        load_questions(replace(arguments, test_eval_dataset_path="none.json"), load_examples, evaluate=True)
+    inside, beside = tmp_path / "data" / "none.json", tmp_path / "none.json"
+    assert str(refusal.value).startswith(f"none.json does not exist, nor {inside}, nor {beside}; ")
 
 
 def test_dpr_json_comes_back_as_it_was_written(tmp_path: Path, examples: list[RetrievalExample]) -> None:
@@ -165,6 +253,45 @@ def test_the_format_of_others_is_read(tmp_path: Path, dataset_path: str) -> None
     ]
     assert find_dpr_json(tmp_path, "validation") == path
     assert find_dpr_json(dataset_path, "train") is None  # SQuAD format
+
+
+def _written(path: Path, *rows: dict) -> Path:
+    good = {"question": "?", "answers": []}
+    path.write_text(json.dumps([good | row for row in rows]), encoding="utf-8")
+    return path
+
+
+def test_all_positives_are_read_and_none_of_them_is_a_negative(tmp_path: Path) -> None:
+    positives = [POSITIVE._asdict(), OTHER._asdict()]
+    hard = [passage._asdict() for passage in (*NONE_BUT_RIGHT, WRONG[0])]
+    rows = [
+        {"positive_ctxs": positives, "hard_negative_ctxs": hard},
+        {"positive_ctxs": positives, "hard_negative_ctxs": hard[:5], "negative_ctxs": [hard[0], WRONG[1]._asdict()]},
+        {"positive_ctxs": positives, "hard_negative_ctxs": hard[:5]},
+    ]
+    examples = read_dpr_json(_written(tmp_path / "train.json", *rows))
+    assert {example.positives for example in examples} == {(POSITIVE, OTHER)}
+    assert [example.negatives for example in examples] == [[WRONG[0]], [WRONG[1]], []]
+    write_dpr_json(tmp_path / "again.json", examples)
+    assert read_dpr_json(tmp_path / "again.json") == examples
+
+
+def test_ids_in_dpr_json(tmp_path: Path) -> None:
+    def row(identifier: object, **names: object) -> dict:
+        return {"id": identifier, "positive_ctxs": [{"title": "\u200b", "text": "글", **names}]}
+
+    rows = [row(3.0, passage_id=7.0), row(None, passage_id=None, psg_id=8), row("x", passage_id="9.0"), row(4)]
+    examples = read_dpr_json(_written(tmp_path / "a.json", *rows))
+    assert [example.id for example in examples] == ["3", "1", "x", "4"]
+    assert [example.positive for example in examples] == [Passage("", "글", name) for name in ("7", "8", "9.0", "")]
+    bad = [row([1]), row(1, passage_id={}), row("y") | {"question": "\ufeff"}]
+    with pytest.raises(DataError) as caught:
+        read_dpr_json(_written(tmp_path / "b.json", *bad))
+    assert [problem.reason for problem in caught.value.problems] == [
+        "id is neither text nor a whole number",
+        "positive_ctxs[0] has a passage_id that is neither text nor a whole number",
+        "question is not a text, or is empty",
+    ]
 
 
 def test_every_bad_row_is_told_at_once(tmp_path: Path) -> None:

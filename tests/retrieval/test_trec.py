@@ -40,3 +40,10 @@ def test_white_space_would_end_a_field(question_ids, document_ids, tag, faulty, 
         f"a TREC run cannot hold {faulty}, white space would end the field: {tmp_path / 'run.trec'}"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_passage_goes_by_the_name_that_its_question_has_for_it(tmp_path):
+    corpus = Corpus(["a", "b", "c"], [""] * 3, list("가나다"), {"c2": "c", "b2": "b"})
+    write_trec_run(tmp_path / "run.trec", ["q1", "q2"], corpus, RESULTS, "t", ["c2", "a"])
+    names = [line.split()[2] for line in (tmp_path / "run.trec").read_text(encoding="utf-8").splitlines()]
+    assert names == ["c2", "a", "b", "c"]

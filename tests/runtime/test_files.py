@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ import pytest
 
 from runtime.files import (
     finish_moves,
+    link_or_copy,
     newest,
     read_json,
     remove_leftovers,
+    share_weights,
     staged_file,
     staged_folder,
     staged_together,
@@ -113,6 +116,56 @@ def test_json_is_readable_utf8(tmp_path: Path) -> None:
         '{\n  "답": "훈민정음",\n  "none": null,\n  "score": 0.1\n}\n'
     )
     assert read_json(tmp_path / "a.json") == content
+
+
+# ------------------------------------------------------------------------------------------------------ shared weights
+
+
+def _no_links(*_: object) -> None:
+    raise OSError(errno.EPERM, "Operation not permitted")
+
+
+@pytest.fixture(params=[True, False], ids=["links", "no links"])
+def links(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the file system has hard links."""
+    if not request.param:
+        monkeypatch.setattr(os, "link", _no_links)
+    return request.param
+
+
+def _reader(folder: Path, text: str) -> Path:
+    write_text(folder / "model.safetensors", text)
+    write_text(folder / "config.json", "{}")
+    return folder
+
+
+def _shared(folder: Path, other: Path) -> set[str]:
+    return {path.name for path in folder.glob("[!.]*") if path.samefile(other / path.name)}
+
+
+def test_a_copied_folder_shares_its_weights_and_nothing_else(tmp_path: Path, links: bool) -> None:
+    source = _reader(tmp_path / "checkpoint-3", "weights")
+    with staged_folder(tmp_path / "best") as staging:
+        shutil.copytree(source, staging, dirs_exist_ok=True, copy_function=link_or_copy)
+    assert _everything(tmp_path / "best") == _everything(source)
+    assert _shared(tmp_path / "best", source) == ({"model.safetensors"} if links else set())
+    with staged_folder(source) as staging:
+        _reader(staging, "later weights")
+    assert _everything(tmp_path / "best") == {"config.json": "{}", "model.safetensors": "weights"}
+    shutil.rmtree(source)
+    assert _everything(tmp_path / "best") == {"config.json": "{}", "model.safetensors": "weights"}
+
+
+@pytest.mark.parametrize("text", ["weights", "WEIGHTS", "other weights"])
+def test_equal_weights_of_two_folders_become_one_file(tmp_path: Path, links: bool, text: str) -> None:
+    best, checkpoint = _reader(tmp_path / "best", "weights"), _reader(tmp_path / "checkpoint-3", text)
+    (checkpoint / ".model.safetensors.staging-link").touch()  # what a killed process may have left
+    for _ in range(2):
+        share_weights(checkpoint, best)
+        assert _shared(checkpoint, best) == ({"model.safetensors"} if links and text == "weights" else set())
+        assert (checkpoint / "model.safetensors").read_text() == text
+    share_weights(checkpoint, tmp_path / "nowhere")
+    share_weights(tmp_path / "nowhere", best)
 
 
 # ------------------------------------------------------------------------------------------------------ several at once

@@ -8,7 +8,7 @@ import pytest
 
 from runtime.errors import UserError
 from runtime.files import read_json, staged_folder, write_json, write_text
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import check_output_dir, find_model, open_output_dir, warn_of_changes
 
 
 @pytest.fixture
@@ -55,12 +55,6 @@ def test_whatever_would_be_removed_is_enough_to_refuse(tmp_path: Path, name: str
         check_output_dir(tmp_path, overwrite=False, resume=False)
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
-    write_text(tmp_path / "out", "")
-    with pytest.raises(UserError, match="out is a file; name a folder"):
-        check_output_dir(tmp_path / "out", overwrite=True, resume=False)
-
-
 def test_a_new_run_removes_the_earlier_one_and_nothing_else(run: Path) -> None:
     open_output_dir(run, resume=False, records={})
     assert _names(run) == {"notes.txt", "predictions.json"}
@@ -91,3 +85,36 @@ def test_changed_arguments_of_a_resumed_run_are_said(tmp_path: Path, log_lines: 
     warn_of_changes(tmp_path / "nowhere", now)
     warn_of_changes(tmp_path, before)
     assert log_lines == []
+
+
+# ------------------------------------------------------------------------------------------------ the model of a run
+
+
+def test_the_folder_of_a_run_means_its_best_model(run: Path, log_lines: list[str]) -> None:
+    assert find_model(str(run)) == str(run / "best")
+    assert log_lines == [f"INFO {run} is a training run: its best/ is taken"]
+    log_lines.clear()
+    for model in (run / "best", run / "checkpoint-4", "klue/bert-base", run / "nowhere", run / "resume"):
+        assert find_model(str(model)) == str(model)
+    write_text(run / "config.json", "{}")  # a model that was trained in its own folder
+    assert find_model(str(run)) == str(run)
+    assert log_lines == []
+
+
+def test_a_run_without_a_best_model_yet_says_so(run: Path) -> None:
+    (run / "best" / "config.json").unlink()
+    (run / "best").rmdir()
+    with pytest.raises(UserError) as refusal:
+        find_model(str(run))
+    assert str(refusal.value) == (
+        f"{run} is a training run that has no best/ yet: let it end, or name a checkpoint of it, such as "
+        f"{run}/checkpoint-4"
+    )
+    (run / "checkpoint-4" / "config.json").unlink()
+    with pytest.raises(UserError, match=rf"^{run} is a training run that has no best/ yet: let it end$"):
+        find_model(str(run))
+
+
+def test_encoders_of_a_dense_retriever_lie_in_the_folder_of_their_run(run: Path) -> None:
+    write_text(run / "p_encoder" / "config.json", "{}")
+    assert find_model(str(run)) == str(run)

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +24,40 @@ def test_versions_device_seed_and_command(monkeypatch: pytest.MonkeyPatch) -> No
     assert kept["command"] == ["train_mrc.py", "--seed", "7"]
     assert (kept["device"], kept["precision"], kept["seed"]) == ("cpu", "bf16", 7)
     assert kept["threads"] == torch.get_num_threads()
+    assert kept["processor"] == record.processor()
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "capabilities", "expected"),
+    [
+        ("processor : 0\nmodel name\t: AMD EPYC\n", {"avx512_bf16": True}, "AMD EPYC, 2 cores, avx512_bf16"),
+        ("model name : Xeon\n", {"avx512_bf16": True, "amx_bf16": True}, "Xeon, 2 cores, amx_bf16 and avx512_bf16"),
+        ("CPU part : 0xd0c\n", {"amx_bf16": False}, "aarch64, 2 cores, no native bf16"),
+        (None, {}, "aarch64, 2 cores, no native bf16"),
+    ],
+)
+def test_the_processor_is_named_with_what_decides_the_precision(
+    monkeypatch: pytest.MonkeyPatch, cpuinfo: str | None, capabilities: dict[str, bool], expected: str
+) -> None:
+    def read_text(path: Path, **_: object) -> str:
+        assert str(path) == "/proc/cpuinfo"
+        if cpuinfo is None:
+            raise FileNotFoundError
+        return cpuinfo
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert record.processor() == expected
+
+
+def test_secrets_of_the_command_line_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--hub_token", "s3cr3t", "--elastic_url=https://me:s3cr3t@host", "--seed", "7"]
+    monkeypatch.setattr(sys, "argv", ["train_mrc_v2.py", *words])
+    kept = record.environment(torch.device("cpu"), "fp32", 7)["command"]
+    assert kept == ["train_mrc_v2.py", "--hub_token", "***", "--elastic_url=https://***@host", "--seed", "7"]
 
 
 def test_a_package_that_is_not_there_is_recorded_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,7 @@ def test_wandb_is_online_with_a_key_and_else_offline_without_asking(
         "name": "first",
         "notes": "a test",
         "config": {"seed": 1},
-        "dir": str(tmp_path / "run"),
+        "dir": str(tmp_path / "run" / "first"),
         "mode": mode,
     }
     assert (tmp_path / "run").is_dir()  # wandb writes elsewhere when its dir is not there

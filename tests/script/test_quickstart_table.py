@@ -18,6 +18,8 @@ def test_table_shows_every_figure_and_stage(tmp_path, capsys):
         "seconds": {"read": 12.5},
     }
     metrics.write_text(json.dumps(content), encoding="utf-8")
+    environment = {"device": "cpu", "processor": "AMD EPYC, 2 cores, avx512_bf16", "precision": "bf16", "seed": 42}
+    (tmp_path / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
 
     quickstart_table.main([str(metrics), "environment=0", "training=1230", "scoring=reused"])
 
@@ -32,4 +34,7 @@ def test_table_shows_every_figure_and_stage(tmp_path, capsys):
         "environment                           0 s",
         "training                           1230 s",
         "scoring                          reused",
+        "device                          cpu",
+        "processor                       AMD EPYC, 2 cores, avx512_bf16",
+        "precision                       bf16",
     ]

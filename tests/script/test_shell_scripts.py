@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 NOTING_PYTHON = """#!/usr/bin/env bash
 echo "$1 $2 $3" >>"$CALLS"
+echo "$*" >>"$CALLS.whole"
 sleep 0.01  # products of different calls differ in time
 case "$*" in
   "-m venv --clear .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
@@ -36,7 +37,7 @@ class Checkout:
         self.folder = folder / "check out"
         shutil.copytree(ROOT / "script", self.folder / "script", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         shutil.copytree(ROOT / ".ci", self.folder / ".ci")
-        for name in ("requirements.txt", "requirements-dev.txt"):
+        for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
             shutil.copy(ROOT / name, self.folder)
         self.python = folder / "python3"
         self.python.write_text(NOTING_PYTHON, encoding="utf-8")
@@ -70,12 +71,20 @@ def test_requirements_are_installed_once_and_again_when_they_change(checkout):
     checkout.run("script/test.sh")
     assert checkout.calls == ["-m pytest -q"]
 
-    with (checkout.folder / "requirements.txt").open("a", encoding="utf-8") as file:
-        file.write("one-more>=1\n")
-    checkout.run("script/test.sh")
-    assert checkout.calls == [INSTALL, "-m pytest -q"]
+    for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
+        with (checkout.folder / name).open("a", encoding="utf-8") as file:
+            file.write("one-more>=1\n")
+        checkout.run("script/test.sh")
+        assert checkout.calls == [INSTALL, "-m pytest -q"]
     checkout.run("script/test.sh", VERSION="3.12")
     assert checkout.calls == [INSTALL, "-m pytest -q"]
+
+
+def test_the_versions_that_are_installed_are_those_of_the_constraints(checkout):
+    checkout.run("script/test.sh")
+    whole = checkout.calls_file.with_suffix(".whole").read_text(encoding="utf-8").splitlines()
+    (install,) = (line for line in whole if line.startswith(INSTALL))
+    assert install.split()[-4:] == ["--requirement", "requirements-dev.txt", "--constraint", "constraints.txt"]
 
 
 def test_a_failed_install_stops_the_script_and_is_tried_again(checkout):

@@ -1,0 +1,57 @@
+"""What a reader keeps of how it was trained to read, as ``config.reader_settings``; a flag of the same name wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from transformers import PretrainedConfig
+
+from arguments import DatasetArguments
+from models.loading import load_config
+from runtime.errors import UserError
+from runtime.log import get_logger
+from runtime.output import find_model
+
+logger = get_logger(__name__)
+
+_KINDS = {"max_seq_len": int, "stride_len": int, "max_ans_len": int, "version_2_with_negative": bool}
+SETTLED_LATER = dict.fromkeys(_KINDS)
+"""Defaults of a command whose reader may bring its own: what no flag gives is left to :func:`as_trained`."""
+
+_Arguments = TypeVar("_Arguments", bound=Any)
+
+
+def settings_of(arguments: DatasetArguments) -> dict[str, Any]:
+    """Return what becomes a reader's ``config.reader_settings``."""
+    return {name: getattr(arguments, name) for name in _KINDS}
+
+
+def as_trained(args: _Arguments) -> _Arguments:
+    """Return the arguments of a command, a named tuple with ``model`` and ``dataset``, settled by the reader they name.
+
+    The folder of a training run becomes its ``best/``. What of the settings no flag gives is as the reader was
+    trained, which is logged, else the default of :class:`DatasetArguments`. Raises :class:`UserError` for a run
+    without ``best/``, damaged settings, and flags that contradict them.
+    """
+    name = find_model(args.model.model)
+    saved, flags = _read_settings(name, load_config(name)), args.dataset
+    taken = {key: saved[key] for key in _KINDS if key in saved and getattr(flags, key) is None}
+    if taken:
+        logger.info("as %s was trained: %s", name, ", ".join(f"--{key} {value}" for key, value in taken.items()))
+    given = {key: value for key, value in settings_of(flags).items() if value is not None}
+    dataset = replace(flags, **settings_of(DatasetArguments()) | taken | given)
+    if dataset.stride_len >= dataset.max_seq_len:
+        raise UserError(f"--stride_len {dataset.stride_len} must be below --max_seq_len {dataset.max_seq_len}")
+    if dataset.null_score_diff_threshold != 0 and not dataset.version_2_with_negative:
+        raise UserError("--null_score_diff_threshold would be ignored: add --version_2_with_negative")
+    return args._replace(model=replace(args.model, model=name), dataset=dataset)
+
+
+def _read_settings(name: str, config: PretrainedConfig) -> Mapping[str, Any]:
+    """Return the settings that a reader brings; none of an encoder, or of a reader of another make."""
+    saved = getattr(config, "reader_settings", {})
+    if not isinstance(saved, dict) or any(type(value) is not _KINDS.get(key) for key, value in saved.items()):
+        raise UserError(f"{name}: reader_settings in its config.json are damaged ({saved}): copy or train it again")
+    return saved

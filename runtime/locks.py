@@ -1,0 +1,154 @@
+"""One command at a time writes into a folder: a lock that vanishes with its process, however that ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import UserError
+from runtime.files import remove_leftovers
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
+
+_NAME = ".lock"
+_held: set[Path] = set()  # POSIX locks do not hold against their own process
+
+
+@contextmanager
+def claimed(folder: str | Path, flag: str = "--output_dir") -> Iterator[None]:
+    """Make ``folder`` and keep other commands out of it while the block runs; ``flag`` is what named it.
+
+    Raises :class:`UserError` where another command has it, naming process and host, and where it cannot be written.
+    What a killed command had half written is removed first, and folders that are made and stay empty at the end. Where
+    a file system has no locks, what the lock file says decides: that a process has ended is known on its own host only.
+    """
+    folder = Path(folder)
+    made = _make(folder, flag)
+    try:
+        path = folder.resolve() / _NAME
+        handle = _take(path, folder, flag)
+        _held.add(path)
+        try:
+            remove_leftovers(folder)
+            yield
+        finally:
+            _held.discard(path)
+            path.unlink(missing_ok=True)
+            os.close(handle)
+    finally:
+        for new in made:
+            with suppress(OSError):  # it holds something
+                new.rmdir()
+
+
+def check_writable(folder: str | Path, flag: str) -> None:
+    """Raise :class:`UserError` if ``folder`` can neither be written nor made; ``flag`` is what named it."""
+    nearest = Path(folder)
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"{flag} {folder} cannot be written: {nearest} is not a folder; name another one")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"{flag} {folder} cannot be written: {nearest} may not be written; name another folder")
+
+
+def _make(folder: Path, flag: str) -> list[Path]:
+    """Make ``folder``; return the folders that were not there before, the innermost first."""
+    if folder.is_file():
+        raise UserError(f"{flag} {folder} is a file; name a folder")
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_writable(folder, flag, error) from None
+    return missing
+
+
+def _take(path: Path, folder: Path, flag: str) -> int:
+    """Return the open lock file ``path``, locked."""
+    own = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+    if path in _held:
+        raise _in_use(folder, flag, own)
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise _not_writable(folder, flag, error) from None
+        try:
+            locked, holder = _lock(handle), _read(handle)
+            if locked is False:
+                raise _in_use(folder, flag, holder)
+            if locked is None and _may_be_alive(holder):
+                raise _in_use(folder, flag, holder, f" (if that has ended, remove {path})")
+            if _is_at(path, handle):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, json.dumps(own).encode(), 0)
+                return handle
+        except OSError as error:
+            os.close(handle)
+            raise _not_writable(folder, flag, error) from None
+        except UserError:
+            os.close(handle)
+            raise
+        os.close(handle)  # the process before removed the file after it was opened here: there may be another now
+
+
+def _lock(handle: int) -> bool | None:
+    """Lock the open file; return whether that was possible, None where the file system has no locks."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not shared with processes forked off
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_at(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _read(handle: int) -> dict[str, Any]:
+    """Return what the lock file says of its process; nothing where that is only about to write it."""
+    try:
+        holder = json.loads(os.pread(handle, 4096, 0))
+    except ValueError:
+        return {}
+    return holder if isinstance(holder, dict) and isinstance(holder.get("process"), int) else {}
+
+
+def _may_be_alive(holder: dict[str, Any]) -> bool:
+    if holder.get("host") != socket.gethostname():
+        return bool(holder)
+    try:
+        os.kill(holder["process"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
+
+
+def _in_use(folder: Path, flag: str, holder: dict[str, Any], way_out: str = "") -> UserError:
+    who = "another process"
+    if holder:
+        who = f"process {holder.get('process')} on {holder.get('host')}, since {holder.get('since')}"
+    return UserError(f"{flag} {folder} is in use by {who}: wait for it, end it, or name another folder{way_out}")
+
+
+def _not_writable(folder: Path, flag: str, error: OSError) -> UserError:
+    return UserError(f"{flag} {folder} cannot be written: {error.strerror}; name another folder")

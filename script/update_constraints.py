@@ -1,0 +1,56 @@
+"""Write constraints.txt: the exact version of everything that requirements-dev.txt leads to today.
+
+    python3.11 script/update_constraints.py    # then bash script/test.sh, which installs them
+
+Nothing is installed: pip resolves the requirements as in a fresh environment. Run it with the Python that most people
+have: what a version does not support, an older Python, is left to the ranges of the requirements there.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+_OLDEST_PYTHON = (3, 10)
+
+
+def resolve(requirements: Path) -> list[dict[str, Any]]:
+    """Return the metadata of all packages that pip would install for ``requirements`` in an empty environment."""
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "-qq", "--report", "-"]
+    report = subprocess.run([*command, "--requirement", str(requirements)], stdout=subprocess.PIPE, check=True).stdout
+    return [package["metadata"] for package in json.loads(report)["install"]]
+
+
+def constraint(package: Mapping[str, Any]) -> str:
+    """Return the line that pins ``package``, for the Python versions that it supports.
+
+    The local part of a version (``2.13.0+cpu``) names a build, which one index has and another has not: it is left out.
+    """
+    version = package["version"].split("+")[0]
+    oldest = re.search(r">=\s*3\.(\d+)", package.get("requires_python") or "")
+    marker = f' ; python_version >= "3.{oldest[1]}"' if oldest and (3, int(oldest[1])) > _OLDEST_PYTHON else ""
+    return f"{package['name']}=={version}{marker}"
+
+
+def constraints(packages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the content of constraints.txt."""
+    head = (
+        f"# Written by script/update_constraints.py with Python {platform.python_version()}: the versions that are "
+        "tested.\n# The ranges that the project is meant for are in requirements.txt and requirements-dev.txt.\n"
+    )
+    return head + "".join(f"{line}\n" for line in sorted(map(constraint, packages), key=str.lower))
+
+
+def main() -> None:
+    (ROOT / "constraints.txt").write_text(constraints(resolve(ROOT / "requirements-dev.txt")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

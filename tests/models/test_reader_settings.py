@@ -1,0 +1,90 @@
+"""A reader brings the lengths and the rule for empty answers that it was trained with; flags win over them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from arguments import DatasetArguments, ModelArguments
+from models.reader_settings import SETTLED_LATER, as_trained, settings_of
+from runtime.errors import UserError
+
+
+class Arguments(NamedTuple):
+    model: ModelArguments
+    dataset: DatasetArguments
+
+
+@pytest.fixture
+def trained(reader_path: str, tmp_path: Path):
+    """Return the folder of a reader that was trained with these settings."""
+
+    def make(settings: Any) -> Path:
+        shutil.copytree(reader_path, tmp_path / "reader", dirs_exist_ok=True)
+        path = tmp_path / "reader" / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"reader_settings": settings}))
+        return tmp_path / "reader"
+
+    return make
+
+
+def settle(folder: Any, **flags: Any) -> DatasetArguments:
+    return as_trained(Arguments(ModelArguments(str(folder)), DatasetArguments(**SETTLED_LATER | flags))).dataset
+
+
+FULL = {"max_seq_len": 96, "stride_len": 24, "max_ans_len": 7, "version_2_with_negative": True}
+
+
+def test_what_no_flag_gives_is_as_the_reader_was_trained(trained: Any, log_lines: list[str]) -> None:
+    folder = trained(FULL)
+    assert settings_of(settle(folder)) == FULL
+    assert log_lines == [
+        f"INFO as {folder} was trained: --max_seq_len 96, --stride_len 24, --max_ans_len 7, "
+        "--version_2_with_negative True"
+    ]
+    log_lines.clear()
+    settled = settle(folder, stride_len=8, version_2_with_negative=False, n_best_size=3)
+    assert settings_of(settled) == FULL | {"stride_len": 8, "version_2_with_negative": False}
+    assert settled.n_best_size == 3
+    assert log_lines == [f"INFO as {folder} was trained: --max_seq_len 96, --max_ans_len 7"]
+    log_lines.clear()
+    settle(folder, **FULL)
+    assert log_lines == []
+
+
+def test_an_encoder_and_a_reader_of_another_make_leave_the_usual(
+    encoder_path: str, reader_path: str, trained: Any, log_lines: list[str]
+) -> None:
+    for folder in (encoder_path, reader_path):
+        assert asdict(settle(folder)) == asdict(DatasetArguments())
+    assert log_lines == []
+    assert settings_of(settle(trained({"max_ans_len": 5}))) == settings_of(DatasetArguments(max_ans_len=5))
+
+
+def test_flags_that_contradict_what_the_reader_brings_are_refused(trained: Any) -> None:
+    folder = trained(FULL | {"version_2_with_negative": False})
+    with pytest.raises(UserError, match=r"^--stride_len 24 must be below --max_seq_len 16$"):
+        settle(folder, max_seq_len=16)
+    with pytest.raises(UserError, match=r"^--null_score_diff_threshold would be ignored: add --version_2_with_negat"):
+        settle(folder, null_score_diff_threshold=1.0)
+    assert settle(trained(FULL), null_score_diff_threshold=1.0).null_score_diff_threshold == 1.0
+
+
+@pytest.mark.parametrize("settings", [5, {"max_seq_len": "96"}, {"max_seq_len": True}, {"length": 3}, [1]])
+def test_damaged_settings_are_named(trained: Any, settings: Any) -> None:
+    folder = trained(settings)
+    with pytest.raises(UserError, match=f"^{folder}: reader_settings in its config.json are damaged"):
+        settle(folder)
+
+
+def test_the_settings_make_the_arguments_of_a_processor(trained: Any) -> None:
+    """As in ``DatasetArguments(dataset_path=..., **model.config.reader_settings)``."""
+    from models import load_reader
+
+    settings = load_reader(str(trained(FULL))).config.reader_settings
+    assert DatasetArguments(**settings) == DatasetArguments(**FULL)

@@ -1,0 +1,25 @@
+"""A loss scaler whose first step overflows, as that of fp16 does from time to time."""
+
+from __future__ import annotations
+
+from itertools import count
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+
+def overflow_once(patch: pytest.MonkeyPatch, command: ModuleType) -> None:
+    """Let ``command`` scale its losses, on whatever device, and the gradients of its first step be infinite."""
+    original = command.open_accelerator
+
+    def open_accelerator(precision: str, **options: Any) -> Accelerator:
+        accelerator, calls = original(precision, **options), count()
+        backward = accelerator.backward
+        accelerator.scaler = accelerator.scaler or torch.amp.GradScaler(accelerator.device.type)
+        accelerator.backward = lambda loss: backward(loss if next(calls) else 1e38 * loss)
+        return accelerator
+
+    patch.setattr(command, "open_accelerator", open_accelerator)
