@@ -171,7 +171,7 @@ def test_the_best_checkpoints_survive_the_limit(
 
     def evaluate(run: train_mrc.Run) -> dict[str, float]:
         loss, exact_match = next(results)
-        return {"eval_loss": loss, "eval_exact_match": float(exact_match)}
+        return {"eval_loss": loss, "eval_exact_match": float(exact_match), "eval_f1": float(exact_match)}
 
     monkeypatch.setattr(train_mrc, "evaluate", evaluate)
     flags = ["--do_eval", "--eval_steps", "2", "--save_total_limit", "1"]
