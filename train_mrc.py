@@ -158,7 +158,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
         accelerator.process_index,
         accelerator.num_processes,
     )
-    loader = training_loader(train_features, batches, collator, accelerator.device)
+    loader = training_loader(accelerator, train_features, batches, collator)
     steps_per_epoch = math.ceil(len(batches) / args.optimization.gradient_accumulation_steps)
     total_steps = count_steps(args.optimization, len(batches))
     freezing = FreezeSchedule(model, args.model, steps_per_epoch, total_steps)
