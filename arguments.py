@@ -15,6 +15,7 @@ import dataclasses
 import difflib
 import functools
 import json
+import math
 import os
 import re
 import sys
@@ -971,7 +972,7 @@ def _complain_unknown(word: str, parser: argparse.ArgumentParser, names: Sequenc
 
 class _Bound(NamedTuple):
     low: float
-    high: float = float("inf")
+    high: float = math.inf
     low_allowed: bool = True
 
 
@@ -1041,20 +1042,31 @@ _BOUNDS = {
 }
 
 
+_LARGEST_INT, _LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of 32 bits, which counts and models are computed in
+
+
 def _out_of_range(values: argparse.Namespace) -> list[str]:
     complaints = []
-    for name, bound in _BOUNDS.items():
-        value = getattr(values, name, None)
-        if value is None:
-            continue
-        if not (bound.low <= value <= bound.high) or (value == bound.low and not bound.low_allowed):
-            low = f"{'at least' if bound.low_allowed else 'above'} {bound.low:g}"
-            high = "" if bound.high == float("inf") else f" and at most {bound.high:.10g}"
-            complaints.append(f"--{name} {value:.10g} must be {low}{high}")
+    for name, value in vars(values).items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and (fault := _fault_of(number, _BOUNDS.get(name, _Bound(-math.inf)))):
+                complaints.append(f"--{name} {number:.10g} must be {fault}")
     lengths = [getattr(values, name, None) for name in ("stride_len", "max_seq_len")]
     if None not in lengths and values.stride_len >= values.max_seq_len:
         complaints.append(f"--stride_len {values.stride_len} must be below --max_seq_len {values.max_seq_len}")
     return complaints
+
+
+def _fault_of(number: float, bound: _Bound) -> str | None:
+    """Return what ``number`` must be and is not."""
+    if isinstance(number, float) and not abs(number) <= _LARGEST_FLOAT:
+        return "a finite number of 32 bits"
+    if not (bound.low <= number <= bound.high) or (number == bound.low and not bound.low_allowed):
+        high = "" if bound.high == math.inf else f" and at most {bound.high:.10g}"
+        return f"{'at least' if bound.low_allowed else 'above'} {bound.low:g}{high}"
+    if isinstance(number, int) and bound.high == math.inf and number > _LARGEST_INT:
+        return f"at most {_LARGEST_INT}"
+    return None
 
 
 GROUPS = (

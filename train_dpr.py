@@ -36,8 +36,8 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
-from models.contrastive import in_batch_loss, joint_backward
-from models.encoder import BiEncoder, load_bi_encoder, save_bi_encoder
+from models.contrastive import Batch, in_batch_loss, joint_backward
+from models.encoder import BiEncoder, check_encoders, load_bi_encoder, save_bi_encoder
 from mrc.freezing import log_frozen
 from mrc.loading import load_examples
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
@@ -186,6 +186,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
         scheduler,
         lambda epoch: questions.batches(epoch, batch_size),
         batches_per_epoch,
+        [example.id for example in train_examples],
         total_steps,
         args.dpr.dpr_eval_steps,
         options.gradient_accumulation_steps,
@@ -235,6 +236,7 @@ def load_model(args: Arguments) -> BiEncoder:
     bi_encoder = load_bi_encoder(dpr.dpr_model, args.retriever, dpr.shared_encoder, dpr.dpr_dropout, training=True)
     if dpr.shared_encoder and bi_encoder.q_encoder is not bi_encoder.p_encoder:
         raise UserError(f"--shared_encoder: {dpr.dpr_model} holds two encoders; name one of its folders to begin with")
+    check_encoders(bi_encoder, f"--dpr_model {dpr.dpr_model}")
     if dpr.dpr_freeze_embeddings:
         embeddings = [encoder.get_input_embeddings().weight for encoder in (bi_encoder.q_encoder, bi_encoder.p_encoder)]
         for weight in embeddings:
@@ -293,10 +295,10 @@ def log_batch(args: Arguments) -> None:
 def train(run: Run) -> None:
     """Run the loop from where it stands to the last optimizer step."""
     loop = run.loop
-    with loop.running(run.records["arguments"]):
+    with loop.running(run.records["arguments"], partial(read_again, run)):
         for rows in loop.batches():
             loss = train_step(run, rows)
-            if loop.finish_batch(loss, len(rows) / loop.accelerator.num_processes) and loop.is_evaluation_due():
+            if loop.finish_batch(loss) and loop.is_evaluation_due():
                 if run.evaluation is not None:
                     metrics = evaluate(run)
                     loop.tracker.log(loop.progress.step, metrics)
@@ -307,14 +309,31 @@ def train(run: Run) -> None:
 def train_step(run: Run, rows: Sequence[int]) -> torch.Tensor:
     """Forward and backward of the questions ``rows`` of all processes; return their loss, which all have in common."""
     loop, accelerator, dpr = run.loop, run.loop.accelerator, run.args.dpr
-    batch = JointBatch(run.questions, rows, loop.progress.epoch, accelerator.num_processes)
+    batch = joint_batch(run, rows)
     labels, same_passage = send_to_device(batch.targets(), accelerator.device)  # (Q,), (Q, P)
     loss_of = partial(in_batch_loss, labels=labels, same_passage=same_passage, temperature=dpr.temperature)
-    chunks = batch.chunks(accelerator.process_index, run.bi_encoder, dpr.chunk_size)
-    chunks = send_to_device(chunks, accelerator.device)
+    chunks = own_chunks(run, batch)
     return joint_backward(
         accelerator, loop.model, chunks, batch.counts, loss_of, loop.share_of_step(), loop.ends_step()
     )
+
+
+def joint_batch(run: Run, rows: Sequence[int]) -> JointBatch:
+    """Return the questions ``rows`` with the passages of this epoch."""
+    return JointBatch(run.questions, rows, run.loop.progress.epoch, run.loop.accelerator.num_processes)
+
+
+def own_chunks(run: Run, batch: JointBatch) -> list[tuple[Batch, Batch]]:
+    """Return this process's share of ``batch`` in parts that fit in memory, on its device."""
+    accelerator = run.loop.accelerator
+    chunks = batch.chunks(accelerator.process_index, run.bi_encoder, run.args.dpr.chunk_size)
+    return send_to_device(chunks, accelerator.device)
+
+
+def read_again(run: Run, rows: Sequence[int]) -> torch.Tensor:
+    """Return the scores (questions, passages) that the encoders, as they are now, give in a first part of ``rows``."""
+    questions, passages = run.bi_encoder(*own_chunks(run, joint_batch(run, rows))[0])
+    return questions @ passages.T  # (questions, H) @ (H, passages)
 
 
 def evaluate(run: Run) -> dict[str, float]:

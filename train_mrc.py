@@ -18,6 +18,7 @@ import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,19 +41,21 @@ from arguments import (
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from mrc.augmentation import augmentation_names
-from mrc.batching import FeatureCollator, LengthGroupedBatches
-from mrc.features import fingerprint
+from mrc.batching import FeatureCollator, LengthGroupedBatches, training_loader
+from mrc.features import example_ids, fingerprint
 from mrc.freezing import FreezeSchedule
 from mrc.loss import reader_loss
 from mrc.metrics import compute_metrics
 from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from mrc.reading import read_features
 from processor import QAProcessor
-from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, newest_step, save_state
+from runtime.checkpoint import BestCheckpoints, Progress, check_steps, find_state, load_state, newest_step, save_state
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
 from runtime.files import link_or_copy, read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
+from runtime.loop import rows_of_step
+from runtime.losses import LossWindow, Place
 from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, take_step
 from runtime.progress import progress_bar, show_figures
@@ -60,7 +63,7 @@ from runtime.record import environment
 from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
 from runtime.stopping import stop_requests
-from runtime.tracking import LossWindow, Tracker, check_tracking
+from runtime.tracking import Tracker, check_tracking
 
 logger = get_logger("train_mrc")
 
@@ -94,6 +97,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     best: BestCheckpoints = field(default_factory=BestCheckpoints)
     records: dict[str, Any] = field(default_factory=dict)
+    losses: LossWindow = field(init=False)
 
     @property
     def reader(self) -> PreTrainedModel:
@@ -147,18 +151,20 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
 
     # optimisation
-    batch_size = args.optimization.per_device_train_batch_size
-    batches = LengthGroupedBatches(train_features["length"], batch_size, args.run.seed)
-    # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
-    own_generator = torch.Generator().manual_seed(args.run.seed)
-    loader = DataLoader(train_features, batch_sampler=batches, collate_fn=collator, generator=own_generator)
-    batches_per_process = math.ceil(len(batches) / accelerator.num_processes)
-    steps_per_epoch = math.ceil(batches_per_process / args.optimization.gradient_accumulation_steps)
-    total_steps = count_steps(args.optimization, batches_per_process)
+    batches = LengthGroupedBatches(
+        train_features["length"],
+        args.optimization.per_device_train_batch_size,
+        args.run.seed,
+        accelerator.process_index,
+        accelerator.num_processes,
+    )
+    loader = training_loader(accelerator, train_features, batches, collator)
+    steps_per_epoch = math.ceil(len(batches) / args.optimization.gradient_accumulation_steps)
+    total_steps = count_steps(args.optimization, len(batches))
     freezing = FreezeSchedule(model, args.model, steps_per_epoch, total_steps)
     optimizer = make_optimizer(freezing.trained_parameters(), args.optimization, model.base_model_prefix)
     scheduler = make_scheduler(optimizer, args.optimization, total_steps)
-    model, prepared_optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    model, prepared_optimizer = accelerator.prepare(model, optimizer)
 
     run = Run(
         args, precision, accelerator, tokenizer, qa_processor, collator, batches, loader, model, prepared_optimizer,
@@ -168,6 +174,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     if state_folder is not None:
         warn_of_changes(folder.path, run.records["arguments"])
         run.progress, run.best = load_state(state_folder, run.reader, optimizer, scheduler, accelerator.scaler)
+        check_steps(run.progress.step, total_steps, state_folder)
     if accelerator.is_main_process:
         folder.open(run.records)
 
@@ -180,12 +187,13 @@ def train(run: Run) -> None:
     """Run the loop from where ``run.progress`` stands to the last optimizer step."""
     args, accelerator, progress = run.args, run.accelerator, run.progress
     is_main = accelerator.is_main_process
-    window = LossWindow(progress.window if is_main else ())
+    losses = run.losses = LossWindow(accelerator, partial(example_ids, run.loader.dataset), progress.window)
     run.model.train()
     with (
         Tracker(args.run, run.records["arguments"], progress.step, is_main) as tracker,
         progress_bar(total=run.total_steps, initial=progress.step, desc="training", disable=not is_main) as bar,
         stop_requests() as stop,
+        losses.ends_run(),
     ):
         while not is_over(run):
             run.loader.set_epoch(progress.epoch)  # draws augmented features anew
@@ -193,26 +201,29 @@ def train(run: Run) -> None:
             for batch in accelerator.skip_first_batches(run.loader, progress.batch):
                 run.freezing.apply(progress.step)
                 learning_rate = run.scheduler.get_last_lr()[0]
-                window.add(train_step(run, batch), len(batch["input_ids"]))
+                train_step(run, batch)
                 progress.batch += 1
                 if not accelerator.sync_gradients:  # gradients are still being accumulated
                     continue
                 progress.step += 1
                 bar.update()
                 if is_due(args.run.logging_steps, run):
-                    values = window.close(accelerator.reduce) | {
+                    values = losses.close() | {
                         "learning_rate": learning_rate,
                         "epoch": progress.epoch + progress.batch / len(run.loader),
                     }
                     tracker.log(progress.step, values)
                     show_figures(bar, values)
-                if is_evaluation_due(run) and args.optimization.do_eval:
+                due, asked = is_evaluation_due(run), stop.is_made()
+                if due or asked:
+                    losses.check(run.reader, partial(read_again, run, batch))
+                if due and args.optimization.do_eval:
                     metrics = evaluate(run)
                     tracker.log(progress.step, metrics)
                     keep_if_best(run, metrics)
-                stopping = stop.is_made()
-                if is_evaluation_due(run) or stopping:
-                    save_run_state(run, window)
+                stopping = asked or (due and stop.is_made())  # an evaluation takes its time
+                if due or stopping:
+                    save_run_state(run)
                 if is_over(run):
                     if progress.step < run.total_steps:
                         logger.info("stopped: %d evaluations in a row got no better", run.best.stale)
@@ -222,27 +233,37 @@ def train(run: Run) -> None:
             progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
-def train_step(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Forward, backward and, once enough gradients are accumulated, one optimizer step; return the loss."""
-    options = run.args.optimization
-    with run.accelerator.accumulate(run.model):
+def train_step(run: Run, batch: dict[str, torch.Tensor]) -> None:
+    """Forward, backward and, once enough gradients are accumulated, one optimizer step.
+
+    All rows of a step weigh the same, in whatever batch and process they are.
+    """
+    options, accelerator, done = run.args.optimization, run.accelerator, run.progress.batch
+    rows, accumulation = len(batch["input_ids"]), options.gradient_accumulation_steps
+    rate = run.scheduler.get_last_lr()[0]
+    place = Place(run.progress.step + 1, done % accumulation + 1, rate, batch["example_index"])
+    with accelerator.accumulate(run.model):
         loss, _ = reader_loss(run.model, batch, options.label_smoothing_factor)
-        # accelerate divides by the batches of a full step, of which the last step of an epoch may have fewer
-        begun = run.progress.batch // options.gradient_accumulation_steps * options.gradient_accumulation_steps
-        batches = min(options.gradient_accumulation_steps, len(run.loader) - begun)
-        run.accelerator.backward(loss * options.gradient_accumulation_steps / batches)
-        if run.accelerator.sync_gradients:
+        run.losses.add(loss, rows, place)
+        share = rows / rows_of_step(run.batches.joint_batches, done, accumulation)
+        # accelerate divides by the batches of a step and averages over the processes
+        accelerator.backward(loss * share * accumulation * accelerator.num_processes)
+        if accelerator.sync_gradients:
             if options.max_grad_norm > 0:
-                run.accelerator.clip_grad_norm_(run.model.parameters(), options.max_grad_norm)
-            take_step(run.accelerator, run.optimizer, run.scheduler)
+                run.losses.add_norm(accelerator.clip_grad_norm_(run.model.parameters(), options.max_grad_norm))
+            take_step(accelerator, run.optimizer, run.scheduler)
             run.optimizer.zero_grad()
-    return loss
+
+
+def read_again(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the loss () that the reader, as it is now, has on ``batch``."""
+    return reader_loss(run.reader, batch)[0]
 
 
 def is_over(run: Run) -> bool:
     """Whether all optimizer steps are taken, or evaluations have not got better for --early_stopping_patience."""
     patience = run.args.optimization.early_stopping_patience
-    return run.progress.step == run.total_steps or (patience is not None and run.best.stale >= patience)
+    return run.progress.step >= run.total_steps or (patience is not None and run.best.stale >= patience)
 
 
 def is_due(every: int, run: Run) -> bool:
@@ -283,9 +304,9 @@ def evaluate(run: Run) -> dict[str, float]:
 
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
-    """Save checkpoint-N when eval loss fell, or when it did not fall but exact match rose."""
+    """Save checkpoint-N when eval loss fell, or when exact match rose (of equal ones F1, then loss decide)."""
     output_dir, step = Path(run.args.run.run_dir), run.progress.step
-    better = run.best.update(step, metrics["eval_loss"], metrics["eval_exact_match"])
+    better = run.best.update(step, metrics["eval_loss"], metrics["eval_exact_match"], metrics["eval_f1"])
     if better and run.accelerator.is_main_process:
         records = run.records | {"metrics": {"step": step} | metrics}
         save_reader(output_dir / f"checkpoint-{step}", run.reader, run.tokenizer, records)
@@ -293,9 +314,9 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
             shutil.rmtree(output_dir / f"checkpoint-{old}", ignore_errors=True)
 
 
-def save_run_state(run: Run, window: LossWindow) -> None:
+def save_run_state(run: Run) -> None:
     """Write what --resume_from_checkpoint continues from."""
-    run.progress.window = window.state(run.accelerator.reduce)
+    run.progress.window = run.losses.state()
     if run.accelerator.is_main_process:
         save_state(
             run.args.run.run_dir,

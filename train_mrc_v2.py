@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
     leave_when_interrupted()  # while the imports below take their seconds
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -43,8 +44,9 @@ from mrc.augmentation import augmentation_names
 from mrc.batching import FeatureCollator
 from mrc.features import fingerprint
 from mrc.metrics import compute_metrics, mean_scores
-from mrc.optimization import parameter_groups, warn_of_long_warmup
+from mrc.optimization import count_steps, parameter_groups, warn_of_long_warmup
 from processor import QAProcessor
+from runtime.checkpoint import check_steps
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, share_weights, write_json
@@ -78,6 +80,7 @@ UNUSED = {
     "dataloader_drop_last": "every feature is trained on",
     "remove_unused_columns": "what the reader does not take stays behind anyway",
     "length_column_name": "the lengths of features are known",
+    "logging_nan_inf_filter": "a loss that is no number ends the run",
     **dict.fromkeys(("fsdp", "fsdp_config", "deepspeed"), "evaluation needs the whole reader in every process"),
     **dict.fromkeys(("label_names", "include_for_metrics", "batch_eval_metrics"), _READS),
     **dict.fromkeys(("eval_accumulation_steps", "eval_do_concat_batches", "eval_use_gather_object"), _READS),
@@ -155,6 +158,8 @@ def run_in(folder: RunFolder, args: Arguments, training_args: TrainingArguments,
     if checkpoint is not None:
         warn_of_changes(folder.path, records["arguments"])
         state = TrainerState.load_from_json(checkpoint / "trainer_state.json")
+        batches = math.ceil(len(train_features) / (training_args.train_batch_size * training_args.world_size))
+        check_steps(state.global_step, count_steps(args.training, batches), checkpoint)
     if main_process:
         folder.open(records)
 
@@ -281,10 +286,13 @@ class RunCallback(TrainerCallback):
 
 
 def is_best(state: TrainerState, args: TrainingArguments) -> bool:
-    """Whether the last evaluation is better than all before it."""
+    """Whether the last evaluation is better than all before it; of equal ones, as train_mrc.py has it."""
     name = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
     sign = 1 if args.greater_is_better else -1
-    *earlier, last = [sign * line[name] for line in evaluations(state)]
+    *earlier, last = [
+        (sign * line[name], line["eval_exact_match"], line["eval_f1"], -line["eval_loss"])
+        for line in evaluations(state)
+    ]
     return all(last > value for value in earlier)
 
 

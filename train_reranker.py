@@ -17,6 +17,7 @@ if __name__ == "__main__":
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,7 +63,7 @@ from runtime.files import read_json, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.loop import TrainingLoop
 from runtime.output import find_model, warn_of_changes
-from runtime.processes import close_accelerator, open_accelerator
+from runtime.processes import close_accelerator, open_accelerator, together
 from runtime.progress import progress_bar
 from runtime.record import environment
 from runtime.run_folder import RunFolder, run_folder
@@ -177,6 +178,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
         scheduler,
         lambda epoch: questions.batches(epoch, batch_size),
         batches_per_epoch,
+        [example.id for example in train_examples],
         total_steps,
         options.eval_steps if options.eval_strategy == "steps" else None,
         options.gradient_accumulation_steps,
@@ -246,12 +248,12 @@ def make_retriever(args: Arguments) -> Retriever:
 def train(run: Run) -> None:
     """Run the loop from where it stands to the last optimizer step."""
     loop = run.loop
-    with loop.running(run.records["arguments"]):
+    with loop.running(run.records["arguments"], partial(read_again, run)):
         if run.candidates is not None and loop.progress.step == 0:
             loop.tracker.log(0, report("before", run.candidates.relevant))
         for rows in loop.batches():
             loss = train_step(run, rows)
-            if loop.finish_batch(loss, len(rows) / loop.accelerator.num_processes) and loop.is_evaluation_due():
+            if loop.finish_batch(loss) and loop.is_evaluation_due():
                 if run.candidates is not None:
                     metrics = evaluate(run)
                     loop.tracker.log(loop.progress.step, metrics)
@@ -270,15 +272,27 @@ def train_step(run: Run, rows: list[int]) -> torch.Tensor:
     return loss
 
 
+def read_again(run: Run, rows: list[int]) -> torch.Tensor:
+    """Return the scores (pairs,) that the reranker, as it is now, gives the passages of the first of ``rows``."""
+    (pairs,) = draw_pairs(run, rows[:1])
+    return torch.from_numpy(run.cross_encoder.score(pairs, precision=run.precision))
+
+
+def draw_pairs(run: Run, rows: list[int]) -> list[list[Pair]]:
+    """Return each of the questions ``rows`` with its passages of the epoch."""
+    return [
+        [
+            Pair(run.questions.examples[row].question, passage.title, passage.text)
+            for passage in run.questions.draw(row, run.loop.progress.epoch)
+        ]
+        for row in rows
+    ]
+
+
 def score_groups(run: Run, rows: list[int]) -> tuple[torch.Tensor, list[int]]:
     """Return the logits (pairs,) of the questions ``rows`` with the passages of the epoch, and how many each has."""
-    drawn = [run.questions.draw(row, run.loop.progress.epoch) for row in rows]
-    questions = [run.questions.examples[row].question for row in rows]
-    pairs = [
-        Pair(question, passage.title, passage.text)
-        for question, passages in zip(questions, drawn, strict=True)
-        for passage in passages
-    ]
+    groups = draw_pairs(run, rows)
+    pairs = [pair for group in groups for pair in group]
     tokens = run.cross_encoder.tokenize(pairs)
     by_length = np.argsort([len(row["input_ids"]) for row in tokens], kind="stable")  # (pairs,)
     passes = []
@@ -286,7 +300,7 @@ def score_groups(run: Run, rows: list[int]) -> tuple[torch.Tensor, list[int]]:
         batch = run.cross_encoder.pad([tokens[row] for row in chosen])
         passes.append(run.loop.model(**send_to_device(batch, run.loop.accelerator.device)).logits[:, 0])
     logits = torch.cat(passes)[by_length.argsort()]  # (pairs,) by length -> (pairs,) by question
-    return logits, [len(passages) for passages in drawn]
+    return logits, [len(group) for group in groups]
 
 
 def listwise_loss(logits: torch.Tensor, sizes: list[int]) -> torch.Tensor:
@@ -303,17 +317,19 @@ def listwise_loss(logits: torch.Tensor, sizes: list[int]) -> torch.Tensor:
 def evaluate(run: Run) -> dict[str, float]:
     """Return recall@1 and MRR@10 of the evaluation questions once their candidates are re-ordered."""
     loop, metrics = run.loop, {}
-    if loop.accelerator.is_main_process:
-        pairs, relevant = run.candidates
-        with progress_bar(total=len(pairs), desc="evaluating", unit="pair", leave=False) as bar:
-            scores = run.cross_encoder.score(
-                pairs, bar.update, run.args.run.per_device_eval_batch_size, run.precision
-            ).reshape(relevant.shape)  # (n * depth,) -> (n, depth)
-        order = top_k(scores, scores.shape[1]).ids  # (n, depth)
-        metrics = report("eval", np.take_along_axis(relevant, order, axis=1))
-        logger.info(
-            "step %d: recall@1 %.2f, MRR@10 %.2f", loop.progress.step, metrics["eval_recall@1"], metrics["eval_mrr@10"]
-        )
+    pairs, relevant = run.candidates
+    with together(loop.accelerator):
+        if loop.accelerator.is_main_process:
+            with progress_bar(total=len(pairs), desc="evaluating", unit="pair", leave=False) as bar:
+                scores = run.cross_encoder.score(
+                    pairs, bar.update, run.args.run.per_device_eval_batch_size, run.precision
+                ).reshape(relevant.shape)  # (n * depth,) -> (n, depth)
+            order = top_k(scores, scores.shape[1]).ids  # (n, depth)
+            metrics = report("eval", np.take_along_axis(relevant, order, axis=1))
+            logger.info(
+                "step %d: recall@1 %.2f, MRR@10 %.2f",
+                loop.progress.step, metrics["eval_recall@1"], metrics["eval_mrr@10"],
+            )  # fmt: skip
     (metrics,) = broadcast_object_list([metrics])
     return metrics
 

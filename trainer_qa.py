@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +38,12 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import PredictionOutput
+from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from models.reader_settings import settings_of
 from mrc.augmentation import AugmentedFeatures
-from mrc.batching import FeatureCollator, LengthGroupedBatches
+from mrc.batching import FeatureCollator, LengthGroupedBatches, training_loader
+from mrc.features import example_ids
 from mrc.freezing import log_frozen, log_thawed
 from mrc.loss import reader_loss
 from mrc.reading import read_features
@@ -49,6 +51,7 @@ from processor import QAProcessor
 from runtime.checkpoint import BestCheckpoints
 from runtime.errors import UserError
 from runtime.log import get_logger
+from runtime.losses import LossWindow, Place
 
 logger = get_logger(__name__)
 
@@ -62,10 +65,11 @@ class QATrainer(Trainer):
     references=answers.label_ids)``. Of the ``QAProcessor`` whose method ``post_process_function`` is, the tokenizer is
     the default of ``processing_class``, and what is trained keeps how it reads. Label smoothing is that of the span
     loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy`` is ``sequential`` or
-    ``batch_rebalance``.
+    ``batch_rebalance``. A loss, or a reader, that is no number any more ends the training with a :class:`UserError`,
+    and is neither logged nor saved.
     """
 
-    loss_is_scaled_for_ga = False  # the loss is the mean of its batch
+    loss_is_scaled_for_ga = True  # compute_loss weighs a batch by its share of the examples of its optimizer step
 
     def __init__(
         self,
@@ -87,6 +91,7 @@ class QATrainer(Trainer):
             raise UserError("QATrainer needs to know how to pad: pass processing_class, the tokenizer")
         args = copy(args)
         args.remove_unused_columns = False  # the collator takes what the reader needs, post-processing the rest
+        args.logging_nan_inf_filter = False  # it hides what is to end the training, and waits for the GPU every time
         super().__init__(
             model=model,
             args=args,
@@ -111,12 +116,49 @@ class QATrainer(Trainer):
         finally:
             self.args.hub_token = token
 
+    def train(self, *args: Any, **options: Any) -> TrainOutput:
+        """Train as the Trainer does; :class:`UserError` where loss or reader are no numbers any more."""
+        self._losses = LossWindow(self.accelerator, partial(example_ids, self.train_dataset))
+        self._last_inputs: dict[str, Any] | None = None
+        with self._losses.ends_run():
+            return super().train(*args, **options)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], torch.Tensor]:
+        """Return the batches of the next optimizer step, and how many rows those of all processes have."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        rows = torch.tensor(float(sum(len(batch["input_ids"]) for batch in batches)), device=device)
+        self._batch_of_step = 0
+        return batches, self.accelerator.reduce(rows, reduction="sum")
+
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return the span loss of a batch, and with ``return_outputs`` the reader's outputs."""
+        """Return the span loss of a batch, and with ``return_outputs`` the reader's outputs.
+
+        With ``num_items_in_batch``, the rows of all batches of an optimizer step, it is this batch's share of the mean
+        over them, as gradients that are added up over batches and averaged over processes want it.
+        """
         loss, outputs = reader_loss(model, inputs, self.args.label_smoothing_factor)
+        if num_items_in_batch is not None:
+            rows, rate = len(inputs["input_ids"]), self.optimizer.param_groups[0]["lr"]
+            self._batch_of_step += 1
+            place = Place(self.state.global_step + 1, self._batch_of_step, rate, inputs.get("example_index", ()))
+            self._losses.add(loss, rows, place)
+            self._last_inputs = inputs
+            loss = loss * rows * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any) -> None:
+        """Log as the Trainer does; the loss is the mean over the examples since the last time, as in train_mrc.py."""
+        if self.is_in_train and "loss" in logs:
+            logs["loss"] = self._losses.close()["loss"]
+        if "train_loss" in logs:  # the training is over
+            self._check()
+        if not math.isfinite(logs.get("grad_norm", 0.0)):
+            del logs["grad_norm"]  # of a step that fp16 leaves out
+        super().log(logs, *args)
 
     def get_train_dataloader(self) -> DataLoader:
         """Return the batches of an epoch."""
@@ -124,11 +166,15 @@ class QATrainer(Trainer):
             return super().get_train_dataloader()
         args, features = self.args, self.train_dataset
         seed = args.seed if args.data_seed is None else args.data_seed
-        loader = DataLoader(
+        accelerator = self.accelerator
+        batches = LengthGroupedBatches(
+            features["length"], self._train_batch_size, seed, accelerator.process_index, accelerator.num_processes
+        )
+        loader = training_loader(
+            accelerator,
             features,
-            batch_sampler=LengthGroupedBatches(features["length"], self._train_batch_size, seed),
-            collate_fn=self.data_collator,
-            generator=torch.Generator().manual_seed(seed),  # iterating draws from it, and the global one is dropout's
+            batches,
+            self.data_collator,
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers,
@@ -137,20 +183,27 @@ class QATrainer(Trainer):
             in_order=args.dataloader_in_order,
         )
         self.remove_callback(_EpochCallback)  # that of an earlier call
-        self.add_callback(_EpochCallback(features, loader.batch_sampler))
-        return self.accelerator.prepare(loader)
+        self.add_callback(_EpochCallback(features, batches))
+        return loader
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the reader to ``output_dir``, in place of one that an earlier start left there.
 
         Weights are replaced, not written into, since another folder may share their file; and a checkpoint is not
-        complete until the Trainer has written its state again.
+        complete until the Trainer has written its state again. While training, :class:`UserError` for a reader that
+        gives no numbers any more.
         """
+        self._check()
         if self.args.should_save:
             folder = Path(output_dir or self.args.output_dir)
             for old in (*folder.glob("trainer_state.json"), *folder.glob("*.safetensors")):
                 old.unlink()
         super().save_model(output_dir, _internal_call)
+
+    def _check(self) -> None:
+        """While training, raise :class:`UserError` unless the reader is fit to be evaluated and saved."""
+        if self.is_in_train and self._last_inputs is not None:
+            self._losses.check(self.model, lambda: reader_loss(self.model, self._last_inputs)[0])
 
     def evaluate(
         self,
@@ -166,6 +219,7 @@ class QATrainer(Trainer):
         """
         features = self.eval_dataset if eval_dataset is None else eval_dataset
         examples = self.eval_examples if eval_examples is None else eval_examples
+        self._check()
         metrics = self._read(features, examples, "eval", metric_key_prefix).metrics
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
@@ -315,7 +369,7 @@ class StopEarlyCallback(TrainerCallback):
         """Whether the evaluations so far end the run."""
         best = BestCheckpoints()
         for line in evaluations(state):
-            best.update(line["step"], line["eval_loss"], line.get("eval_exact_match", best.exact_match))
+            best.update(line["step"], line["eval_loss"], line.get("eval_exact_match", 0.0), line.get("eval_f1", 0.0))
         return best.stale >= self.patience
 
 

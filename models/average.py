@@ -20,6 +20,7 @@ from models.loading import load_tokenizer
 from models.reader import load_reader, save_reader
 from runtime.errors import UserError, run_command
 from runtime.files import read_json
+from runtime.finite import check_weights
 from runtime.log import configure_logging, get_logger
 from runtime.output import find_model
 
@@ -50,6 +51,7 @@ def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
         if weight.is_floating_point():
             weight /= len(folders)
     reader.load_state_dict(total)
+    check_weights(reader.named_parameters(), "the average")  # sums can overflow
     paths = [Path(first) / name for name in ("arguments.json", "environment.json")]
     records = {path.stem: read_json(path) for path in paths if path.exists()}
     save_reader(out, reader, load_tokenizer(first), records | {"average": {"averaged": folders}})

@@ -29,8 +29,9 @@ from models.loading import (
     set_dropout,
 )
 from runtime.device import autocast, default_device, fastest_attention, reading_mode, resolve_precision
-from runtime.errors import UserError
+from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
+from runtime.finite import check_weights
 from runtime.log import get_logger
 from runtime.text import is_blank, strip_blanks
 
@@ -94,7 +95,8 @@ class CrossEncoder:
     ) -> np.ndarray:
         """Return the logits (pairs,) float32; pairs of like length are read together.
 
-        ``progress`` is told the size of every batch that was read.
+        ``progress`` is told the size of every batch that was read. Raises :class:`NotFiniteError` for logits that are
+        no numbers.
         """
         rows, device = self.tokenize(pairs), self.model.device
         longest_first = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
@@ -105,6 +107,12 @@ class CrossEncoder:
                 batch = self.pad([rows[row] for row in chosen])
                 logits = self.model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
                 scores[chosen] = logits[:, 0].float().cpu().numpy()  # (batch, 1) -> (batch,)
+                if not np.isfinite(scores[chosen]).all():
+                    raise NotFiniteError(
+                        f"--reranker {self.model.name_or_path}",
+                        "gives scores that are not finite numbers",
+                        "copy or train the reranker anew",
+                    )
                 progress(len(chosen))
         return scores
 
@@ -132,6 +140,7 @@ def load_cross_encoder(name: str) -> CrossEncoder:
     model, missing = load_pretrained(AutoModelForSequenceClassification, name, load_config(name), attention)
     if missing:
         raise UserError(f"the reranker {name} lacks {len(missing)} of its weights: {first_names(missing)}")
+    check_weights(model.named_parameters(), f"--reranker {name}")
     tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
     saved = Path(name) / _SETTINGS_NAME
     if saved.exists():
@@ -171,6 +180,7 @@ def load_cross_encoder_to_train(
             f"--reranker_model {name} lacks {len(encoder)} weights of a {config.model_type} of this size: "
             f"{first_names(encoder)}"
         )
+    check_weights(model.named_parameters(), f"--reranker_model {name}")
     if missing:
         logger.info("new scores on %s (%s)", name, first_names(missing))
     tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)

@@ -36,8 +36,9 @@ from models.loading import (
     set_dropout,
 )
 from runtime.device import autocast, default_device, fastest_attention
-from runtime.errors import UserError
+from runtime.errors import NotFiniteError, UserError
 from runtime.files import newest, read_json, staged_folder, write_json
+from runtime.finite import check_weights
 from runtime.output import find_model
 from runtime.progress import progress_bar
 from runtime.text import is_blank
@@ -231,6 +232,12 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
             )
 
 
+def check_encoders(bi_encoder: BiEncoder, who: str) -> None:
+    """Raise :class:`NotFiniteError` about ``who`` unless the weights that vectors depend on are finite numbers."""
+    weights = [(name, weight) for name, weight in bi_encoder.named_parameters() if ".pooler." not in name]
+    check_weights(weights, who)
+
+
 def fingerprint(path: str | Path, arguments: RetrieverArguments) -> dict[str, Any]:
     """Return what the vectors of the encoders in ``path`` depend on, without loading them.
 
@@ -254,6 +261,7 @@ def encode(
 
     ``embed`` is a method of a :class:`BiEncoder` that is in evaluation mode on ``device``; ``precision`` is a resolved
     one. Batches hold rows of like length, the longest first, so that memory peaks at once; ``what`` names the bar.
+    Raises :class:`NotFiniteError` for vectors that are no numbers.
     """
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
     vectors = np.empty((0, 0), np.float32)
@@ -263,6 +271,8 @@ def encode(
             batch = {name: tensor.to(device) for name, tensor in pad([rows[row] for row in chosen]).items()}
             with autocast(precision, device):
                 embedded = embed(batch).float().cpu().numpy()  # (batch, H)
+            if not np.isfinite(embedded).all():
+                raise NotFiniteError("the encoder", f"gives vectors that are not finite numbers ({what})")
             if start == 0:
                 vectors = np.empty((len(rows), embedded.shape[1]), np.float32)  # (n, H)
             vectors[chosen] = embedded

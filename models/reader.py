@@ -25,6 +25,7 @@ from models.loading import (
 from runtime.device import fastest_attention
 from runtime.errors import UserError
 from runtime.files import staged_folder, write_json
+from runtime.finite import check_weights
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -56,7 +57,7 @@ def load_reader(
     ``token_type_ids``, and gives ``start_logits`` and ``end_logits`` (batch, tokens).
 
     Raises :class:`UserError` for an unknown head or parameter of a head, a checkpoint that cannot be loaded or lacks
-    weights, or an untrained head.
+    weights, weights that are no numbers, or an untrained head.
     """
     own_config = load_config(name)
     saved_head = getattr(own_config, "reader_head", None)
@@ -80,6 +81,7 @@ def load_reader(
             f"--model {name} holds an encoder but no trained reader (missing: {first_names(missing)}); "
             "train one first with train_mrc.py"
         )
+    check_weights(model.named_parameters(), f"--model {name}")
     if missing:
         instead = f" instead of its {saved_head['name']} head" if new_head and saved_head else ""
         logger.info("new %s head on %s%s (%s)", config.reader_head["name"], name, instead, first_names(missing))

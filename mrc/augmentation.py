@@ -262,7 +262,8 @@ class AugmentedFeatures:
     """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them anew.
 
     Every epoch has as many features as epoch 0, so that it has as many optimizer steps: of more windows a random
-    choice is left out, of fewer a random choice comes twice. ``build(examples, what, tokenizer)`` turns examples into
+    choice is left out, of fewer a random choice comes twice. Their ``example_index`` is the row of the example that
+    was changed. ``build(examples, what, tokenizer)`` turns examples into
     features, ``probability`` is the chance that an example is changed by a drawn augmentation.
     """
 
@@ -293,12 +294,16 @@ class AugmentedFeatures:
         """Hold the features of ``epoch``."""
         if epoch == self.epoch:
             return
-        examples = [changed for example in self._originals for changed in self._change(example, epoch)]
+        changed = [self._change(example, epoch) for example in self._originals]
+        examples = [example for examples in changed for example in examples]
+        originals = [row for row, examples in enumerate(changed) for _ in examples]
         rows = Dataset.from_list(examples, example_features())
         features = self._build(rows, f"features of epoch {epoch}", self._tokenizer)
         if self._tokenizer is not self._material.tokenizer:
             features = self._mask_windows(features, examples, epoch)
-        features = features.remove_columns("offset_mapping")  # no use in training, and half of the memory
+        example_index = [originals[index] for index in features["example_index"]]
+        features = features.remove_columns(["offset_mapping", "example_index"])  # the former is half of the memory
+        features = features.add_column("example_index", example_index, new_fingerprint=generate_random_fingerprint())
         rows, size = range(len(features)), len(features) if self.epoch is None else len(self)
         rng = self._rng(epoch)
         rows = rng.sample(rows, size) if len(rows) > size else [*rows, *rng.choices(rows, k=size - len(rows))]

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.data_loader import prepare_data_loader
+from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.inputs import GLOBAL_ATTENTION, ModelInputs
+from runtime.errors import UserError
 
 # Lengths are rounded up to this: matrix kernels like it, and CPUs then see few distinct shapes.
 LENGTH_MULTIPLE = 32
@@ -22,8 +26,9 @@ class FeatureCollator:
 
     ``max_length`` pads every batch to that many tokens; without it the longest row, rounded up, decides. Besides
     what the model is fed there are ``answer_mask`` (batch, tokens; 0 on padding), ``cls_index`` (batch,), and the
-    gold spans of the features as ``start_positions`` and ``end_positions`` (batch, golds; -1 where a row has fewer).
-    The other columns stay behind. Raises :class:`UserError` for a tokenizer that does not fit the model.
+    gold spans of the features as ``start_positions`` and ``end_positions`` (batch, golds; -1 where a row has fewer),
+    and ``example_index`` (batch,). The other columns stay behind. Raises :class:`UserError` for a tokenizer that does
+    not fit the model.
     """
 
     def __init__(
@@ -40,7 +45,8 @@ class FeatureCollator:
         length = batch["input_ids"].size(1)
         masks = [feature["answer_mask"] + [0] * (length - len(feature["answer_mask"])) for feature in features]
         batch["answer_mask"] = torch.tensor(masks)  # (batch, tokens)
-        batch["cls_index"] = torch.tensor([feature["cls_index"] for feature in features])  # (batch,)
+        for name in ("cls_index", "example_index"):
+            batch[name] = torch.tensor([feature[name] for feature in features])  # (batch,)
         golds = max(len(feature["gold_starts"]) for feature in features)
         for name, column in (("start_positions", "gold_starts"), ("end_positions", "gold_ends")):
             rows = [feature[column] + [-1] * (golds - len(feature[column])) for feature in features]
@@ -54,31 +60,70 @@ class LengthGroupedBatches:
     An epoch's order is a function of ``seed`` and the epoch alone, so that a resumed run sees the same batches:
     rows are shuffled, cut into pools of 50 batches, sorted by length inside each pool, cut into batches, and the
     batches are shuffled.
+
+    With several ``processes`` these are joint batches, of ``batch_size`` rows for each, and iterating gives the share
+    of one ``process``. Every row comes once an epoch: the last joint batch that is cut may have fewer rows, and where
+    it has fewer than there are processes, it goes into the one before. Raises :class:`UserError` for fewer rows than
+    processes.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths = torch.tensor(lengths)  # (rows,)
+    def __init__(
+        self, lengths: Sequence[int], batch_size: int, seed: int, process: int = 0, processes: int = 1
+    ) -> None:
+        if len(lengths) < processes:
+            raise UserError(f"{len(lengths)} features cannot be dealt out to {processes} processes: start fewer")
         self.batch_size = batch_size
         self.seed = seed
-        self.epoch = 0
-        self.drop_last = False  # read by accelerate when it shares batches between processes
+        self.process, self.processes = process, processes
+        self.drop_last = False  # read by accelerate
+        self.start_epoch(0, lengths)
 
     def start_epoch(self, epoch: int, lengths: Sequence[int]) -> None:
-        """Take the order of ``epoch``, for rows of these ``lengths``: augmented features change from epoch to epoch."""
-        self.epoch, self.lengths = epoch, torch.tensor(lengths)  # (rows,)
+        """Take the order of ``epoch``, for rows of these ``lengths``: augmented features change from epoch to epoch.
+
+        ``joint_batches`` then are the rows of all processes.
+        """
+        lengths = torch.tensor(lengths)  # (rows,)
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        rows = torch.randperm(len(lengths), generator=generator)  # (rows,)
+        size = self.batch_size * self.processes
+        batches: list[list[int]] = []
+        for pool in rows.split(size * _BATCHES_PER_POOL):
+            longest_first = pool[lengths[pool].argsort(descending=True, stable=True)]  # (rows of the pool,)
+            batches += [batch.tolist() for batch in longest_first.split(size)]
+        if len(batches[-1]) < self.processes:
+            batches[-2:] = [batches[-2] + batches[-1]]
+        order = torch.randperm(len(batches), generator=generator).tolist()
+        self.joint_batches = [batches[index] for index in order]
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return len(self.joint_batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        rows = torch.randperm(len(self.lengths), generator=generator)  # (rows,)
-        batches: list[list[int]] = []
-        for pool in rows.split(self.batch_size * _BATCHES_PER_POOL):
-            longest_first = pool[self.lengths[pool].argsort(descending=True, stable=True)]  # (rows of the pool,)
-            batches += [batch.tolist() for batch in longest_first.split(self.batch_size)]
-        for index in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[index]
+        for rows in self.joint_batches:
+            first, after = (len(rows) * process // self.processes for process in (self.process, self.process + 1))
+            yield rows[first:after]
+
+
+def training_loader(
+    accelerator: Accelerator, features: Any, batches: LengthGroupedBatches, collator: FeatureCollator, **options: Any
+) -> DataLoader:
+    """Return a ``DataLoader`` of the ``batches`` of ``features``, as ``accelerator`` would prepare it.
+
+    ``options`` are those of ``DataLoader``. The batches are this process's already, so accelerate must not share them
+    out: of a shorter batch in the middle it drops rows, or gives some twice.
+    """
+    # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
+    generator = torch.Generator().manual_seed(batches.seed)
+    loader = DataLoader(features, batch_sampler=batches, collate_fn=collator, generator=generator, **options)
+    return prepare_data_loader(
+        loader,
+        accelerator.device,
+        num_processes=1,
+        process_index=0,
+        put_on_device=True,
+        non_blocking=accelerator.non_blocking,
+    )
 
 
 def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

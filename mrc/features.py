@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -32,9 +32,10 @@ from runtime.text import inner_span, strip_blanks
 logger = get_logger(__name__)
 
 # Part of every cache key: raise it when the features of equal input change.
-_FEATURES_VERSION = 4
+_FEATURES_VERSION = 5
 _SMALLEST_WINDOW = 16
 _OWN_COLUMNS = {
+    "example_id": Value("string"),
     "example_index": Value("int64"),
     "length": Value("int64"),
     "offset_mapping": List(List(Value("int32"))),
@@ -76,7 +77,7 @@ def make_features(
     With ``title_prefix`` what is read is ``title: context`` (see ``mrc/titles.py``). A feature holds the model's
     inputs (``tokenizer.model_input_names``) and
 
-    * ``example_index``: row of its example; ``length``: its tokens;
+    * ``example_id``, ``example_index``: id and row of its example; ``length``: its tokens;
     * ``offset_mapping``: per token ``[start, end)`` in the example's original context, ``None`` outside it and in
       titles;
     * ``answer_mask``: 1 where an answer may start or end, the context and the first (``[CLS]``) token;
@@ -109,6 +110,7 @@ def make_features(
     )
     features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
     features |= {name: [] for name in _OWN_COLUMNS}
+    ids = examples.get("id") or list(map(str, indices))
     texts = [context.text for context in contexts]
     spans_of_rows = context_offsets(encoded, texts, stride_len, tokenizer.name_or_path)
     for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
@@ -121,6 +123,7 @@ def make_features(
         spans = _gold_spans(offsets, examples["answers"][sample])
         found = list(dict.fromkeys(span for span in spans if span is not None)) or [nowhere]
         start, end = (spans[0] if spans else None) or nowhere
+        features["example_id"].append(ids[sample])
         features["example_index"].append(indices[sample])
         features["length"].append(len(offsets))
         features["offset_mapping"].append(offsets)
@@ -178,6 +181,15 @@ def build_features(
         )
     logger.info("%s: %d examples, %d features", what, len(examples), len(features))
     return features
+
+
+def example_ids(features: Any, rows: Iterable[int]) -> list[str]:
+    """Return the ids of the examples ``rows`` (``example_index``); "row N" where ``features`` do not tell."""
+    try:
+        ids = dict(zip(features["example_index"], features["example_id"], strict=True))
+    except (KeyError, ValueError):  # datasets raise either for a column that is not there
+        ids = {}
+    return [ids.get(row, f"row {row}") for row in rows]
 
 
 def _make_and_count(

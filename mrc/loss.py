@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 # What a batch holds beside the inputs of every encoder.
-LABELS = ("answer_mask", "cls_index", "start_positions", "end_positions")
+LABELS = ("answer_mask", "cls_index", "example_index", "start_positions", "end_positions")
 
 
 def reader_loss(

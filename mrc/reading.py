@@ -14,9 +14,13 @@ from transformers import PreTrainedModel
 
 from mrc.batching import FeatureCollator, longest_first_batches
 from mrc.decoding import FORBIDDEN
+from mrc.features import example_ids
 from mrc.loss import reader_loss
 from runtime.device import autocast, reading_mode
+from runtime.errors import NotFiniteError
 from runtime.progress import progress_bar
+
+_LARGEST = np.finfo(np.float32).max / 2  # half of it: the score of a span is the sum of two logits
 
 
 class Logits(NamedTuple):
@@ -50,7 +54,7 @@ def read_features(
     """Return the logits of all ``features`` in their order, and the span loss against their labels.
 
     Batches hold features of similar length. With an ``accelerator`` of several processes each reads its share,
-    and all return everything.
+    and all return everything. Raises :class:`NotFiniteError`, in every process, for logits that are no numbers.
     """
     lengths = list(features["length"])
     inputs = features.remove_columns("offset_mapping")  # ten times faster to fetch
@@ -75,6 +79,7 @@ def read_features(
     if accelerator is not None and accelerator.num_processes > 1:
         read, losses = gather_object(read), gather_object(losses)
     read.sort(key=lambda item: item[0])
+    _check(model, features, read)
     _, starts, ends, beams = zip(*read, strict=True) if read else ((), (), (), ())
     start_logits, end_logits = (_stack(rows, max(lengths, default=0)) for rows in (starts, ends))
     rows_read = sum(size for _, size in losses)
@@ -84,6 +89,20 @@ def read_features(
         sum(loss * size for loss, size in losses) / max(rows_read, 1),
         np.stack(beams) if end_logits.ndim == 3 else None,
     )
+
+
+def _check(
+    model: PreTrainedModel, features: Dataset, read: Sequence[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]]
+) -> None:
+    """Raise :class:`NotFiniteError` unless all logits, and the sums of two, which score spans, are numbers."""
+    broken = [row for row, *logits, _ in read if not all((np.abs(values) <= _LARGEST).all() for values in logits)]
+    if broken:
+        (first,) = example_ids(features, [features[broken[0]]["example_index"]])
+        raise NotFiniteError(
+            f"--model {model.name_or_path}",
+            f"gives logits that are not finite numbers, {len(broken)} times in {len(read)} (the first: {first})",
+            "train or copy the reader anew; if it is whole, read with --precision fp32",
+        )
 
 
 def _stack(rows: Sequence[np.ndarray], tokens: int) -> np.ndarray:

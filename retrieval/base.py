@@ -16,7 +16,7 @@ import numpy as np
 
 from arguments import RetrieverArguments
 from retrieval.corpus import Corpus
-from runtime.errors import UserError
+from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.progress import progress_bar
 
@@ -66,10 +66,11 @@ def parts_of(retriever: Retriever) -> Sequence[Retriever]:
 def top_k(scores: np.ndarray, k: int) -> SearchResults:
     """Return the ``min(k, N)`` highest of ``scores`` (n, N): score descending, ties by lower row number.
 
-    The same as the first k of a stable full sort, at the price of a partition. NaN raises ``ValueError``.
+    The same as the first k of a stable full sort, at the price of a partition. Raises :class:`NotFiniteError` for nan
+    and infinity, which would come first.
     """
-    if (broken := np.isnan(scores).any(axis=1)).any():
-        raise ValueError(f"question {broken.argmax()} has a score that is not a number")
+    if not (sound := (scores < np.inf).all(axis=1)).all():
+        raise NotFiniteError("the retriever", f"gives question {sound.argmin()} scores that are not finite numbers")
     size = scores.shape[1]
     k = min(k, size)
     ids = np.empty((len(scores), k), dtype=np.int64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 import torch
 
 from arguments import RetrieverArguments
-from models.encoder import BiEncoder, encode, fingerprint, load_bi_encoder
+from models.encoder import BiEncoder, check_encoders, encode, fingerprint, load_bi_encoder
 from retrieval.base import SearchResults, check_manifest, index_folder, new_index_folder
 from retrieval.corpus import Corpus
 from runtime.device import default_device, resolve_precision
-from runtime.errors import UserError
+from runtime.errors import NotFiniteError, UserError
 from runtime.files import staged_file
 from runtime.log import get_logger
 from runtime.progress import progress_bar
@@ -51,6 +52,7 @@ class DenseRetrieval:
     def bi_encoder(self) -> BiEncoder:
         """The encoders, loaded when something is first encoded."""
         encoders = load_bi_encoder(self.arguments.retriever_dir, self.arguments, shared=True)
+        check_encoders(encoders, self._who)
         # weights and all in between too, which autocast leaves in fp32: a third faster, cosines differ by 4e-5
         dtype = torch.bfloat16 if resolve_precision("auto", self.device) == "bf16" else torch.float32
         return encoders.to(self.device, dtype)
@@ -80,7 +82,9 @@ class DenseRetrieval:
                 self.vectors[number] = self._read(path, len(part), width)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
-        return search_vectors(self.encode_questions(questions), self.vectors, k, self.device)
+        vectors = self.encode_questions(questions)
+        with self._blamed():
+            return search_vectors(vectors, self.vectors, k, self.device)
 
     def save(self, folder: str | Path) -> None:
         shape = (len(self.corpus), self.vectors[0].shape[1])
@@ -112,19 +116,32 @@ class DenseRetrieval:
     def _encoders(self) -> dict[str, Any]:
         return fingerprint(self.arguments.retriever_dir, self.arguments)
 
+    @property
+    def _who(self) -> str:
+        return f"--retriever_dir {self.arguments.retriever_dir}"
+
+    @contextmanager
+    def _blamed(self) -> Iterator[None]:
+        """Name the encoders, and the way out, where they give no numbers."""
+        try:
+            yield
+        except NotFiniteError as error:
+            raise NotFiniteError(self._who, error.finding, "copy or train the encoder anew") from None
+
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
         precision = resolve_precision("auto", self.device)
         batch_size = self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
-        return encode(embed, rows, self.bi_encoder.pad, batch_size, precision, self.device, what)
+        with self._blamed():
+            return encode(embed, rows, self.bi_encoder.pad, batch_size, precision, self.device, what)
 
     def _encode_shard(self, part: Corpus, what: str) -> np.ndarray:
-        """Return the vectors as they are kept; :class:`UserError` if some are not numbers, or too large."""
+        """Return the vectors as they are kept; :class:`UserError` if some are too large for that."""
         with np.errstate(over="ignore"):  # told below
             vectors = self.encode_passages(part, what).astype(self.arguments.vectors_dtype)
         if not np.isfinite(vectors).all():
             raise UserError(
-                f"--retriever_dir {self.arguments.retriever_dir} gives vectors that {self.arguments.vectors_dtype} "
-                "cannot hold: check the encoder, or keep them as --vectors_dtype float32"
+                f"{self._who} gives vectors that {self.arguments.vectors_dtype} cannot hold: "
+                "check the encoder, or keep them as --vectors_dtype float32"
             )
         return vectors
 
@@ -149,13 +166,11 @@ def search_vectors(
 
     ``shards`` (m, H) hold the N passages in order, in memory or mapped. They are read once, ``block`` at a time, and
     every block's best are merged into the best so far, so that memory grows with n * k alone. Score descending, ties
-    by lower row number; the product is in float32.
+    by lower row number; the product is in float32. Raises :class:`NotFiniteError` for scores that are no numbers.
     """
     k = min(k, sum(map(len, shards)))
     if len(questions) == 0:
         return SearchResults(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    if not np.isfinite(questions).all():
-        raise ValueError(f"question {np.isfinite(questions).all(axis=1).argmin()} has a vector that is not of numbers")
     question_blocks = torch.from_numpy(questions).to(device).split(_BLOCK_QUESTIONS)  # each (q, H)
     best = [
         (block.new_empty(len(block), 0), block.new_empty(len(block), 0, dtype=torch.long)) for block in question_blocks
@@ -171,6 +186,9 @@ def search_vectors(
                 first += len(passages)
                 progress.update(len(passages))
     scores, ids = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))  # (n, k) each
+    # nan and infinity come first wherever there is one
+    if not (finite := np.isfinite(scores).all(axis=1)).all():
+        raise NotFiniteError("the encoder", f"gives question {finite.argmin()} scores that are not finite numbers")
     return SearchResults(ids, scores)
 
 

@@ -21,6 +21,7 @@ from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.training import with_gold_passages
 from runtime.device import reading_mode
 from runtime.log import get_logger
+from runtime.processes import together
 
 logger = get_logger(__name__)
 
@@ -47,18 +48,20 @@ class RetrievalEvaluation:
         """Return ``eval_loss`` and the means of ``eval_recall@k`` and ``eval_mrr@10``, the same in every process.
 
         Each process encodes and searches its share of the corpus. The loss is that of training, over batches of
-        ``loss_batch`` questions with their own passages in an order drawn once.
+        ``loss_batch`` questions with their own passages in an order drawn once. Raises :class:`NotFiniteError`, in
+        every process, for vectors or scores that are no numbers.
         """
         size, processes, index = len(self.corpus), accelerator.num_processes, accelerator.process_index
         share = range(size * index // processes, size * (index + 1) // processes)
         pairs = list(zip(self.corpus.titles, self.corpus.texts, strict=True))[share.start : share.stop]
-        with reading_mode(bi_encoder.q_encoder), reading_mode(bi_encoder.p_encoder):
+        with reading_mode(bi_encoder.q_encoder), reading_mode(bi_encoder.p_encoder), together(accelerator):
             embed, tokenize = bi_encoder.embed_questions, bi_encoder.tokenize_questions
             questions = self._encode(bi_encoder, embed, tokenize, self.questions, "questions")  # (n, H)
             embed, tokenize = bi_encoder.embed_passages, bi_encoder.tokenize_passages
             passages = self._encode(bi_encoder, embed, tokenize, pairs, "passages")  # (N of the share, H)
         metrics = {"eval_loss": self._loss(questions, passages, share, accelerator, loss_batch, temperature)}
-        results = search_vectors(questions, [passages], max(KS), accelerator.device)
+        with together(accelerator):
+            results = search_vectors(questions, [passages], max(KS), accelerator.device)
         gathered = gather_object([results._replace(ids=results.ids + share.start)])  # of every process, in order
         if accelerator.is_main_process:
             ids = _best(gathered)  # (n, k)

@@ -41,29 +41,39 @@ class Progress:
 class BestCheckpoints:
     """The save rule: keep a checkpoint when eval loss fell, or when it did not fall but exact match rose.
 
+    Of equal exact matches the higher ``f1`` is better, then the lower ``tied_loss``: both belong to the best one.
     Both bests are tracked, each over all evaluations; ``stale`` counts the evaluations since either got better, and
     ``kept`` lists the steps of the checkpoints on disk, oldest first.
     """
 
-    loss: float = float("inf")
+    loss: float | None = None
     loss_step: int | None = None
-    exact_match: float = -1.0
+    exact_match: float | None = None
     exact_match_step: int | None = None
+    f1: float | None = None
+    tied_loss: float | None = None
     stale: int = 0
     kept: list[int] = field(default_factory=list)
 
-    def update(self, step: int, loss: float, exact_match: float) -> bool:
+    def update(self, step: int, loss: float, exact_match: float, f1: float = 0.0) -> bool:
         """Take in an evaluation; return whether its checkpoint is to be saved."""
-        loss_fell, exact_match_rose = loss < self.loss, exact_match > self.exact_match
+        loss_fell = self.loss_step is None or loss < self.loss
+        exact_match_rose = self.exact_match_step is None or self._is_better(exact_match, f1, loss)
         if loss_fell:
             self.loss, self.loss_step = loss, step
         if exact_match_rose:
             self.exact_match, self.exact_match_step = exact_match, step
+            self.f1, self.tied_loss = f1, loss
         self.stale += 1
         if loss_fell or exact_match_rose:
             self.stale = 0
             self.kept.append(step)
         return loss_fell or exact_match_rose
+
+    def _is_better(self, exact_match: float, f1: float, loss: float) -> bool:
+        if self.f1 is None:  # a state of an earlier version: of equal ones the first stays
+            return exact_match > self.exact_match
+        return (exact_match, f1, -loss) > (self.exact_match, self.f1, -self.tied_loss)
 
     def surplus(self, limit: int) -> list[int]:
         """Return, and forget, the oldest steps above ``limit`` (0: none); the two bests are never among them."""
@@ -191,6 +201,15 @@ def load_state(
         scaler.load_state_dict(state["scaler"])
     _restore_rng(load_file(folder / "rng.safetensors"), state["rng"])
     return Progress(**state["progress"]), best(**state["best"])
+
+
+def check_steps(step: int, total_steps: int, folder: str | Path) -> None:
+    """Raise :class:`UserError` if the state in ``folder`` is of a later ``step`` than the last that is asked for."""
+    if step > total_steps:
+        raise UserError(
+            f"the run is at step {step} ({folder}), more than the {total_steps} steps asked for: ask for more epochs "
+            "or steps, or start another run"
+        )
 
 
 def newest_step(output_dir: str | Path) -> int | None:

@@ -39,6 +39,17 @@ class DataError(UserError):
         super().__init__("\n".join(lines))
 
 
+class NotFiniteError(UserError):
+    """A model holds, or gives, nan or infinity: ``who`` (a flag and its value) and the ``finding`` about it."""
+
+    def __init__(self, who: str, finding: str, way_out: str = "") -> None:
+        super().__init__(who, finding, way_out)
+        self.who, self.finding, self.way_out = who, finding, way_out
+
+    def __str__(self) -> str:
+        return f"{self.who} {self.finding}" + (f": {self.way_out}" if self.way_out else "")
+
+
 def run_command(main: Callable[[], object]) -> None:
     """Run a command's ``main``: a :class:`UserError` becomes one message and exit status 2.
 

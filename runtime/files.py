@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import DataError, Problem
+from runtime.errors import DataError, Problem, UserError
 
 try:
     import fcntl
@@ -206,13 +207,41 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, content: Any) -> None:
-    """Write ``content`` as readable UTF-8 JSON, Korean not escaped, whole or not at all."""
-    write_text(path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
+    """Write ``content`` as readable UTF-8 JSON, Korean not escaped, whole or not at all.
+
+    Raises :class:`UserError` as :func:`json_text` does.
+    """
+    write_text(path, json_text(path, content, ensure_ascii=False, indent=2) + "\n")
+
+
+def json_text(path: str | Path, content: Any, **layout: Any) -> str:
+    """Return ``content`` as JSON, which is to be written to ``path``.
+
+    Raises :class:`UserError` for nan and infinity: JSON has no such numbers, and most readers of it refuse them.
+    """
+    try:
+        return json.dumps(content, allow_nan=False, **layout)
+    except ValueError:
+        name, value = next(_not_finite(content), ("", None))
+        if value is None:
+            raise
+        raise UserError(f"{path} is not written: {name} is {value}, and JSON has no such number") from None
+
+
+def _not_finite(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the numbers in ``content`` that JSON cannot hold, each with the keys that lead to it."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield name, content
+    elif isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _not_finite(value, f"{name}.{key}".removeprefix("."))
 
 
 def read_json(path: str | Path) -> Any:
-    """Return the content of a JSON file of ours."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Return the content of a JSON file of ours; NaN and Infinity, which earlier versions wrote, are None."""
+    return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda name: None)
 
 
 def read_users_json(path: str | Path) -> Any:

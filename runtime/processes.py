@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import atexit
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
 import torch
 from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from runtime.device import default_device
-from runtime.errors import UserError
+from runtime.errors import NotFiniteError, UserError
 
 
 def open_accelerator(precision: str, **options: Any) -> Accelerator:
@@ -32,6 +33,23 @@ def open_accelerator(precision: str, **options: Any) -> Accelerator:
     if accelerator.num_processes > 1:
         atexit.register(_leave)
     return accelerator
+
+
+@contextmanager
+def together(accelerator: Accelerator) -> Iterator[None]:
+    """Let a :class:`NotFiniteError` of one process end all: the others would else wait for it.
+
+    Whoever enters must be joined by all other processes, and must not talk to them before it leaves.
+    """
+    error = None
+    try:
+        yield
+    except NotFiniteError as caught:
+        error = caught
+    if accelerator.num_processes > 1:
+        error = next((found for found in gather_object([error]) if found is not None), None)
+    if error is not None:
+        raise error
 
 
 def take_step(accelerator: Accelerator, optimizer: Any, scheduler: Any) -> None:

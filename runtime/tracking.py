@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
-
 from arguments import RunArguments
 from runtime.errors import UserError
-from runtime.files import write_text
+from runtime.files import json_text, write_text
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -36,7 +32,7 @@ class Tracker:
         folder = Path(arguments.log_dir)
         path = folder / "metrics.jsonl"
         kept = [line for line in read_metrics(path) if line["step"] <= start_step] if start_step else []
-        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        write_text(path, "".join(json_text(path, line) + "\n" for line in kept))
         if _wants_wandb(arguments):
             self._wandb_run = _start_wandb(arguments, config, folder)
         self._file = path.open("a", encoding="utf-8")
@@ -44,7 +40,7 @@ class Tracker:
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record ``values`` at optimizer step ``step``."""
         if self._file is not None:
-            self._file.write(json.dumps({"step": step, **values}) + "\n")
+            self._file.write(json_text(self._file.name, {"step": step, **values}) + "\n")
             self._file.flush()
         self._tell_wandb("log", values, step=step)
 
@@ -68,39 +64,6 @@ class Tracker:
             self._wandb_run = None
 
 
-class LossWindow:
-    """Mean loss, weighted by examples, and examples per second since the last :meth:`close`, over all processes.
-
-    ``before`` is what :meth:`state` gave where the run was stopped, in one process of all.
-    """
-
-    def __init__(self, before: Sequence[float] = ()) -> None:
-        self._reset()
-        if before:
-            self._totals, self._since = list(before[:2]), self._since - before[2]
-
-    def add(self, loss: torch.Tensor, examples: int) -> None:
-        """Take in the mean ``loss`` of a batch of ``examples``; it stays on its device until :meth:`close`."""
-        added = torch.stack([loss.detach() * examples, loss.new_tensor(float(examples))])  # (2,)
-        self._totals = torch.as_tensor(self._totals, dtype=added.dtype, device=added.device) + added  # (2,)
-
-    def close(self, reduce: Callable[..., torch.Tensor]) -> dict[str, float]:
-        """Return ``loss`` and ``examples_per_second``, and begin anew; ``reduce`` adds up a tensor over processes."""
-        loss, examples = reduce(self._totals, reduction="sum").tolist()
-        values = {"loss": loss / examples, "examples_per_second": examples / (time.perf_counter() - self._since)}
-        self._reset()
-        return values
-
-    def state(self, reduce: Callable[..., torch.Tensor]) -> list[float]:
-        """Return the loss and the examples of all processes so far, and the seconds that they took."""
-        totals = reduce(torch.as_tensor(self._totals), reduction="sum")  # (2,)
-        return [*totals.tolist(), time.perf_counter() - self._since]
-
-    def _reset(self) -> None:
-        self._totals: torch.Tensor | list[float] = [0.0, 0.0]
-        self._since = time.perf_counter()
-
-
 def check_tracking(arguments: RunArguments) -> None:
     """Raise :class:`UserError` where wandb is wanted and not installed: called before the data are loaded."""
     if _wants_wandb(arguments):
@@ -113,7 +76,8 @@ def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     if Path(path).exists():
         for line in Path(path).read_text(encoding="utf-8").splitlines():
             try:
-                lines.append(json.loads(line))
+                # earlier versions wrote NaN and Infinity, which are no JSON
+                lines.append(json.loads(line, parse_constant=lambda name: None))
             except json.JSONDecodeError:
                 break
     return lines

@@ -52,7 +52,7 @@ def test_every_epoch_is_drawn_anew_and_the_seed_decides(
 
     def note(run: train_mrc.Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         rows = (row[row != run.tokenizer.pad_token_id] for row in batch["input_ids"])
-        read.append(frozenset(row.numpy().tobytes() for row in rows))
+        read.append(frozenset(row.cpu().numpy().tobytes() for row in rows))
         return original(run, batch)
 
     monkeypatch.setattr(train_mrc, "train_step", note)

@@ -98,8 +98,9 @@ def test_the_first_loss_is_the_span_loss_of_the_first_batch(
     features = qa_processor.get_train_features()
     rows = next(iter(LengthGroupedBatches(features["length"], 4, seed=42)))
     batch = FeatureCollator(trainer.model, qa_processor.tokenizer)([features[row] for row in rows])
+    batch = {name: values.to(trainer.model.device) for name, values in batch.items()}
     with torch.no_grad():
-        inputs = {name: batch[name].to(trainer.model.device) for name in qa_processor.tokenizer.model_input_names}
+        inputs = {name: batch[name] for name in qa_processor.tokenizer.model_input_names}
         outputs = trainer.model.eval()(**inputs)
         labels = {name: batch[name] for name in ("start_positions", "end_positions", "answer_mask")}
         expected = span_loss(outputs.start_logits, outputs.end_logits, **labels, label_smoothing=smoothing).item()
@@ -147,7 +148,7 @@ def spy_on_batches(trainer: QATrainer) -> list[torch.Tensor]:
     seen, original = [], trainer.compute_loss
 
     def compute_loss(model: Any, inputs: Any, **options: Any) -> Any:
-        seen.append(inputs["input_ids"])
+        seen.append(inputs["input_ids"].cpu())
         return original(model, inputs, **options)
 
     trainer.compute_loss = compute_loss

@@ -330,7 +330,8 @@ def test_every_epoch_has_as_many_features_whatever_is_drawn() -> None:
     counts = iter([5, 8, 3])
 
     def build(examples: Dataset, what: str, tokenizer: None) -> Dataset:
-        return Dataset.from_dict({"offset_mapping": [None] * (n := next(counts)), "row": list(range(n))})
+        n = next(counts)
+        return Dataset.from_dict({"offset_mapping": [None] * n, "example_index": [0] * n, "row": list(range(n))})
 
     examples = Dataset.from_list(rows, features=example_features())
     features = AugmentedFeatures(examples, build, ["random_flip"], 0.5, Material(None, {}, 1), seed=1)

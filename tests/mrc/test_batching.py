@@ -21,6 +21,7 @@ from transformers import (
 
 from mrc.batching import FeatureCollator, LengthGroupedBatches, longest_first_batches
 from mrc.features import build_features
+from runtime.errors import UserError
 
 
 def _feature(length: int, golds: int = 1) -> dict:
@@ -32,6 +33,7 @@ def _feature(length: int, golds: int = 1) -> dict:
         "example_index": 0,
         "length": length,
         "offset_mapping": [None] * length,
+        "example_id": "a",
         "cls_index": 0,
         "gold_starts": [3] * golds,
         "gold_ends": [4] * golds,
@@ -46,7 +48,7 @@ def test_each_field_has_its_own_padding(
 ) -> None:
     features = [_feature(5), _feature(33, golds=2)]
     batch = FeatureCollator(tiny_bert(roberta_tokenizer), roberta_tokenizer)(features)
-    own = ["answer_mask", "cls_index", "start_positions", "end_positions"]
+    own = ["answer_mask", "cls_index", "example_index", "start_positions", "end_positions"]
     assert list(batch) == ["input_ids", "attention_mask", *own]
     assert batch["input_ids"].tolist() == [[7] * 5 + [1] * 59, [7] * 33 + [1] * 31]  # <pad> is 1
     for name in ("attention_mask", "answer_mask"):
@@ -132,11 +134,37 @@ def _padding(batches: list[list[int]], lengths: list[int]) -> int:
 @pytest.mark.parametrize(("rows", "batch_size"), [(1, 4), (4, 4), (1003, 8), (1003, 1)])
 def test_every_row_comes_once_an_epoch(rows: int, batch_size: int) -> None:
     batches = LengthGroupedBatches(_lengths(rows), batch_size, seed=1)
-    for batches.epoch in range(3):
+    for epoch in range(3):
+        batches.start_epoch(epoch, _lengths(rows))
         read = list(batches)
         assert Counter(row for batch in read for row in batch) == Counter(range(rows))
         assert len(read) == len(batches) == -(-rows // batch_size)
         assert sorted(map(len, read), reverse=True)[:-1] == [batch_size] * (len(batches) - 1)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+@pytest.mark.parametrize(("rows", "batch_size"), [(12, 5), (13, 2), (22, 4), (25, 4), (9, 1), (17, 2), (8, 4)])
+def test_processes_share_the_rows_of_an_epoch(rows: int, batch_size: int, processes: int) -> None:
+    """Also where a short batch is in the middle: accelerate's own way drops rows there, or gives some twice."""
+    shares = [LengthGroupedBatches(_lengths(rows), batch_size, 3, index, processes) for index in range(processes)]
+    for epoch in range(6):
+        for share in shares:
+            share.start_epoch(epoch, _lengths(rows))
+        read = [list(share) for share in shares]
+        assert {len(batches) for batches in read} == {len(share) for share in shares}
+        assert Counter(row for batches in read for batch in batches for row in batch) == Counter(range(rows))
+        together = [[row for part in parts for row in part] for parts in zip(*read, strict=True)]
+        assert together == shares[0].joint_batches
+        assert all(1 <= len(batch) <= batch_size + 1 for batches in read for batch in batches)
+        if rows % (batch_size * processes) >= processes:  # the rows left over are a batch of their own
+            alone = LengthGroupedBatches(_lengths(rows), batch_size * processes, 3)
+            alone.start_epoch(epoch, _lengths(rows))
+            assert together == list(alone)
+
+
+def test_fewer_rows_than_processes_are_refused() -> None:
+    with pytest.raises(UserError, match="3 features cannot be dealt out to 4 processes: start fewer"):
+        LengthGroupedBatches(_lengths(3), 2, 0, 0, 4)
 
 
 def test_the_order_depends_on_seed_and_epoch_alone() -> None:
@@ -146,7 +174,7 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
         batches = LengthGroupedBatches(lengths, 8, seed)
         for _ in range(read_before):
             list(batches)
-        batches.epoch = epoch
+        batches.start_epoch(epoch, lengths)
         torch.manual_seed(epoch)
         return list(batches)
 
@@ -167,7 +195,7 @@ def test_lengths_are_grouped_and_batches_are_not_sorted() -> None:
     assert sum(after > before for before, after in pairwise(longest)) > 50
     # a batch is not the same rows in every epoch
     other = LengthGroupedBatches(lengths, 16, seed=0)
-    other.epoch = 1
+    other.start_epoch(1, lengths)
     assert len({frozenset(batch) for batch in grouped} & {frozenset(batch) for batch in other}) < 5
 
 

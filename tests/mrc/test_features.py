@@ -209,7 +209,7 @@ def test_token_types_come_when_the_tokenizer_names_them(
     without.model_input_names = ["input_ids", "attention_mask"]
     assert "token_type_ids" not in _features([row], without)[0]
     columns = build_features(Dataset.from_list([row]), without, 128, 16).column_names
-    assert columns[:3] == ["input_ids", "attention_mask", "example_index"]
+    assert columns[:4] == ["input_ids", "attention_mask", "example_id", "example_index"]
 
 
 # ------------------------------------------------------------------------------------------------- what does not fit

@@ -19,7 +19,7 @@ from retrieval import create_retriever, load_or_build
 from retrieval.base import top_k
 from retrieval.corpus import Corpus
 from retrieval.dense import DenseRetrieval, search_vectors
-from runtime.errors import UserError
+from runtime.errors import NotFiniteError, UserError
 
 CPU = torch.device("cpu")
 QUESTIONS = ["세종대왕은 무엇을 만들었나?", "서울을 지나는 강은?", "달은 무엇인가?"]
@@ -78,8 +78,12 @@ def test_no_question_finds_nothing_and_what_is_no_number_is_refused():
     assert (found.ids.shape, found.scores.shape) == ((0, 4), (0, 4))
     questions = np.zeros((3, 6), np.float32)
     questions[1, 2] = np.nan
-    with pytest.raises(ValueError, match="question 1 has a vector that is not of numbers"):
+    with pytest.raises(NotFiniteError, match="gives question 1 scores that are not finite numbers"):
         search_vectors(questions, [np.zeros((4, 6), np.float32)], 2, CPU)
+    questions[1], passages = 1e25, np.zeros((4, 6), np.float32)
+    passages[3] = 1e25  # vectors of numbers, whose product is none
+    with pytest.raises(NotFiniteError, match="gives question 1 scores that are not finite numbers"):
+        search_vectors(questions, [passages], 2, CPU)
 
 
 def test_scores_are_the_inner_products_of_what_training_would_encode(arguments, corpus):

@@ -13,7 +13,7 @@ from arguments import RetrieverArguments
 from models.cross_encoder import Pair, load_cross_encoder
 from retrieval import create_retriever, load_or_build
 from retrieval.rerank import RerankedRetrieval
-from runtime.errors import UserError
+from runtime.errors import NotFiniteError, UserError
 
 ARGUMENTS = RetrieverArguments(analyzer="bigram")
 QUESTIONS = ["서울을 지나는 강", "왕은 누구인가", "화산이 터져 생긴 섬", "없는말뿐", ""]
@@ -128,7 +128,7 @@ def test_a_score_that_is_no_number_is_not_ranked(corpus):
         def score(self, pairs, progress):
             return np.full(len(pairs), np.nan, dtype=np.float32)
 
-    with pytest.raises(ValueError, match="question 0 has a score that is not a number"):
+    with pytest.raises(NotFiniteError, match="gives question 0 scores that are not finite numbers"):
         reranked(Broken(), 4, corpus).search(QUESTIONS, 2)
 
 

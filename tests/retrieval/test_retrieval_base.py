@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from retrieval.base import search_in_blocks, top_k
+from runtime.errors import NotFiniteError
 
 
 @pytest.mark.parametrize("k", [1, 2, 7, 39, 40, 100])
@@ -25,9 +26,10 @@ def test_top_k_of_equal_scores_is_the_order_of_the_corpus():
     assert top_k(np.array([[-np.inf, 3.0, -np.inf, 3.0]]), 3).ids.tolist() == [[1, 3, 0]]
 
 
-def test_scores_that_are_no_numbers_are_refused():
-    with pytest.raises(ValueError, match="question 1 has a score that is not a number"):
-        top_k(np.array([[1.0, 2.0], [np.nan, 2.0]]), 1)
+@pytest.mark.parametrize("score", [np.nan, np.inf])
+def test_scores_that_are_no_numbers_are_refused(score):
+    with pytest.raises(NotFiniteError, match="gives question 1 scores that are not finite numbers"):
+        top_k(np.array([[1.0, 2.0], [score, 2.0]]), 1)
 
 
 def test_blocks_change_nothing(monkeypatch):

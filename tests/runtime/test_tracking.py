@@ -11,12 +11,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from arguments import RunArguments
-from runtime import tracking
 from runtime.errors import UserError
-from runtime.tracking import LossWindow, Tracker, check_tracking, read_metrics
+from runtime.tracking import Tracker, check_tracking, read_metrics
 
 
 class FakeRun:
@@ -230,37 +228,3 @@ def test_a_missing_package_is_noticed_before_the_data_are_read(
     with pytest.raises(UserError, match="pip install wandb"):
         importlib.import_module(command).main([*places, "--wandb_project", "odqa", *flags])
     assert list(tmp_path.iterdir()) == []
-
-
-# -------------------------------------------------------------------------------------------------------- LossWindow
-
-
-def _alone(totals: torch.Tensor, reduction: str) -> torch.Tensor:
-    """What accelerate's reduce gives a single process."""
-    assert reduction == "sum"
-    return totals
-
-
-def test_the_loss_is_the_mean_over_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter([0.0, 4.0, 4.0, 6.0, 6.0])
-    monkeypatch.setattr(tracking.time, "perf_counter", lambda: next(now))
-    window = LossWindow()
-    window.add(torch.tensor(2.0, requires_grad=True), 3)
-    window.add(torch.tensor(4.0), 1)
-    assert window.close(_alone) == {"loss": 2.5, "examples_per_second": 1.0}
-    window.add(torch.tensor(7.0), 4)
-    assert window.close(_alone) == {"loss": 7.0, "examples_per_second": 2.0}
-
-
-def test_the_loss_is_the_mean_over_processes_that_read_unequal_batches() -> None:
-    here, there = LossWindow(), LossWindow()
-    here.add(torch.tensor(2.0), 3)
-    there.add(torch.tensor(4.0), 1)
-    shares = [window._totals for window in (here, there)]
-    assert here.close(lambda *_, **__: sum(shares))["loss"] == 2.5
-
-
-def test_the_window_holds_no_graph() -> None:
-    window = LossWindow()
-    window.add(torch.tensor(2.0, requires_grad=True) * 3, 2)
-    assert not window._totals.requires_grad
