@@ -171,10 +171,10 @@ class QATrainer(Trainer):
             features["length"], self._train_batch_size, seed, accelerator.process_index, accelerator.num_processes
         )
         loader = training_loader(
+            accelerator,
             features,
             batches,
             self.data_collator,
-            None,  # the Trainer puts them on its device
             num_workers=args.dataloader_num_workers,
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -105,9 +106,9 @@ class LengthGroupedBatches:
 
 
 def training_loader(
-    features: Any, batches: LengthGroupedBatches, collator: FeatureCollator, device: torch.device | None, **options: Any
+    accelerator: Accelerator, features: Any, batches: LengthGroupedBatches, collator: FeatureCollator, **options: Any
 ) -> DataLoader:
-    """Return a ``DataLoader`` of the ``batches`` of ``features``, on ``device`` unless that is None.
+    """Return a ``DataLoader`` of the ``batches`` of ``features``, as ``accelerator`` would prepare it.
 
     ``options`` are those of ``DataLoader``. The batches are this process's already, so accelerate must not share them
     out: of a shorter batch in the middle it drops rows, or gives some twice.
@@ -115,7 +116,14 @@ def training_loader(
     # a generator of its own: iterating draws from it, and the global one is dropout's, resumed where it stood
     generator = torch.Generator().manual_seed(batches.seed)
     loader = DataLoader(features, batch_sampler=batches, collate_fn=collator, generator=generator, **options)
-    return prepare_data_loader(loader, device, num_processes=1, process_index=0, put_on_device=device is not None)
+    return prepare_data_loader(
+        loader,
+        accelerator.device,
+        num_processes=1,
+        process_index=0,
+        put_on_device=True,
+        non_blocking=accelerator.non_blocking,
+    )
 
 
 def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:

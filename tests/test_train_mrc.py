@@ -187,7 +187,7 @@ def test_weights_that_are_equal_take_the_room_of_one(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluate(run: train_mrc.Run) -> dict[str, float]:
-        return {"eval_loss": 1.0 / run.progress.step, "eval_exact_match": float(run.progress.step)}
+        return {"eval_loss": 1.0 / run.progress.step, "eval_exact_match": float(run.progress.step), "eval_f1": 0.0}
 
     monkeypatch.setattr(train_mrc, "evaluate", evaluate)
     train_mrc.main([*command, "--do_eval"])
@@ -199,13 +199,17 @@ def test_weights_that_are_equal_take_the_room_of_one(
     assert load_reader(str(run / "best"), trained=True).config.reader_head["name"] == "linear"
 
 
-# the best by exact match, which is the first of equals, stays beside the newest of the others
+# the best by exact match, which is the first, stays beside the newest of the others
 @pytest.mark.parametrize(("limit", "kept"), [([], [2, 10, 12]), (["--save_total_limit", "0"], [2, 4, 6, 8, 10, 12])])
 def test_a_disk_is_not_filled_unasked(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: list[str], kept: list[int]
 ) -> None:
-    losses = iter([6.0, 5.0, 4.0, 3.0, 2.0, 1.0])
-    monkeypatch.setattr(train_mrc, "evaluate", lambda run: {"eval_loss": next(losses), "eval_exact_match": 0.0})
+    scores = iter([(6.0, 9.0), (5.0, 0.0), (4.0, 0.0), (3.0, 0.0), (2.0, 0.0), (1.0, 0.0)])
+
+    def evaluate(run: train_mrc.Run) -> dict[str, float]:
+        return dict(zip(("eval_loss", "eval_exact_match", "eval_f1"), (*next(scores), 0.0), strict=True))
+
+    monkeypatch.setattr(train_mrc, "evaluate", evaluate)
     train_mrc.main([*command, "--do_eval", "--eval_steps", "2", *limit])
     steps = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "run").glob("checkpoint-*"))
     assert steps == kept

@@ -78,7 +78,8 @@ def test_a_forked_process_does_not_keep_it(tmp_path: Path) -> None:
     code = f"""
 import os, time
 from runtime.locks import claimed
-claimed({str(tmp_path)!r}).__enter__()
+claim = claimed({str(tmp_path)!r})
+claim.__enter__()
 if (child := os.fork()) == 0:
     os.close(1)
     time.sleep(60)
