@@ -311,7 +311,7 @@ def test_a_named_run_has_a_folder_of_its_own_in_the_retriever_dir(command: list[
     assert [path.name for path in (tmp_path / "logs" / "first").iterdir()] == ["metrics.jsonl"]
     arguments = read_json(run / "arguments.json")
     assert (arguments["run_name"], arguments["retriever_dir"]) == ("first", str(tmp_path / "run"))
-    with pytest.raises(UserError, match="--retriever_dir .*first already holds a run"):
+    with pytest.raises(UserError, match=r"--retriever_dir .*first already holds a run"):
         train_dpr.main(one_step)
     train_dpr.main([*one_step, "--resume_from_checkpoint", "true"])
     with pytest.raises(UserError, match=r"--write_dpr_json .* cannot be written: .*metrics.jsonl is not a folder"):
