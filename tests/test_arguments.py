@@ -714,7 +714,7 @@ def test_a_file_gives_what_a_command_would_decide_otherwise(config: Any) -> None
 
 def test_what_a_file_says_that_has_no_effect_is_refused(config: Any, refusal: Any) -> None:
     unused = {"logging_dir": "nothing is logged", "save_total_limit": "nothing is kept"}
-    words = config("logging_dir: a\nsave_total_limit: 4\n")
+    words = config("logging_dir: a\nsave_total_limit: 7\n")
     assert refusal(words, unused=unused) == [
         "--logging_dir has no effect in command.py: nothing is logged",
         "--save_total_limit has no effect in command.py: nothing is kept",
