@@ -223,9 +223,13 @@ def find_checkpoint(output_dir: Path, resume_from: str | None) -> Path | None:
 
 def complete_checkpoints(folder: Path) -> dict[int, Path]:
     """Return by step the checkpoints in ``folder``, and itself if it is one."""
-    # the Trainer writes its state last: a checkpoint without it is not complete
-    states = [*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")]
-    return {read_json(path)["global_step"]: path.parent for path in states}
+    found = {}
+    for state in (*folder.glob("trainer_state.json"), *folder.glob("checkpoint-*/trainer_state.json")):
+        try:  # the Trainer writes its state last: a checkpoint without a whole one is not complete
+            found[int(read_json(state)["global_step"])] = state.parent
+        except (OSError, ValueError, TypeError, KeyError):
+            logger.warning("%s is not complete and is passed over: its %s is damaged", state.parent, state.name)
+    return found
 
 
 def newest_step(folder: Path) -> int | None:

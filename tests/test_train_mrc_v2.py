@@ -162,6 +162,9 @@ def test_an_incomplete_checkpoint_is_passed_over(command: list[str], tmp_path: P
     train_mrc_v2.main([*command, "--save_steps", "4"])
     (run / "checkpoint-12" / "trainer_state.json").unlink()
     assert train_mrc_v2.find_checkpoint(run, "true") == run / "checkpoint-8"
+    for half in ("", "[]", "{}", '{"global_step": '):
+        (run / "checkpoint-12" / "trainer_state.json").write_text(half)
+        assert train_mrc_v2.find_checkpoint(run, "true") == run / "checkpoint-8"
     assert train_mrc_v2.find_checkpoint(tmp_path / "elsewhere", str(run)) == run / "checkpoint-8"
     assert train_mrc_v2.find_checkpoint(tmp_path / "elsewhere", str(run / "checkpoint-4")) == run / "checkpoint-4"
     with pytest.raises(UserError, match="holds no checkpoint of the Trainer; name a checkpoint-N"):
