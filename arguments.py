@@ -160,7 +160,7 @@ class DatasetArguments:
     concat_eval: bool = _flag(False, "Train on train and validation together, for a final fit.")
     test_eval_dataset_path: str | None = _flag(
         None,
-        "Data set to evaluate on instead of dataset_path's validation; a name may be of one in or beside dataset_path.",
+        "Data set to evaluate on instead of dataset_path's validation: a path, or a name in or beside dataset_path.",
     )
     max_train_samples: int | None = _flag(None, "Train on only the first so many examples.")
     max_eval_samples: int | None = _flag(None, "Evaluate or answer only the first so many examples.")

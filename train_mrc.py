@@ -214,14 +214,15 @@ def train(run: Run) -> None:
                     }
                     tracker.log(progress.step, values)
                     show_figures(bar, values)
-                stopping = stop.is_made()
-                if is_evaluation_due(run) or stopping:
+                due, asked = is_evaluation_due(run), stop.is_made()
+                if due or asked:
                     losses.check(run.reader, partial(read_again, run, batch))
-                if is_evaluation_due(run) and args.optimization.do_eval:
+                if due and args.optimization.do_eval:
                     metrics = evaluate(run)
                     tracker.log(progress.step, metrics)
                     keep_if_best(run, metrics)
-                if is_evaluation_due(run) or stopping:
+                stopping = asked or (due and stop.is_made())  # an evaluation takes its time
+                if due or stopping:
                     save_run_state(run)
                 if is_over(run):
                     if progress.step < run.total_steps:

@@ -17,6 +17,7 @@ from retrieval.rerank import RerankedRetrieval
 from retrieval.spec import arguments_of
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
+from runtime.files import remove_leftovers
 from runtime.locks import check_writable
 from runtime.log import get_logger
 
@@ -55,6 +56,7 @@ def load_or_build(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -
             load_or_build(part, corpus, index_dir)
         retriever.corpus = corpus
         return retriever
+    remove_leftovers(index_dir)
     folder = index_folder(retriever, corpus, index_dir)
     if folder.exists():
         try:

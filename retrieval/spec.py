@@ -23,12 +23,13 @@ def arguments_of(spec: str, arguments: RetrieverArguments) -> RetrieverArguments
     retriever.
     """
     name, *pairs = spec.split(",")
-    shown = name if "@" in spec else spec  # what has credentials in it is not repeated
+    secret = "@" in spec or "?" in spec  # credentials may be in it, which are not repeated
+    shown = name if secret else spec
     words = []
     for pair in pairs:
         flag, equals, value = pair.partition("=")
         if not flag or not equals:
-            unclear = "" if "@" in spec else f"{pair!r} is not flag=value; "
+            unclear = "" if secret else f"{pair!r} is not flag=value; "
             raise UserError(f"{shown}: {unclear}a retriever is NAME,flag=value,flag=value")
         if flag == "retriever_type":
             raise UserError(f"{shown}: the name at its beginning is the retriever's type")

@@ -9,11 +9,16 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError, Problem, UserError
+
+try:
+    import fcntl
+except ImportError:  # not a POSIX system
+    fcntl = None  # type: ignore[assignment]
 
 _STAGING = ".staging-"
 _COMING = ".coming"
@@ -21,12 +26,56 @@ _WEIGHTS = ".safetensors"
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what a killed process had begun to write directly in ``folder``."""
-    for leftover in list(Path(folder).glob(f".*{_STAGING}*")):
-        if leftover.is_dir():
-            shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
+    """Remove what killed processes had half written directly in ``folder``; what is being written now stays.
+
+    A folder that was about to be replaced by a new one is put back.
+    """
+    folder = Path(folder)
+    for leftover in list(folder.glob(f".*{_STAGING}*")):
+        if _is_being_written(leftover):
+            continue
+        name = leftover.name[1:].rpartition(_STAGING)[0]
+        with suppress(OSError):  # the folder may be somebody else's, to read only
+            if (leftover / name).exists() and not (folder / name).exists():
+                (leftover / name).rename(folder / name)
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+
+
+def _is_being_written(staging: Path) -> bool:
+    """Whether a living process holds ``staging``; said of all where the file system has no locks."""
+    try:
+        handle = os.open(staging, os.O_RDONLY)
+    except FileNotFoundError:  # it is done
+        return True
+    try:
+        return not _hold(handle)
+    finally:
+        os.close(handle)
+
+
+def _hold(handle: int) -> bool:
+    """Hold what is open as ``handle`` until that is closed, at the latest by the end of the process."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def _held(staging: Path) -> Iterator[None]:
+    """Tell other processes, while the block runs, that ``staging`` is no leftover."""
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(staging, os.O_RDONLY)
+    try:
+        _hold(handle)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _usual_mode(path: Path) -> None:
@@ -45,9 +94,10 @@ def staged_file(path: str | Path) -> Iterator[Path]:
     os.close(handle)
     staging = Path(name)
     try:
-        yield staging
-        _usual_mode(staging)
-        staging.replace(path)
+        with _held(staging):
+            yield staging
+            _usual_mode(staging)
+            staging.replace(path)
     finally:
         staging.unlink(missing_ok=True)
 
@@ -59,10 +109,11 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
     try:
-        yield staging
-        for inside in (staging, *staging.rglob("*")):
-            _usual_mode(inside)
-        _replace(path, staging)
+        with _held(staging):
+            yield staging
+            for inside in (staging, *staging.rglob("*")):
+                _usual_mode(inside)
+            _replace(path, staging)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -101,8 +152,15 @@ def _replace(path: Path, by: Path) -> None:
     """Rename ``by`` to ``path``, in place of whatever is there."""
     if path.exists():
         retired = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
-        path.rename(retired / path.name)
-        by.rename(path)
+        old = retired / path.name
+        try:
+            path.rename(old)
+            by.rename(path)
+        except BaseException:  # Ctrl-C, too, may come between the two
+            if not path.exists():
+                old.rename(path)
+            shutil.rmtree(retired, ignore_errors=True)
+            raise
         shutil.rmtree(retired)
     else:
         by.replace(path)

@@ -18,7 +18,7 @@ logger = get_logger(__name__)
 
 _SECONDS_BETWEEN_LINES = 60
 _SPARE_COLUMNS = 3  # the cursor stands behind the bar, and a terminal writes ^C there
-_NARROWEST_BAR = 6
+_NARROWEST_BAR = 5
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{figures}"
 _LINE = "{desc}: {n_fmt} of {total_fmt} ({percentage:.0f} %), {remaining} left{figures}"
 _IN_NOTEBOOK = tqdm.auto.tqdm.__module__ == "tqdm.auto"  # a class of its own only there
@@ -34,7 +34,7 @@ def show_figures(bar: tqdm.std.tqdm, values: Mapping[str, float]) -> None:
     forms = {
         "loss": ("loss", ".3g"),
         "learning_rate": ("lr", ".2g"),
-        "epoch": ("epoch", ".3g"),
+        "epoch": ("epoch", ".2f"),
         "examples_per_second": ("ex/s", ".3g"),
     }
     bar.set_postfix({short: f"{values[name]:{form}}" for name, (short, form) in forms.items() if name in values})

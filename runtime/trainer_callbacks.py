@@ -50,6 +50,9 @@ class StopCallback(TrainerCallback):
         if self.asked and not float(state.epoch).is_integer():
             self._save(control)
 
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.on_step_end(args, state, control)  # it may have taken long
+
     def on_epoch_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if self.asked:
             self._save(control)

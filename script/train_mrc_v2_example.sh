@@ -15,7 +15,7 @@ case " $* " in *" --model "*) freeze=backbone ;; esac # the weights of another m
 run python train_mrc_v2.py \
   --do_train \
   --do_eval \
-  --output_dir ./saved/mrc_v2_example \
+  --output_dir ./saved \
   --logging_dir ./logs \
   --seed 42 \
   --model klue/roberta-large \
@@ -34,6 +34,6 @@ run python train_mrc_v2.py \
   --label_smoothing_factor 0.02 \
   --wandb_project exp_trainer \
   --wandb_entity "${WANDB_ENTITY:-odqa}" \
-  --run_name roberta-large \
+  --run_name mrc_v2_example \
   --description "the backbone frozen for the first epoch" \
   "$@"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,3 +45,9 @@ def kill_and_resume(
             main(command)
     torch.manual_seed(999)  # a new process begins with other random numbers
     main([*command, "--resume_from_checkpoint", "true"])
+
+
+def leave_half_written(code: str) -> None:
+    """Run ``code``, of which the last lines enter contexts of ``runtime.files``, in a process that is killed then."""
+    words = [sys.executable, "-c", f"import os\nfrom runtime.files import *\n{code}\nos.kill(os.getpid(), 9)"]
+    assert subprocess.run(words, cwd=Path(__file__).parent.parent).returncode == -9

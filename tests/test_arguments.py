@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -160,6 +161,15 @@ def test_without_flags_every_value_is_its_default() -> None:
 def test_flags_are_read(words: str, expected: dict[str, Any]) -> None:
     values = parse(words)
     assert {name: values[name] for name in expected} == expected
+
+
+def test_a_name_of_a_run_is_a_folder_in_the_others() -> None:
+    assert (RunArguments("out").run_dir, RunArguments("out").log_dir) == ("out", "out")
+    named = RunArguments("out", run_name="a")
+    assert (named.run_dir, named.log_dir) == (os.path.join("out", "a"),) * 2
+    logged = RunArguments("out", run_name="a", logging_dir="logs")
+    assert (logged.run_dir, logged.log_dir) == (os.path.join("out", "a"), os.path.join("logs", "a"))
+    assert RunArguments("out", logging_dir="logs").log_dir == "logs"
 
 
 def test_constructors_understand_the_older_names_of_flags() -> None:
@@ -537,6 +547,11 @@ def test_the_stride_is_below_the_length(refusal: Any) -> None:
         ("--learning_rat 3", "--learning_rat is not a flag of command.py; did you mean --learning_rate?"),
         ("model seed", "do not know what to do with model seed: every value needs its flag"),
         ("--seed 1 2", "do not know what to do with 2: every value needs its flag"),
+        ("--run_name ../x", "--run_name '../x' must name one folder inside another: no slash, no dot or blank at its "
+                            "beginning"),
+        ("--run_name=", "--run_name '' must name one folder inside another: no slash, no dot or blank at its "
+                        "beginning"),
+        ("--run_name best", "--run_name 'best' is what a run names its own files"),
         ("-- seed 7", "-- seed: write --seed, without the blank"),
         ("--seed 1 -- SECRET", "what follows -- is no flag"),
         ("--seed 1 hub_token SECRET", "do not know what to do with hub_token ***: every value needs its flag"),
@@ -699,7 +714,7 @@ def test_a_file_gives_what_a_command_would_decide_otherwise(config: Any) -> None
 
 def test_what_a_file_says_that_has_no_effect_is_refused(config: Any, refusal: Any) -> None:
     unused = {"logging_dir": "nothing is logged", "save_total_limit": "nothing is kept"}
-    words = config("logging_dir: a\nsave_total_limit: 3\n")
+    words = config("logging_dir: a\nsave_total_limit: 7\n")
     assert refusal(words, unused=unused) == [
         "--logging_dir has no effect in command.py: nothing is logged",
         "--save_total_limit has no effect in command.py: nothing is kept",

@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 from comparing import close_to
 from datasets import Dataset, DatasetDict
+from killing import leave_half_written
 
 import inference
 import train_mrc
 from mrc.metrics import mean_scores
+from retrieval.bm25 import SparseRetrieval_BM25P
 from retrieval.corpus import load_corpus
 from runtime.errors import DataError, UserError
+from runtime.locks import claimed
 
 
 @pytest.fixture(scope="session")
@@ -192,12 +195,12 @@ def test_a_reader_reads_as_it_was_trained_unless_told_otherwise(
     command: list[str], trained_reader: str, tmp_path: Path, log_lines: list[str]
 ) -> None:
     inference.main([*command, "--do_predict"])
-    expected = (tmp_path / "out" / "nbest_predictions.json").read_bytes()
+    expected = shutil.copytree(tmp_path / "out", tmp_path / "expected")
     log_lines.clear()
     inference.main([*without(command, "max_seq_len", "stride_len"), "--do_predict"])
     taken = "--max_seq_len 128, --stride_len 16, --max_ans_len 30, --version_2_with_negative False"
     assert f"INFO as {trained_reader} was trained: {taken}" in log_lines
-    assert (tmp_path / "out" / "nbest_predictions.json").read_bytes() == expected
+    assert_same_answers(tmp_path / "out", expected)
     recorded = read_json(tmp_path / "out" / "arguments.json")
     assert (recorded["max_seq_len"], recorded["stride_len"], recorded["max_ans_len"]) == (128, 16, 30)
     inference.main([*command, "--do_predict", "--max_ans_len", "1"])
@@ -227,10 +230,10 @@ def test_the_folder_of_a_run_means_its_best_reader(
 ) -> None:
     run = Path(trained_reader).parent
     inference.main([*command, "--do_predict"])
-    expected = (tmp_path / "out" / "nbest_predictions.json").read_bytes()
+    expected = shutil.copytree(tmp_path / "out", tmp_path / "expected")
     inference.main([*without(command, "model"), "--model", str(run), "--do_predict"])
     assert f"INFO {run} is a training run: its best/ is taken" in log_lines
-    assert (tmp_path / "out" / "nbest_predictions.json").read_bytes() == expected
+    assert_same_answers(tmp_path / "out", expected)
     assert read_json(tmp_path / "out" / "arguments.json")["model"] == trained_reader
     (tmp_path / "started").mkdir()
     (tmp_path / "started" / "arguments.json").write_text("{}")
@@ -300,3 +303,33 @@ def test_what_a_reranker_puts_first_is_read_first(command: list[str], tmp_path: 
     assert [set(row) for row in before[["1", "2"]].values] == [set(row) for row in after[["1", "2"]].values]
     assert (before["1"] != after["1"]).any()
     assert len(list((tmp_path / "index").glob("SparseRetrieval_BM25P-*"))) == 1
+
+
+def test_where_the_answers_go_is_found_out_before_the_work(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inference, "answer", lambda args: pytest.fail("worked"))
+    (tmp_path / "out").write_text("precious")
+    with pytest.raises(UserError, match=r"--output_dir .*out is a file; name a folder"):
+        inference.main([*command, "--do_predict"])
+    assert (tmp_path / "out").read_text() == "precious"
+    with claimed(tmp_path / "taken"), pytest.raises(UserError, match=r"--output_dir .*taken is in use by process"):
+        inference.main([*command, "--do_predict", "--output_dir", str(tmp_path / "taken")])
+
+
+def test_an_index_that_could_not_be_kept_is_not_built(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SparseRetrieval_BM25P, "build", lambda *_: pytest.fail("built"))
+    (tmp_path / "index").write_text("precious")
+    with pytest.raises(UserError, match=r"--index_dir .*index cannot be written: .*index is not a folder"):
+        inference.main([*command, "--do_predict"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_killed_commands_left_is_removed(command: list[str], tmp_path: Path) -> None:
+    left = f'a = staged_file("{tmp_path}/out/predictions.json"); a.__enter__()\n'
+    leave_half_written(left + f'b = staged_folder("{tmp_path}/index/SparseRetrieval_BM25P-x"); b.__enter__()')
+    assert len(list(tmp_path.rglob("*.staging-*"))) == 2
+    inference.main([*command, "--do_predict"])
+    assert list(tmp_path.rglob("*.staging-*")) == [] and not (tmp_path / "out" / ".lock").exists()

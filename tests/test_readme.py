@@ -19,7 +19,7 @@ import train_mrc
 import train_mrc_v2
 import train_reranker
 from arguments import RetrieverArguments
-from models import average
+from models import average, load_reader
 from models.heads import HEADS
 from mrc.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
@@ -30,7 +30,7 @@ READMES = ["README.md", "README.ko.md"]
 
 
 @pytest.mark.parametrize("name", READMES)
-def test_the_python_example_runs(
+def test_the_python_examples_run(
     name: str,
     encoder_path: str,
     dataset_path: str,
@@ -38,12 +38,18 @@ def test_the_python_example_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
-    code = code.replace("saved/e5-small-ko", encoder_path).replace("data/mini_wiki", dataset_path)
-    code = code.replace("max_seq_len=384, stride_len=128", "max_seq_len=128, stride_len=16")
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, name, "exec"), {})
-    assert re.match(r"\d+\.\d+ \{'exact_match': ", capsys.readouterr().out)
+    outputs = []
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL):
+        code = code.replace("saved/e5-small-ko", encoder_path).replace("data/mini_wiki", dataset_path)
+        code = code.replace("max_seq_len=384, stride_len=128", "max_seq_len=128, stride_len=16")
+        exec(compile(code, name, "exec"), {})
+        outputs.append(capsys.readouterr().out)
+    reading, training = outputs
+    assert re.match(r"\d+\.\d+ \{'exact_match': .*\n\{'id': .*'prediction_text': .*\n\{'id': .*'answers': ", reading)
+    assert "eval_exact_match" in training
+    assert re.search(r"^cnn \{.*'max_seq_len': 128.*\}$", training, flags=re.MULTILINE)
+    assert load_reader("saved/notebook/best", trained=True).config.reader_head["dropout"] == 0.1
 
 
 @pytest.mark.parametrize("name", READMES)

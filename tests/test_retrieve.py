@@ -20,6 +20,7 @@ from retrieval.metrics import hit_at_k
 from retrieval.table import get_retrieved_df
 from retrieval.tuning import halves
 from runtime.errors import UserError
+from runtime.locks import claimed
 
 BM25, TFIDF = "SparseRetrieval_BM25P,analyzer=bigram", "SparseRetrieval_TFIDF,tfidf_features=char"
 HYBRID = ["HybridRetrieval", "--hybrid_retrievers", BM25, TFIDF]
@@ -306,3 +307,12 @@ def test_the_id_of_a_passage_that_was_left_out_names_the_one_that_stayed(run, na
     (example,) = read_dpr_json(out / "dpr.json")
     # neither the gold passage under its other name, nor one with the answer in its title or with other blanks
     assert {passage.passage_id for passage in example.negatives} == {"2", "5"}
+
+
+def test_where_the_figures_go_is_found_out_before_the_work(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(retrieve, "compare", lambda args: pytest.fail("worked"))
+    with claimed(tmp_path / "out"), pytest.raises(UserError, match=r"--output_dir .*out is in use by process"):
+        run(BM25)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--output_dir .*deep cannot be written: Not a directory; name another"):
+        run(BM25, output_dir=tmp_path / "file" / "deep")

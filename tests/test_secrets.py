@@ -71,6 +71,7 @@ def test_the_token_comes_from_a_file_and_is_there_for_who_needs_it(
         {"retriever_type": f"ElasticRetrieval,elastic_url=me:{SECRET}@search.example:9200"},
         {"retriever_type": f"ElasticRetrieval,elastic_url=https://me:{SECRET}/x@search.example:9200"},
         {"retriever_type": f"ElasticRetrieval,elastic_url=https://me:{SECRET},x@search.example:9200"},
+        {"retriever_type": f"ElasticRetrieval,elastic_url=https://search.example:9200/?api_key={SECRET}"},
         {"retriever_type": f"ElasticRetrieval,elastic_ulr={URL}"},
         {"retriever_type": "HybridRetrieval", "hybrid_retrievers": ["A", f"MilvusRetrieval,milvus_uri={URL}"]},
         {"retriever_type": "MilvusRetrieval", "milvus_uri": URL},

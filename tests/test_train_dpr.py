@@ -302,6 +302,23 @@ def assert_resumed_as_undisturbed(words: list[str], run: Path, reference: Refere
         assert line == close_to(expected) if "eval_loss" in expected else line["loss"] == close_to(expected["loss"])
 
 
+def test_a_named_run_has_a_folder_of_its_own_in_the_retriever_dir(command: list[str], tmp_path: Path) -> None:
+    one_step = [*command, "--max_steps", "1", "--run_name", "first", "--logging_dir", str(tmp_path / "logs")]
+    train_dpr.main(one_step)
+    run = tmp_path / "run" / "first"
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["first"]
+    assert {path.name for path in run.iterdir()} >= {*SIDES, "metrics.json", "arguments.json", "resume"}
+    assert [path.name for path in (tmp_path / "logs" / "first").iterdir()] == ["metrics.jsonl"]
+    arguments = read_json(run / "arguments.json")
+    assert (arguments["run_name"], arguments["retriever_dir"]) == ("first", str(tmp_path / "run"))
+    with pytest.raises(UserError, match=r"--retriever_dir .*first already holds a run"):
+        train_dpr.main(one_step)
+    train_dpr.main([*one_step, "--resume_from_checkpoint", "true"])
+    with pytest.raises(UserError, match=r"--write_dpr_json .* cannot be written: .*metrics.jsonl is not a folder"):
+        path = tmp_path / "logs" / "first" / "metrics.jsonl" / "train.json"
+        train_dpr.main([*_dropped(one_step, "run_name"), "--write_dpr_json", str(path)])
+
+
 # -------------------------------------------------------------------------------------------------- flags and folders
 
 

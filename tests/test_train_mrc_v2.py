@@ -243,7 +243,7 @@ def test_a_checkpoint_that_is_written_again_leaves_best_as_it_is(
         patch.setattr(train_mrc_v2, "is_best", lambda *_: False)
         train_mrc_v2.main([*command, "--resume_from_checkpoint", earlier])
     assert (run / "best" / "model.safetensors").read_bytes() == before
-    assert train_mrc_v2.find_checkpoint(str(run), "true") != run / "checkpoint-2"
+    assert train_mrc_v2.find_checkpoint(run, "true") != run / "checkpoint-2"
 
 
 @pytest.mark.parametrize(("limit", "kept"), [([], {2, 4, 5}), (["--save_total_limit", "0"], {1, 2, 3, 4, 5})])
@@ -253,7 +253,7 @@ def test_a_disk_is_not_filled_unasked_and_the_best_stays(
     run, flags = tmp_path / "run", ["--num_train_epochs", "1.6", "--do_eval", "--eval_steps", "1", "--save_steps", "1"]
     assert train_mrc_v2.main([*command, *flags, *limit])["step"] == 2
     assert {int(path.name.split("-")[1]) for path in run.glob("checkpoint-*")} == kept
-    assert train_mrc_v2.find_checkpoint(str(run), "true") == run / "checkpoint-5"
+    assert train_mrc_v2.find_checkpoint(run, "true") == run / "checkpoint-5"
 
 
 @pytest.mark.parametrize("main", [train_mrc.main, train_mrc_v2.main])
@@ -304,7 +304,7 @@ def test_stops_at_the_evaluation_that_exhausts_the_patience(
 def test_freezes_until_the_exact_step(
     command: list[str], tmp_path: Path, encoder_path: str, kind: str, prefix: str, epochs: str, frozen_steps: int
 ) -> None:
-    freeze = ["--freeze_type", kind, "--freeze_epoch", epochs, "--save_steps", "1"]
+    freeze = ["--freeze_type", kind, "--freeze_epoch", epochs, "--save_steps", "1", "--save_total_limit", "0"]
     train_mrc_v2.main([*command, "--num_train_epochs", "2", "--lr_scheduler_type", "constant", *freeze])
     before = {f"bert.{name}": value for name, value in weights(Path(encoder_path)).items()}
     for step in (frozen_steps, frozen_steps + 1):

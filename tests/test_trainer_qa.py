@@ -400,6 +400,34 @@ def test_a_resumed_run_thaws_at_the_same_step(
     assert_same_training(tmp_path / "resumed", uninterrupted)
 
 
+@pytest.mark.parametrize(
+    ("epochs", "resume_step", "said"),
+    [
+        (1.0, None, ["frozen until step 3 of 6: bert.embeddings", "thawed at step 3: bert.embeddings"]),
+        (1.0, 2, ["frozen until step 3 of 6: bert.embeddings", "thawed at step 3: bert.embeddings"]),
+        (1.0, 3, []),
+        (99, None, ["frozen until the end: bert.embeddings"]),
+    ],
+)
+def test_freezing_and_thawing_are_said_once_each(
+    make_trainer: Callable[..., QATrainer],
+    tmp_path: Path,
+    log_lines: list[str],
+    epochs: float,
+    resume_step: int | None,
+    said: list[str],
+) -> None:
+    flags = {"max_steps": 6, "save_strategy": "steps", "save_steps": 1}
+    checkpoint = resume_step and str(tmp_path / "run" / f"checkpoint-{resume_step}")
+    if checkpoint:
+        make_trainer([], **flags).train()
+    trainer = make_trainer([FreezeEmbeddingCallback(epochs)], **flags)
+    log_lines.clear()
+    trainer.train(resume_from_checkpoint=checkpoint)
+    size = sum(w.numel() for name, w in trainer.model.named_parameters() if name.startswith(EMBEDDINGS))
+    assert log_lines == [f"INFO {text} ({size:,} weights)" for text in said]
+
+
 @pytest.mark.parametrize("backbone_first", [True, False])
 def test_two_of_them_do_not_thaw_each_others_weights(
     make_trainer: Callable[..., QATrainer], backbone_first: bool

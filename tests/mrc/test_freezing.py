@@ -96,3 +96,36 @@ def test_a_frozen_weight_is_neither_moved_nor_decayed_and_its_moments_wait(
     assert torch.equal(train(0), trained)
     assert all(torch.equal(optimizer.state[weight][name], value) for name, value in moments.items())
     assert not torch.equal(train(2), trained)
+
+
+@pytest.mark.parametrize(
+    ("flags", "first_step", "said"),
+    [
+        ({}, 0, []),
+        ({"freeze_pretrained_weight": "first"}, 0, ["frozen until step 5 of 15: the backbone", "thawed at step 5"]),
+        ({"freeze_pretrained_weight": "first"}, 3, ["frozen until step 5 of 15: the backbone", "thawed at step 5"]),
+        ({"freeze_pretrained_weight": "first"}, 5, []),
+        ({"freeze_pretrained_weight": "all"}, 0, ["frozen until the end: the backbone"]),
+        ({"freeze_pretrained_weight": "last"}, 0, ["to be frozen from step 10 of 15: the backbone",
+                                                   "frozen until the end: the backbone"]),
+        ({"freeze_pretrained_weight": "last"}, 12, ["frozen until the end: the backbone"]),
+        ({"freeze_embedding_layer_weight": True}, 0, ["frozen until the end: the word embeddings"]),
+        ({"freeze_embedding_layer_weight": True, "freeze_pretrained_weight": "first"}, 2,
+         ["frozen until the end: the word embeddings", "frozen until step 5 of 15: the backbone", "thawed at step 5"]),
+    ],
+)  # fmt: skip
+def test_each_change_is_said_once_resumed_or_not(
+    model: BertForQuestionAnswering, log_lines: list[str], flags: dict, first_step: int, said: list[str]
+) -> None:
+    schedule = _schedule(model, **flags)
+    for step in range(first_step, TOTAL):
+        for _ in range(2):  # batches of a step
+            schedule.apply(step)
+    assert len(log_lines) == len(said)
+    assert all(line.startswith(f"INFO {text}") for line, text in zip(log_lines, said, strict=True))
+    sizes = {name: weight.numel() for name, weight in model.bert.named_parameters()}
+    words = sizes["embeddings.word_embeddings.weight"]
+    backbone = sum(sizes.values()) - (words if "freeze_embedding_layer_weight" in flags else 0)
+    for line in log_lines:
+        if "to be" not in line:
+            assert line.endswith(f"({words if 'word' in line else backbone:,} weights)")

@@ -89,3 +89,23 @@ def test_every_schedule_that_can_be_chosen_trains_at_every_step_after_the_first(
     warmup = {} if schedule == "constant" else {"warmup_ratio": 0.25}
     rates = _rates(12, lr_scheduler_type=schedule, **warmup)
     assert all(0 < rate <= 1 for rate in rates[1:12]) and max(rates) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "warning"),
+    [
+        ({"warmup_steps": 9}, ""),
+        ({"warmup_ratio": 0.9}, ""),
+        ({"warmup_steps": 10}, "takes 10 optimizer steps and the run has 10: the learning rate ends at 90 %"),
+        ({"warmup_steps": 500}, "takes 500 optimizer steps and the run has 10: the learning rate ends at 2 %"),
+        ({"warmup_ratio": 1.0}, "takes 10 optimizer steps and the run has 10: the learning rate ends at 90 %"),
+    ],
+)
+def test_a_warm_up_that_never_reaches_the_peak_is_warned_of(
+    log_lines: list[str], flags: dict[str, float], warning: str
+) -> None:
+    rates = _rates(10, **flags)[:-1]
+    assert (max(rates) < 1) == bool(warning) == bool(log_lines)
+    assert all(line.startswith("WARNING") and warning in line for line in log_lines)
+    if log_lines:
+        assert max(rates) == pytest.approx(int(log_lines[0].split(" % ")[0].split()[-1]) / 100, abs=0.01)

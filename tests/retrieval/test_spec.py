@@ -81,6 +81,22 @@ def test_what_is_wrong_is_named(spec, complaint):
     assert str(caught.value) == f"{spec}: {complaint}"
 
 
+@pytest.mark.parametrize(
+    "parts", [[HYBRID, BM25], [BM25, f"{HYBRID},fusion=rrf"], [f"{HYBRID},hybrid_retrievers={HYBRID}+{BM25}", BM25]]
+)
+def test_a_hybrid_that_would_fuse_itself_without_end_is_refused(parts):
+    with pytest.raises(UserError, match="a hybrid cannot fuse itself"):
+        create_retriever(RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=parts, analyzer="bigram"))
+
+
+def test_a_hybrid_may_fuse_another_hybrid():
+    spec = f"{HYBRID},hybrid_retrievers={BM25}+SparseRetrieval_TFIDF"
+    parts = [f"{BM25},analyzer=whitespace", spec]
+    hybrid = create_retriever(RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=parts, analyzer="bigram"))
+    assert [part.name for part in hybrid.parts] == [BM25, HYBRID]
+    assert [part.name for part in hybrid.parts[1].parts] == [BM25, "SparseRetrieval_TFIDF"]
+
+
 def test_every_retriever_can_be_created_by_its_spec():
     retriever = create_retriever(RetrieverArguments(retriever_type=f"{BM25},analyzer=bigram,bm25_k1=0.9"))
     assert (retriever.name, retriever.k1, retriever.analyzer.description) == (BM25, 0.9, {"name": "bigram"})

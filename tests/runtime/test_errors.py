@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from runtime.errors import DataError, Problem, UserError, run_command
+from runtime.interrupts import Interrupted
 
 
 def _raise(error: BaseException):
@@ -33,6 +36,7 @@ def test_every_problem_is_listed_with_its_place() -> None:
         (UserError("name a folder"), 2, "error: name a folder\n"),
         (DataError([Problem("a", "b", "c")]), 2, "error: 1 problem in the data:\n  a, b: c\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (Interrupted(signal.SIGTERM, "step 4 is saved"), 143, "terminated: step 4 is saved\n"),
     ],
 )
 def test_a_command_ends_with_one_message_and_a_status(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
+from killing import leave_half_written
 
 from runtime.files import (
     finish_moves,
@@ -24,6 +27,8 @@ from runtime.files import (
     write_json,
     write_text,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Killed(BaseException):
@@ -96,17 +101,58 @@ def test_modes_are_the_usual_ones_and_not_private(tmp_path: Path, umask: int) ->
 
 def test_what_a_killed_process_had_begun_is_removed_and_nothing_else(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    file, folder = staged_file(run / "a.json"), staged_folder(run / "checkpoint-1")
-    other_run = staged_file(run / "deep" / "a.json")
-    for context in (file, folder, other_run):
-        context.__enter__()  # and never left
+    staged = [f'staged_file("{run}/a.json")', f'staged_folder("{run}/checkpoint-1")', f'staged_file("{run}/deep/a")']
+    leave_half_written("\n".join(f"c{n} = {call}; c{n}.__enter__()" for n, call in enumerate(staged)))
     write_text(run / ".hidden", "mine")
     write_text(run / "a.staging-notes", "mine")
     assert len(_everything(run)) == 6
     remove_leftovers(run)
     assert {path.name for path in run.iterdir()} == {".hidden", "a.staging-notes", "deep"}
-    assert len(list((run / "deep").iterdir())) == 1  # it may belong to a run that is going on
+    assert len(list((run / "deep").iterdir())) == 1
     remove_leftovers(tmp_path / "nowhere")
+
+
+def test_what_another_process_is_writing_is_no_leftover(tmp_path: Path) -> None:
+    """Indexes and mined negatives are shared by commands that run at the same time."""
+    with staged_file(tmp_path / "a.json") as file, staged_folder(tmp_path / "index") as folder:
+        code = f"from runtime.files import remove_leftovers; remove_leftovers('{tmp_path}')"
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+        assert file.exists() and folder.exists()
+    assert _everything(tmp_path) == {"a.json": "", "index": None}
+
+
+def test_a_folder_that_was_about_to_be_replaced_comes_back(tmp_path: Path) -> None:
+    write_text(tmp_path / "best" / "a", "old")
+    first_rename = f"""
+import pathlib
+rename = pathlib.Path.rename
+def once(path, to):
+    rename(path, to)
+    os.kill(os.getpid(), 9)
+pathlib.Path.rename = once
+with staged_folder("{tmp_path}/best") as staging:
+    (staging / "a").write_text("new")
+"""
+    leave_half_written(first_rename)
+    assert not (tmp_path / "best").exists()
+    remove_leftovers(tmp_path)
+    assert _everything(tmp_path) == {"best": None, "best/a": "old"}
+
+
+def test_an_interrupt_between_the_two_renames_leaves_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "best" / "a", "old")
+    rename, calls = Path.rename, count(1)
+
+    def interrupted(path: Path, to: Path) -> Path:
+        moved = rename(path, to)
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return moved
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), staged_folder(tmp_path / "best") as staging:
+        (staging / "a").write_text("new")
+    assert _everything(tmp_path) == {"best": None, "best/a": "old"}
 
 
 def test_json_is_readable_utf8(tmp_path: Path) -> None:

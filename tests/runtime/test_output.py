@@ -5,10 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from killing import leave_half_written
 
 from runtime.errors import UserError
-from runtime.files import read_json, staged_folder, write_json, write_text
-from runtime.output import check_output_dir, find_model, open_output_dir, warn_of_changes
+from runtime.files import read_json, write_json, write_text
+from runtime.output import (
+    check_output_dir,
+    fault_of_run_name,
+    find_model,
+    open_output_dir,
+    warn_of_changes,
+)
 
 
 @pytest.fixture
@@ -62,8 +69,7 @@ def test_a_new_run_removes_the_earlier_one_and_nothing_else(run: Path) -> None:
 
 def test_a_resumed_run_keeps_everything_but_what_was_cut_off(run: Path) -> None:
     before = _names(run)
-    killed = staged_folder(run / "checkpoint-8")
-    killed.__enter__()  # and never left
+    leave_half_written(f'killed = staged_folder("{run}/checkpoint-8"); killed.__enter__()')
     assert len(_names(run)) == len(before) + 1
     open_output_dir(run, resume=True, records={})
     assert _names(run) == before
@@ -118,3 +124,35 @@ def test_a_run_without_a_best_model_yet_says_so(run: Path) -> None:
 def test_encoders_of_a_dense_retriever_lie_in_the_folder_of_their_run(run: Path) -> None:
     write_text(run / "p_encoder" / "config.json", "{}")
     assert find_model(str(run)) == str(run)
+
+
+@pytest.mark.parametrize("name", ["a", "roberta-large", "2021-11-07", "첫 번째", "lr=3e-5,seed=1", "best2", "a.b"])
+def test_a_name_of_a_run(name: str) -> None:
+    assert fault_of_run_name(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("", "one folder inside another"),
+        (".", "one folder inside another"),
+        ("..", "one folder inside another"),
+        ("../x", "one folder inside another"),
+        ("/tmp/x", "one folder inside another"),
+        ("a/b", "one folder inside another"),
+        ("a\\b", "one folder inside another"),
+        (".hidden", "one folder inside another"),
+        (" x", "one folder inside another"),
+        ("a\nb", "one folder inside another"),
+        ("a\0", "one folder inside another"),
+        ("\udcff", "one folder inside another"),  # a byte that is not UTF-8
+        ("가" * 67, "at most 200 bytes"),
+        ("best", "what a run names its own files"),
+        ("resume", "what a run names its own files"),
+        ("checkpoint-12", "what a run names its own files"),
+        ("q_encoder", "what a run names its own files"),
+        ("metrics.jsonl", "what a run names its own files"),
+    ],
+)
+def test_a_name_that_leaves_the_folder_or_looks_like_a_file_of_a_run(name: str, fault: str) -> None:
+    assert fault in fault_of_run_name(name)
