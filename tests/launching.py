@@ -16,8 +16,13 @@ LAUNCH = (
 
 def in_two_processes(command: str, flags: list[str]) -> None:
     """Run ``command`` with ``flags``; it ends well, and ends."""
+    result = start_two_processes(command, flags)
+    assert result.returncode == 0, result.stderr
+
+
+def start_two_processes(command: str, flags: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run ``command`` with ``flags``, and return how it ended."""
     # one GPU is no place for two processes
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     words = [sys.executable, *LAUNCH.split(), command, *flags]
-    result = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-    assert result.returncode == 0, result.stderr
+    return subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)

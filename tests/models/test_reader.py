@@ -138,6 +138,7 @@ def test_loading_is_quiet_and_leaves_the_log_as_it_was(
     reader_path: str, capfd: pytest.CaptureFixture[str], log_lines: list[str], encoder_path: str
 ) -> None:
     verbosity = transformers_logging.get_verbosity()
+    transformers_logging.enable_progress_bar()  # which a command run before has switched off
     load_reader(reader_path)
     load_tokenizer(reader_path)
     assert (transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()) == (verbosity, True)

@@ -222,7 +222,7 @@ def test_an_index_left_unfinished_is_never_searched_but_built_anew(
     retriever = ElasticRetrieval(elastic_stub.url)
     with monkeypatch.context() as patch:
         if how == "our process is killed":
-            patch.setattr("retrieval.elastic.tqdm.update", lambda *_: interrupt())
+            patch.setattr("tqdm.std.tqdm.update", lambda *_: interrupt())
             with pytest.raises(KeyboardInterrupt):
                 load_or_build(retriever, corpus, tmp_path)
         else:
