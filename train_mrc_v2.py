@@ -52,6 +52,7 @@ from runtime.errors import UserError, run_command
 from runtime.files import read_json, share_weights, write_json
 from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
+from runtime.processes import close_accelerator
 from runtime.record import environment
 from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
@@ -311,7 +312,7 @@ def save(trainer: QATrainer, records: dict[str, Any]) -> dict[str, float]:
             share_weights(output_dir / "best", output_dir / f"checkpoint-{trainer.state.global_step}")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")
-    trainer.end()
+    close_accelerator(trainer.accelerator)
     return metrics
 
 

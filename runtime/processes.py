@@ -79,8 +79,13 @@ def main_process_does(action: Callable[[], object]) -> None:
 
 
 def close_accelerator(accelerator: Accelerator) -> None:
-    """Wait for the other processes: none may leave while another still talks to it."""
+    """Wait for the other processes: none may leave while another still talks to it.
+
+    That of a Trainer leaves them as ours does, not by ``Trainer.end``, which goes while its model is still there.
+    """
     accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        atexit.register(_leave)
 
 
 def _leave() -> None:
