@@ -96,7 +96,13 @@ def _write_csv(blocks: Iterable[pd.DataFrame], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         for number, block in enumerate(blocks):
             # every text in quotes, so that a lone carriage return does not end its row
-            block.to_csv(file, index=False, header=number == 0, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            quoted = {"lineterminator": "\n", "quoting": csv.QUOTE_NONNUMERIC}
+            try:
+                block.to_csv(file, index=False, header=number == 0, **quoted)
+            except csv.Error:
+                raise UserError(
+                    "a text holds the character U+0000, which only Python 3.11 and later can write as CSV: take it out"
+                ) from None
 
 
 def _write_parquet(blocks: Iterable[pd.DataFrame], path: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
+import sys
 
 import numpy as np
 import pandas as pd
@@ -74,12 +76,24 @@ def test_round_trip_is_exact(suffix, odd_corpus, tmp_path):
 
 def test_csv_gives_back_any_text(tmp_path):
     rng = random.Random(0)
-    texts = ["".join(rng.choices("가a'\",;\r\n\t \\\ufeff\x00", k=rng.randint(0, 6))) for _ in range(300)]
+    characters = "가a'\",;\r\n\t \\\ufeff" + ("\x00" if sys.version_info >= (3, 11) else "")
+    texts = ["".join(rng.choices(characters, k=rng.randint(0, 6))) for _ in range(300)]
     examples = examples_of(*(f"q{row}" for row in range(300)))
     results = SearchResults(np.arange(300)[:, None], np.random.default_rng(0).random((300, 1), dtype=np.float32))
     df = retrieved_df(examples, Corpus(texts, texts, texts), results)
     write_retrieved_df(df, tmp_path / "table.csv")
     pd.testing.assert_frame_equal(get_retrieved_df(tmp_path / "table.csv", examples, 1), df)
+
+
+def test_what_python_3_10_cannot_write_is_said_in_one_sentence(tmp_path, corpus, monkeypatch):
+    def to_csv(*_, **__):
+        raise csv.Error("need to escape, but no escapechar set")
+
+    df = retrieved_df(examples_of("q"), corpus, SearchResults(np.array([[0]]), np.ones((1, 1), dtype=np.float32)))
+    monkeypatch.setattr(pd.DataFrame, "to_csv", to_csv)
+    with pytest.raises(UserError, match=r"U\+0000, which only Python 3\.11 and later can write as CSV: take it out"):
+        write_retrieved_df(df, tmp_path / "table.csv")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
