@@ -101,7 +101,8 @@ def test_no_padding_goes_beyond_the_positions_whatever_the_tokenizer_allows(
     inputs = ModelInputs(model_of("klue/roberta", len(bert_tokenizer)), bert_tokenizer)
     assert inputs.pad([{"input_ids": [7] * 50}], 32)["input_ids"].shape == (1, 64)
     collator = FeatureCollator(model_of("bert", len(bert_tokenizer)), bert_tokenizer)
-    feature = {"input_ids": [7] * 65, "answer_mask": [1] * 65, "cls_index": 0, "gold_starts": [0], "gold_ends": [0]}
+    feature = {"input_ids": [7] * 65, "answer_mask": [1] * 65, "cls_index": 0, "example_index": 0}
+    feature |= {"gold_starts": [0], "gold_ends": [0]}
     assert collator([feature])["input_ids"].shape == (1, 66)
 
 
