@@ -222,9 +222,7 @@ def json_text(path: str | Path, content: Any, **layout: Any) -> str:
     try:
         return json.dumps(content, allow_nan=False, **layout)
     except ValueError:
-        name, value = next(_not_finite(content), ("", None))
-        if value is None:
-            raise
+        name, value = next(_not_finite(content))
         raise UserError(f"{path} is not written: {name} is {value}, and JSON has no such number") from None
 
 

@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -37,6 +38,8 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
+from retrieval.spec import arguments_of
+from runtime.errors import UserError
 from runtime.masking import is_secret
 from runtime.trainer_arguments import TrainerArguments
 
@@ -511,6 +514,30 @@ def test_every_number_has_its_range(name: str, refusal: Any, monkeypatch: pytest
         assert complaint.endswith(f"and at most {bound.high:.10g}")
     if not whole:
         assert refusal(with_value("nan"), [group])[0].startswith(f"--{name} nan must be")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "1e39"])
+@pytest.mark.parametrize("name", [field.name for _, field in FIELDS if re.search(r"\bfloat\b", str(field.type))])
+def test_no_number_is_infinite(name: str, value: str, refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those without bounds and those in lists too."""
+    monkeypatch.setattr(arguments, "_IGNORED", [])
+    group = next(group for group, field in FIELDS if field.name == name)
+    (complaint,) = refusal(f"{REQUIRED.get(group, '')} --{name}={value}", [group])
+    assert complaint == f"--{name} {float(value):.10g} must be a finite number of 32 bits"
+
+
+@pytest.mark.parametrize("name", [field.name for _, field in FIELDS if re.search(r"\bint\b", str(field.type))])
+def test_no_count_is_beyond_32_bits(name: str, refusal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arguments, "_IGNORED", [])
+    group = next(group for group, field in FIELDS if field.name == name)
+    complaint, *_ = refusal(f"{REQUIRED.get(group, '')} --{name} 1000000000000000000", [group])
+    assert re.fullmatch(rf"--{name} 1e\+18 must be (at least 0 and )?at most (2147483647|4294967295)", complaint)
+
+
+def test_numbers_of_a_retriever_in_one_word_and_of_a_file_are_checked_too(config: Any, refusal: Any) -> None:
+    with pytest.raises(UserError, match=r"bm25_delta=inf: --bm25_delta inf must be a finite number of 32 bits"):
+        arguments_of("SparseRetrieval_BM25P,bm25_delta=inf", RetrieverArguments())
+    assert refusal(config("learning_rate: .inf\n")) == ["--learning_rate inf must be a finite number of 32 bits"]
 
 
 def test_shares_are_at_most_one() -> None:

@@ -345,6 +345,7 @@ def test_every_epoch_has_as_many_features_whatever_is_drawn() -> None:
 def test_negatives_come_through_the_retriever_and_a_table(processor: QAProcessor, tmp_path) -> None:
     originals = processor.get_train_features()
     features = augmented(processor, "negative_passage", negative_passages=2)
+    assert Counter(features["example_index"]) == dict.fromkeys(range(12), 3)  # all three are of the one question
     # 12 questions; the passages of this sample are one window each
     assert len(features) == len(originals) + 24
     answered = [row for row in range(len(features)) if features[row]["gold_starts"] != [0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from dataclasses import asdict
@@ -57,6 +58,42 @@ def test_each_best_is_over_all_evaluations() -> None:
     evaluations = [(2.0, 10.0), (3.0, 20.0), (2.5, 15.0), (1.0, 5.0), (1.5, 21.0)]
     assert [best.update(step, *values) for step, values in enumerate(evaluations)] == [True, True, False, True, True]
     assert (best.loss, best.loss_step, best.exact_match, best.exact_match_step) == (1.0, 3, 21.0, 4)
+
+
+def test_of_equal_exact_matches_f1_and_then_loss_decide() -> None:
+    best = BestCheckpoints()
+    evaluations = [  # loss, exact match, F1, saved, the best step by exact match
+        (1.0, 10.0, 50.0, True, 0),
+        (2.0, 40.0, 60.0, True, 1),
+        (3.0, 40.0, 60.0, False, 1),  # F1 is equal too, and its loss is higher
+        (3.0, 40.0, 61.0, True, 3),
+        (2.5, 40.0, 61.0, True, 4),  # a lower loss than the best one's, not than all
+        (2.5, 40.0, 61.0, False, 4),
+        (0.5, 40.0, 60.5, True, 4),  # saved for its loss
+        (9.0, 40.5, 0.0, True, 7),
+    ]
+    for step, (loss, exact_match, f1, saved, best_step) in enumerate(evaluations):
+        assert (best.update(step, loss, exact_match, f1), best.exact_match_step) == (saved, best_step), step
+    assert (best.loss, best.loss_step, best.stale) == (0.5, 6, 0)
+
+
+@pytest.mark.parametrize("evaluated", [False, True])
+def test_a_state_without_f1_is_resumed(tmp_path: Path, evaluated: bool) -> None:
+    """As an earlier version wrote it: of equal exact matches the first stays, and Infinity was no JSON."""
+    save_state(tmp_path, Progress(1), BestCheckpoints(), *_training())
+    folder = find_state(tmp_path, "true")
+    state = json.loads((folder / "state.json").read_text())
+    own = {"loss": 1.0, "loss_step": 1, "exact_match": 40.0, "exact_match_step": 1, "stale": 0, "kept": [1]}
+    if not evaluated:
+        own |= {"loss": float("inf"), "loss_step": None, "exact_match": -1.0, "exact_match_step": None, "kept": []}
+    (folder / "state.json").write_text(json.dumps(state | {"best": own}))
+    _, best = load_state(folder, *_training())
+    if evaluated:
+        assert not best.update(2, 1.5, 40.0, 99.0) and best.exact_match_step == 1
+        assert best.update(3, 1.5, 41.0, 0.0) and not best.update(4, 1.6, 41.0, 0.0)
+    else:
+        assert best.update(2, 1.5, 0.0, 0.0) and (best.loss_step, best.exact_match_step) == (2, 2)
+    save_state(tmp_path, Progress(2), best, *_training())
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 0])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 
 import pytest
 
-from runtime.errors import DataError, Problem, UserError, run_command
+from runtime.errors import DataError, NotFiniteError, Problem, UserError, run_command
 from runtime.interrupts import Interrupted
 
 
@@ -56,3 +57,10 @@ def test_a_defect_of_ours_is_not_hidden() -> None:
 def test_a_command_that_works_just_returns(capsys: pytest.CaptureFixture[str]) -> None:
     run_command(lambda: print("done"))
     assert capsys.readouterr() == ("done\n", "")
+
+
+def test_what_a_model_gives_travels_between_processes() -> None:
+    error = NotFiniteError("--model a", "gives nothing", "train it")
+    again = copy.copy(error)  # as pickle does it
+    assert str(again) == str(error) == "--model a gives nothing: train it"
+    assert (again.finding, str(NotFiniteError("the model", "is odd"))) == ("gives nothing", "the model is odd")

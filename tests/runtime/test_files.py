@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from killing import leave_half_written
 
+from runtime.errors import UserError
 from runtime.files import (
     finish_moves,
     link_or_copy,
@@ -284,3 +285,21 @@ def test_a_failure_leaves_the_old(tmp_path: Path) -> None:
         write_text(staging / "a.json", "new")
         raise OSError
     assert _everything(tmp_path) == _whole("old")
+
+
+# --------------------------------------------------------------------------------------------------------------- JSON
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_json_holds_only_numbers_and_the_error_says_where_there_is_none(tmp_path: Path, value: float) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": [1.5, None]})
+    with pytest.raises(UserError) as error:
+        write_json(path, {"b": 1, "c": [{"d": 2.0}, {"한글": (0.0, value)}]})
+    assert str(error.value) == f"{path} is not written: c.1.한글.1 is {value}, and JSON has no such number"
+    assert read_json(path) == {"a": [1.5, None]}
+
+
+def test_nan_that_an_earlier_version_wrote_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"loss": NaN, "best": -Infinity, "f1": 2.0}')
+    assert read_json(tmp_path / "a.json") == {"loss": None, "best": None, "f1": 2.0}

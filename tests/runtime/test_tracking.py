@@ -111,6 +111,16 @@ def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path: Path) -> None:
     assert read_metrics(path) == [*lines[:3], {"step": 6, "loss": 0.5}]
 
 
+def test_lines_hold_only_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "grad_norm": NaN}\n')  # by an earlier version
+    with Tracker(_arguments(tmp_path), {}, start_step=1) as tracker:
+        with pytest.raises(UserError, match=r"metrics.jsonl is not written: eval_loss is nan, and JSON has no such"):
+            tracker.log(2, {"eval_loss": float("nan")})
+        tracker.log(2, {"eval_loss": 1.0})
+    assert path.read_text() == '{"step": 1, "grad_norm": null}\n{"step": 2, "eval_loss": 1.0}\n'
+
+
 def test_a_new_run_begins_with_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 2, "loss": 1.0}\n')
     with Tracker(_arguments(tmp_path), {}):
