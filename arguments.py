@@ -206,7 +206,7 @@ class OptimizationArguments:
     num_train_epochs: float = _flag(3.0, "Passes over the training features; fractions allowed.")
     max_steps: int = _flag(-1, "Optimizer steps in all; replaces num_train_epochs when above 0.")
     per_device_train_batch_size: int = _flag(16, "Features per forward and backward pass.")
-    gradient_accumulation_steps: int = _flag(1, "Batches whose gradients are averaged into one optimizer step.")
+    gradient_accumulation_steps: int = _flag(1, "Batches of one optimizer step, in which all examples weigh the same.")
     learning_rate: float = _flag(3e-5, "Peak learning rate of AdamW.")
     head_learning_rate: float | None = _flag(None, "Peak learning rate of the head (default: --learning_rate).")
     layerwise_lr_decay: float = _flag(

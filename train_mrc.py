@@ -331,7 +331,7 @@ def save_run_state(run: Run) -> None:
 
 
 def save(run: Run) -> dict[str, float]:
-    """Write best/ and metrics.json: the checkpoint with the highest exact match; without --do_eval the last weights."""
+    """Write best/ and metrics.json: the checkpoint best by exact match; without --do_eval the last weights."""
     output_dir, metrics = Path(run.args.run.run_dir), {"step": run.progress.step}
     if run.accelerator.is_main_process:
         if run.best.exact_match_step is None:

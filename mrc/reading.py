@@ -20,7 +20,7 @@ from runtime.device import autocast, reading_mode
 from runtime.errors import NotFiniteError
 from runtime.progress import progress_bar
 
-_LARGEST = np.finfo(np.float32).max / 2  # half of it: the score of a span is the sum of two logits
+_LARGEST = 1e30  # of a logit: sums of them, which score spans and batches, must be numbers too
 
 
 class Logits(NamedTuple):
@@ -94,7 +94,7 @@ def read_features(
 def _check(
     model: PreTrainedModel, features: Dataset, read: Sequence[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]]
 ) -> None:
-    """Raise :class:`NotFiniteError` unless all logits, and the sums of two, which score spans, are numbers."""
+    """Raise :class:`NotFiniteError` unless all logits, and what is computed from them, are numbers."""
     broken = [row for row, *logits, _ in read if not all((np.abs(values) <= _LARGEST).all() for values in logits)]
     if broken:
         (first,) = example_ids(features, [features[broken[0]]["example_index"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from retrieval.examples import RetrievalExample
 from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.training import with_gold_passages
 from runtime.device import reading_mode
+from runtime.errors import NotFiniteError
 from runtime.log import get_logger
 from runtime.processes import together
 
@@ -111,6 +113,8 @@ class RetrievalEvaluation:
             same = same_passages(keys[batch], labels)  # (batch, batch)
             loss = in_batch_loss(asked[batch], positives[batch], labels, same, temperature)
             total += loss.item() * len(batch)
+        if not math.isfinite(total):
+            raise NotFiniteError("the encoder", f"gives an evaluation loss of {total}")
         return total / len(rows)
 
 

@@ -18,7 +18,7 @@ from runtime.processes import together
 _LOOKED_AT_ONCE = 100  # batches: looking makes the processor wait for the GPU
 _NAMED = 8  # examples in a message
 _SMALLEST_SCALE = 1e-4  # of a loss in fp16, which starts at 65536 and is halved where gradients overflow
-_WAY_OUT = "what was saved before stays; lower the learning rate, or look at these examples"
+_WAY_OUT = "what was saved before stays; start again with a lower learning rate, or look at these examples"
 
 
 class Place(NamedTuple):

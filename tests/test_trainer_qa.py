@@ -201,6 +201,15 @@ def test_sequential_sampling_keeps_the_order_of_the_data(
     assert seen[0][0, : len(first)].tolist() == first
 
 
+def test_a_gradient_that_fp16_leaves_out_is_no_number_in_the_log(
+    make_trainer: Callable[..., QATrainer], tmp_path: Path
+) -> None:
+    trainer = make_trainer()
+    trainer.log({"grad_norm": float("inf"), "learning_rate": 1.0})
+    trainer.log({"grad_norm": 2.0})
+    assert [line.get("grad_norm") for line in trainer.state.log_history] == [None, 2.0]
+
+
 def test_an_accumulated_step_averages_its_batches_also_when_they_are_fewer(
     make_trainer: Callable[..., QATrainer],
 ) -> None:

@@ -84,8 +84,8 @@ def test_the_first_loss_that_is_no_number_is_told_with_its_place(value: float) -
         window.close()
     assert str(error.value) == (
         "training stops at step 6, batch 2 (train-3, train-4, train-5, train-6, train-7, train-8, train-9, train-10, "
-        f"…), learning rate 0.001: the loss is {value}; what was saved before stays; lower the learning rate, or look "
-        "at these examples"
+        f"…), learning rate 0.001: the loss is {value}; what was saved before stays; start again with a lower learning "
+        "rate, or look at these examples"
     )
 
 
