@@ -128,7 +128,7 @@ def test_a_reader_reads_on_the_gpu_as_on_the_cpu(
 ) -> None:
     model, features = load_reader(encoder_path, head), qa_processor.get_eval_features()
     on_cpu, on_gpu = (
-        read_features(model.to(place), features, FeatureCollator(qa_processor.tokenizer), 4, "fp32")
+        read_features(model.to(place), features, FeatureCollator(model, qa_processor.tokenizer), 4, "fp32")
         for place in ("cpu", device)
     )
     assert on_gpu.loss == close_to(on_cpu.loss)
