@@ -32,12 +32,12 @@ from arguments import (
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
 from models.reader_settings import SETTLED_LATER, as_trained
-from mrc.answers import Answer, nbest_of, predictions_of
-from mrc.batching import FeatureCollator
-from mrc.metrics import mean_scores, references_of
-from mrc.passages import gold_passages, joined_passages, separate_passages
-from mrc.reading import read_features
 from processor import QAProcessor
+from reading.answers import Answer, nbest_of, predictions_of
+from reading.batching import FeatureCollator
+from reading.logits import read_features
+from reading.metrics import mean_scores, references_of
+from reading.passages import gold_passages, joined_passages, separate_passages
 from retrieval.finding import find_passages
 from retrieval.metrics import hit_at_k
 from retrieval.table import Retrieved, write_retrieved_df
@@ -165,7 +165,7 @@ def own_contexts(examples: Dataset) -> Dataset:
 
 
 def read(reader: Reader, examples: Dataset, what: str, retrieval_weight: float = 0.0) -> dict[str, list[Answer]]:
-    """Return the n best answers per question id, from reading examples (see ``mrc/passages.py``)."""
+    """Return the n best answers per question id, from reading examples (see ``reading/passages.py``)."""
     features = reader.qa_processor.make_features(examples, what, cached=False)
     logits = read_features(reader.model, features, reader.collator, reader.batch_size, reader.precision, what)
     return reader.qa_processor.find_answers(examples, features, logits.predictions, retrieval_weight)

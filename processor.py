@@ -4,7 +4,7 @@
     train_features = qa_processor.get_train_features()
 
 Examples are raw text rows (``id, title, question, context, answers, document_id``), features are tokenised rows; one
-example can give several (see ``mrc/features.py``).
+example can give several (see ``reading/features.py``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from arguments import AugmentationArguments, DatasetArguments, RetrieverArguments
-from mrc.answers import Answer, AnswerSettings, find_answers, predictions_of
-from mrc.augmentation import AugmentedFeatures, Material, answer_free, augmentation_names
-from mrc.features import build_features, check_tokenizer
-from mrc.loading import load_examples
-from mrc.passages import gold_passages
+from loading.examples import load_examples
+from reading.answers import Answer, AnswerSettings, find_answers, predictions_of
+from reading.augmentation import AugmentedFeatures, Material, answer_free, augmentation_names
+from reading.features import build_features, check_tokenizer
+from reading.passages import gold_passages
 from retrieval.finding import find_passages
 from runtime.errors import DataError, UserError
 

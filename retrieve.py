@@ -35,13 +35,13 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
-from mrc.loading import load_examples
-from mrc.metrics import bootstrap_interval
+from loading.corpus import Corpus, find_corpus, load_corpus
+from loading.dpr_json import write_dpr_json
+from loading.examples import load_examples
+from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
+from reading.metrics import bootstrap_interval
 from retrieval import create_retriever, load_or_build
 from retrieval.base import MANIFEST_NAME, Retriever, SearchResults, index_folder, parts_of
-from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import write_dpr_json
-from retrieval.examples import Passage, RetrievalExample, wrong_rows
 from retrieval.hybrid import HybridRetrieval
 from retrieval.metrics import GoldPassages, has_answer, ranking_metrics, relevant_by_answer
 from retrieval.report import fusion_markdown, markdown, plot

@@ -2,7 +2,7 @@
 
     python score.py --gold data/mini_wiki --predictions outputs/predictions.json --metric korquad
 
-Prints exact match and overlap (F1 or ROUGE-W, see mrc/metrics.py) in percent with 95 % bootstrap intervals.
+Prints exact match and overlap (F1 or ROUGE-W, see reading/metrics.py) in percent with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from arguments import ScoreArguments, parse_arguments
-from mrc.loading import load_examples
-from mrc.metrics import METRICS, bootstrap_interval, references_of, score_examples
+from loading.examples import load_examples
+from reading.metrics import METRICS, bootstrap_interval, references_of, score_examples
 from runtime.errors import DataError, Problem, UserError, run_command
 from runtime.log import configure_logging, get_logger
 

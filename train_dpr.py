@@ -36,32 +36,32 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
+from loading.corpus import Corpus, find_corpus, load_corpus
+from loading.dpr_json import find_dpr_json, write_dpr_json
+from loading.examples import load_examples
+from loading.retrieval_examples import RetrievalExample
 from models.contrastive import Batch, in_batch_loss, joint_backward
 from models.encoder import BiEncoder, check_encoders, load_bi_encoder, save_bi_encoder
-from mrc.freezing import log_frozen
-from mrc.loading import load_examples
-from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever
-from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.dpr_json import find_dpr_json, write_dpr_json
 from retrieval.evaluation import RetrievalEvaluation
-from retrieval.examples import RetrievalExample
 from retrieval.joint_batch import JointBatch
 from retrieval.mining import with_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
-from runtime.checkpoint import find_state, newest_step
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import DataError, UserError, run_command
 from runtime.files import read_json, staged_together, write_json
 from runtime.locks import check_writable
 from runtime.log import configure_logging, get_logger
-from runtime.loop import TrainingLoop
 from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator
 from runtime.record import environment
-from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
 from runtime.tracking import check_tracking
+from training.checkpoint import find_state, newest_step
+from training.freezing import log_frozen
+from training.loop import TrainingLoop
+from training.optimization import count_steps, make_optimizer, make_scheduler
+from training.run_folder import RunFolder, run_folder
 
 logger = get_logger("train_dpr")
 

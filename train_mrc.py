@@ -40,30 +40,30 @@ from arguments import (
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from models.reader_settings import SETTLED_LATER, as_trained, settings_of
-from mrc.augmentation import augmentation_names
-from mrc.batching import FeatureCollator, LengthGroupedBatches, training_loader
-from mrc.features import example_ids, fingerprint
-from mrc.freezing import FreezeSchedule
-from mrc.loss import reader_loss
-from mrc.metrics import compute_metrics
-from mrc.optimization import count_steps, make_optimizer, make_scheduler
-from mrc.reading import read_features
+from models.span_loss import reader_loss
 from processor import QAProcessor
-from runtime.checkpoint import BestCheckpoints, Progress, check_steps, find_state, load_state, newest_step, save_state
+from reading.augmentation import augmentation_names
+from reading.batching import FeatureCollator, LengthGroupedBatches, training_loader
+from reading.features import example_ids, fingerprint
+from reading.logits import read_features
+from reading.metrics import compute_metrics
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
 from runtime.files import link_or_copy, read_json, staged_folder, write_json
 from runtime.log import configure_logging, get_logger
-from runtime.loop import rows_of_step
-from runtime.losses import LossWindow, Place
 from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, take_step
 from runtime.progress import progress_bar, show_figures
 from runtime.record import environment
-from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
 from runtime.stopping import stop_requests
 from runtime.tracking import Tracker, check_tracking
+from training.checkpoint import BestCheckpoints, Progress, check_steps, find_state, load_state, newest_step, save_state
+from training.freezing import FreezeSchedule
+from training.loop import rows_of_step
+from training.loss_window import LossWindow, Place
+from training.optimization import count_steps, make_optimizer, make_scheduler
+from training.run_folder import RunFolder, run_folder
 
 logger = get_logger("train_mrc")
 

@@ -40,13 +40,11 @@ from arguments import (
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from models.reader_settings import SETTLED_LATER, as_trained
-from mrc.augmentation import augmentation_names
-from mrc.batching import FeatureCollator
-from mrc.features import fingerprint
-from mrc.metrics import compute_metrics, mean_scores
-from mrc.optimization import count_steps, parameter_groups, warn_of_long_warmup
 from processor import QAProcessor
-from runtime.checkpoint import check_steps
+from reading.augmentation import augmentation_names
+from reading.batching import FeatureCollator
+from reading.features import fingerprint
+from reading.metrics import compute_metrics, mean_scores
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, share_weights, write_json
@@ -54,12 +52,9 @@ from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator
 from runtime.record import environment
-from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
 from runtime.stopping import stop_requests
 from runtime.tracking import Tracker, check_tracking
-from runtime.trainer_arguments import TrainerArguments
-from runtime.trainer_callbacks import BarCallback, StopCallback
 from trainer_qa import (
     FreezeBackboneCallback,
     FreezeCallback,
@@ -68,6 +63,11 @@ from trainer_qa import (
     StopEarlyCallback,
     evaluations,
 )
+from training.checkpoint import check_steps
+from training.optimization import count_steps, parameter_groups, warn_of_long_warmup
+from training.run_folder import RunFolder, run_folder
+from training.trainer_arguments import TrainerArguments
+from training.trainer_callbacks import BarCallback, StopCallback
 
 logger = get_logger("train_mrc_v2")
 

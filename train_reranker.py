@@ -39,6 +39,9 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
+from loading.corpus import Corpus, find_corpus, load_corpus
+from loading.examples import load_examples
+from loading.retrieval_examples import RetrievalExample
 from models.cross_encoder import (
     CrossEncoder,
     Pair,
@@ -46,28 +49,25 @@ from models.cross_encoder import (
     load_cross_encoder_to_train,
     save_cross_encoder,
 )
-from mrc.freezing import log_frozen
-from mrc.loading import load_examples
-from mrc.optimization import count_steps, make_optimizer, make_scheduler
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
-from retrieval.corpus import Corpus, find_corpus, load_corpus
-from retrieval.examples import RetrievalExample
 from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.mining import find_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
-from runtime.checkpoint import find_state, newest_step
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
 from runtime.log import configure_logging, get_logger
-from runtime.loop import TrainingLoop
 from runtime.output import find_model, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, together
 from runtime.progress import progress_bar
 from runtime.record import environment
-from runtime.run_folder import RunFolder, run_folder
 from runtime.seeding import set_seed
+from training.checkpoint import find_state, newest_step
+from training.freezing import log_frozen
+from training.loop import TrainingLoop
+from training.optimization import count_steps, make_optimizer, make_scheduler
+from training.run_folder import RunFolder, run_folder
 
 logger = get_logger("train_reranker")
 

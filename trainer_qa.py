@@ -41,17 +41,17 @@ from transformers import (
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from models.reader_settings import settings_of
-from mrc.augmentation import AugmentedFeatures
-from mrc.batching import FeatureCollator, LengthGroupedBatches, training_loader
-from mrc.features import example_ids
-from mrc.freezing import log_frozen, log_thawed
-from mrc.loss import reader_loss
-from mrc.reading import read_features
+from models.span_loss import reader_loss
 from processor import QAProcessor
-from runtime.checkpoint import BestCheckpoints
+from reading.augmentation import AugmentedFeatures
+from reading.batching import FeatureCollator, LengthGroupedBatches, training_loader
+from reading.features import example_ids
+from reading.logits import read_features
 from runtime.errors import UserError
 from runtime.log import get_logger
-from runtime.losses import LossWindow, Place
+from training.checkpoint import BestCheckpoints
+from training.freezing import log_frozen, log_thawed
+from training.loss_window import LossWindow, Place
 
 logger = get_logger(__name__)
 
@@ -61,7 +61,7 @@ class QATrainer(Trainer):
 
     ``post_process_function(examples, features, predictions, stage)`` makes answers of logits, as
     ``QAProcessor.post_processing_function`` does, and ``compute_metrics(answers)`` figures of answers, as that of
-    ``mrc.metrics`` does, or a SQuAD metric: ``metric.compute(predictions=answers.predictions,
+    ``reading.metrics`` does, or a SQuAD metric: ``metric.compute(predictions=answers.predictions,
     references=answers.label_ids)``. Of the ``QAProcessor`` whose method ``post_process_function`` is, the tokenizer is
     the default of ``processing_class``, and what is trained keeps how it reads. Label smoothing is that of the span
     loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy`` is ``sequential`` or

@@ -11,8 +11,8 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from mrc.loading import load_examples
-from retrieval.corpus import load_corpus
+from loading.corpus import load_corpus
+from loading.examples import load_examples
 from runtime.files import write_text
 
 

@@ -20,9 +20,9 @@ import numpy as np
 
 import inference
 import train_mrc
+from loading.examples import load_examples
 from models.heads import HEADS
-from mrc.loading import load_examples
-from mrc.metrics import bootstrap_interval, references_of, score_examples
+from reading.metrics import bootstrap_interval, references_of, score_examples
 from runtime.files import read_json, write_json
 
 

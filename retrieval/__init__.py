@@ -6,9 +6,9 @@ import time
 from pathlib import Path
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from retrieval.base import Retriever, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
-from retrieval.corpus import Corpus
 from retrieval.dense import DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
 from retrieval.hybrid import HybridRetrieval

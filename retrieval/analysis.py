@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from loading.corpus import Corpus
 from retrieval.analyzers import Analyzer
 from retrieval.base import MANIFEST_NAME
-from retrieval.corpus import Corpus
 from runtime.files import read_json, staged_folder, write_json
 from runtime.log import get_logger
 from runtime.text import FOLD_VERSION

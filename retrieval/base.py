@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from arguments import RetrieverArguments
-from retrieval.corpus import Corpus
+from loading.corpus import Corpus
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.progress import progress_bar

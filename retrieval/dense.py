@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from models.encoder import BiEncoder, check_encoders, encode, fingerprint, load_bi_encoder
 from retrieval.base import SearchResults, check_manifest, index_folder, new_index_folder
-from retrieval.corpus import Corpus
 from runtime.device import default_device, resolve_precision
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import staged_file

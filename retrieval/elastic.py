@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from retrieval.base import SearchResults, check_manifest, identity, index_folder, new_index_folder
-from retrieval.corpus import Corpus
 from retrieval.elastic_server import ElasticServer
 from runtime.errors import UserError
 from runtime.files import read_json, write_json

@@ -12,12 +12,12 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from datasets import Dataset
 
+from loading.corpus import Corpus
+from loading.retrieval_examples import RetrievalExample
 from models.contrastive import in_batch_loss, same_passages
 from models.encoder import BiEncoder, encode
 from retrieval.base import SearchResults, top_k
-from retrieval.corpus import Corpus
 from retrieval.dense import search_vectors
-from retrieval.examples import RetrievalExample
 from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.training import with_gold_passages
 from runtime.device import reading_mode

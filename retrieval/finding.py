@@ -7,8 +7,8 @@ from functools import partial
 from datasets import Dataset
 
 from arguments import DatasetArguments, RetrieverArguments
+from loading.corpus import find_corpus, load_corpus
 from retrieval import create_retriever, load_or_build
-from retrieval.corpus import find_corpus, load_corpus
 from retrieval.table import Retrieved, get_retrieved_df, retrieved_blocks, table_blocks
 from runtime.errors import UserError
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from arguments import RetrieverArguments, fuses_itself
+from loading.corpus import Corpus
 from retrieval.base import Retriever, SearchResults, check_manifest, new_index_folder
-from retrieval.corpus import Corpus
 from runtime.errors import UserError
 
 _RRF_K = 60

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
-from retrieval.corpus import Corpus
+from loading.corpus import Corpus
 from runtime.identifiers import identifier, identifiers_in
 from runtime.text import answer_occurs, comparable, is_blank, seen_text
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
 from retrieval.analyzers import Analyzer, analyzer_of
 from retrieval.base import (
@@ -28,7 +29,6 @@ from retrieval.base import (
     check_manifest,
     new_index_folder,
 )
-from retrieval.corpus import Corpus
 from retrieval.dense import DenseRetrieval
 from retrieval.milvus_server import MilvusServer
 from runtime.errors import UserError

@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from loading.corpus import Corpus
+from loading.retrieval_examples import RetrievalExample, wrong_rows
 from retrieval import load_or_build
 from retrieval.base import Retriever, identity
-from retrieval.corpus import Corpus
-from retrieval.examples import RetrievalExample, wrong_rows
 from retrieval.training import corpus_passages
 from runtime.files import read_json, write_text
 from runtime.log import get_logger
@@ -27,7 +27,7 @@ def mine_hard_negatives(
 ) -> list[list[int]]:
     """Return for every question the rows of ``corpus`` among its ``depth`` best that are wrong, best first.
 
-    Wrong is what :func:`retrieval.examples.wrong_rows` says. ``retriever`` is ready over ``corpus``.
+    Wrong is what :func:`loading.retrieval_examples.wrong_rows` says. ``retriever`` is ready over ``corpus``.
     """
     mined: list[list[int]] = []
     with progress_bar(total=len(examples), desc="Mine hard negatives", unit="question", delay=1) as progress:

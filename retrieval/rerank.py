@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from models.cross_encoder import Pair, check_cross_encoder, load_cross_encoder
 from models.encoder import hash_files
 from retrieval.base import Retriever, SearchResults, top_k
-from retrieval.corpus import Corpus
 from runtime.output import find_model
 from runtime.progress import progress_bar
 

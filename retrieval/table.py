@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from datasets import Dataset
 
+from loading.corpus import Corpus
 from retrieval.base import SearchResults
-from retrieval.corpus import Corpus
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import staged_file
 from runtime.identifiers import as_cell, identifiers_in, without_fractions

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
 from retrieval.analyzers import Analyzer, analyzer_of, normalize
 from retrieval.base import SearchResults, check_manifest, new_index_folder, search_in_blocks
-from retrieval.corpus import Corpus
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.progress import progress_bar

@@ -12,9 +12,9 @@ import torch
 from datasets import Dataset
 
 from arguments import DatasetArguments
-from retrieval.corpus import Corpus
-from retrieval.dpr_json import find_dpr_json, read_dpr_json
-from retrieval.examples import Passage, Positives, RetrievalExample
+from loading.corpus import Corpus
+from loading.dpr_json import find_dpr_json, read_dpr_json
+from loading.retrieval_examples import Passage, Positives, RetrievalExample
 from runtime.files import first_there
 from runtime.log import get_logger
 from runtime.text import answer_occurs, comparable
@@ -33,7 +33,7 @@ def load_retrieval_examples(
 ) -> dict[str, list[RetrievalExample]]:
     """Return the wanted ``splits`` (of train, validation) of any data set: DPR JSON, or what ``load_examples`` reads.
 
-    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``mrc.loading``, and ``dataset_path`` may be
+    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``loading.examples``, and ``dataset_path`` may be
     several places, as there. Questions without an answer in their passage name no passage to find and are left out,
     which is logged. Raises :class:`UserError` and :class:`DataError` as the two readers do.
     """

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from loading.corpus import Corpus
 from retrieval.base import SearchResults
-from retrieval.corpus import Corpus
 from runtime.errors import UserError
 from runtime.files import staged_file
 

@@ -112,7 +112,7 @@ def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def examples() -> Dataset:
-    """The questions as examples, as ``mrc.loading`` gives them."""
+    """The questions as examples, as ``loading.examples`` gives them."""
     rows = []
     for number, (passage, question, answer) in enumerate(QUESTIONS):
         title, context = PASSAGES[passage]

@@ -41,7 +41,7 @@ from arguments import (
 from retrieval.spec import arguments_of
 from runtime.errors import UserError
 from runtime.masking import is_secret
-from runtime.trainer_arguments import TrainerArguments
+from training.trainer_arguments import TrainerArguments
 
 ROOT = Path(arguments.__file__).parent
 DATA = [ModelArguments, DatasetArguments, AugmentationArguments, RetrieverArguments]
@@ -100,7 +100,7 @@ def test_no_flag_is_owned_twice() -> None:
 
 def _names_read() -> set[str]:
     """Every attribute that some program or library file reads, or a property that is made of flags."""
-    folders = [".", "mrc", "models", "retrieval", "runtime"]
+    folders = [".", "loading", "models", "reading", "retrieval", "runtime", "training"]
     files = [path for folder in folders for path in (ROOT / folder).glob("*.py") if path.name != "arguments.py"]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
     groups = ast.walk(ast.parse((ROOT / "arguments.py").read_text(encoding="utf-8")))

@@ -19,14 +19,14 @@ import train_mrc
 import train_mrc_v2
 import train_reranker
 from arguments import DatasetArguments, RetrieverArguments
+from loading.corpus import Corpus, load_corpus
 from models import load_reader, load_tokenizer
 from models.average import average_readers
 from models.cross_encoder import Pair, load_cross_encoder
 from models.encoder import load_bi_encoder, save_bi_encoder
-from mrc.batching import FeatureCollator
-from mrc.reading import read_features
 from processor import QAProcessor
-from retrieval.corpus import Corpus, load_corpus
+from reading.batching import FeatureCollator
+from reading.logits import read_features
 from retrieval.dense import DenseRetrieval
 from retrieval.milvus import MilvusRetrieval
 from runtime.errors import UserError

@@ -30,14 +30,14 @@ import train_mrc
 import train_mrc_v2
 import train_reranker
 from arguments import RetrieverArguments
+from loading.examples import load_examples
 from models import load_reader, load_tokenizer
 from models.cross_encoder import Pair, RerankerSettings, load_cross_encoder, load_cross_encoder_to_train
 from models.encoder import load_bi_encoder
 from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import encoder_class_of, load_config
-from mrc.batching import FeatureCollator
-from mrc.features import build_features, make_features
-from mrc.loading import load_examples
+from reading.batching import FeatureCollator
+from reading.features import build_features, make_features
 from retrieval.base import MANIFEST_NAME
 from runtime.errors import UserError
 from runtime.tracking import read_metrics

@@ -23,14 +23,14 @@ import train_reranker
 from arguments import DatasetArguments, OptimizationArguments
 from models import load_reader, load_tokenizer
 from models.heads import HEADS
-from mrc.batching import FeatureCollator
-from mrc.optimization import make_optimizer, make_scheduler
-from mrc.reading import read_features
 from processor import QAProcessor
-from runtime.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
+from reading.batching import FeatureCollator
+from reading.logits import read_features
 from runtime.files import read_json
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
+from training.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
+from training.optimization import make_optimizer, make_scheduler
 
 pytestmark = pytest.mark.gpu
 COMMANDS = {"loop": (train_mrc.main, []), "trainer": (train_mrc_v2.main, ["--do_train"])}

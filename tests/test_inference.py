@@ -14,9 +14,9 @@ from killing import leave_half_written
 
 import inference
 import train_mrc
-from mrc.metrics import mean_scores
+from loading.corpus import load_corpus
+from reading.metrics import mean_scores
 from retrieval.bm25 import SparseRetrieval_BM25P
-from retrieval.corpus import load_corpus
 from runtime.errors import DataError, UserError
 from runtime.locks import claimed
 

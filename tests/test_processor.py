@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerFast
 
 import processor
 from arguments import DatasetArguments
-from mrc.metrics import compute_metrics
-from mrc.passages import joined_passages, separate_passages
 from processor import QAProcessor
+from reading.metrics import compute_metrics
+from reading.passages import joined_passages, separate_passages
 from runtime.errors import DataError, UserError
 
 

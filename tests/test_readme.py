@@ -21,7 +21,7 @@ import train_reranker
 from arguments import RetrieverArguments
 from models import average, load_reader
 from models.heads import HEADS
-from mrc.augmentation import AUGMENTATIONS
+from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
 from retrieval.analyzers import ANALYZERS
 

@@ -12,10 +12,10 @@ import pytest
 
 import retrieve
 from arguments import RetrieverArguments
-from mrc.loading import load_examples
+from loading.corpus import load_corpus
+from loading.dpr_json import read_dpr_json
+from loading.examples import load_examples
 from retrieval import create_retriever
-from retrieval.corpus import load_corpus
-from retrieval.dpr_json import read_dpr_json
 from retrieval.metrics import hit_at_k
 from retrieval.table import get_retrieved_df
 from retrieval.tuning import halves

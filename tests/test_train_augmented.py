@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 import inference
 import train_mrc
+from loading.corpus import load_corpus
 from models import load_reader
-from mrc.reading import read_features
-from retrieval.corpus import load_corpus
+from reading.logits import read_features
 from runtime.errors import UserError
 from runtime.tracking import read_metrics
 

@@ -18,12 +18,12 @@ from launching import in_two_processes
 import runtime.files
 import train_dpr
 from arguments import RetrieverArguments
+from loading.dpr_json import read_dpr_json
 from models.encoder import load_bi_encoder
-from retrieval.dpr_json import read_dpr_json
 from runtime.errors import UserError
 from runtime.files import newest, read_json
-from runtime.loop import TrainingLoop
 from runtime.tracking import read_metrics
+from training.loop import TrainingLoop
 
 SIDES = ("p_encoder", "q_encoder")
 # 3 batches an epoch, of 5, 5 and 2 questions, are 2 optimizer steps

@@ -12,8 +12,8 @@ from killing import kill_and_resume
 from overflowing import overflow_once
 
 import train_reranker
+from loading.dpr_json import Passage, RetrievalExample, write_dpr_json
 from models.cross_encoder import load_cross_encoder
-from retrieval.dpr_json import Passage, RetrievalExample, write_dpr_json
 from runtime.errors import UserError
 from runtime.tracking import read_metrics
 

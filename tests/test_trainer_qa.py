@@ -25,11 +25,11 @@ from transformers import (
 
 from arguments import DatasetArguments
 from models import load_reader, load_tokenizer
-from mrc.batching import FeatureCollator, LengthGroupedBatches
-from mrc.loss import span_loss
-from mrc.metrics import compute_metrics
-from mrc.reading import read_features
+from models.span_loss import span_loss
 from processor import QAProcessor
+from reading.batching import FeatureCollator, LengthGroupedBatches
+from reading.logits import read_features
+from reading.metrics import compute_metrics
 from runtime.errors import UserError
 from trainer_qa import (
     FreezeBackboneCallback,

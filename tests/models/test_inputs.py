@@ -20,8 +20,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from models.encoder import BiEncoder, EncoderSettings
 from models.inputs import ModelInputs, tokenize
 from models.loading import encoder_class_of, load_pretrained, position_limit
-from mrc.batching import FeatureCollator
-from mrc.features import make_features
+from reading.batching import FeatureCollator
+from reading.features import make_features
 from runtime.errors import UserError
 
 _USUAL = {

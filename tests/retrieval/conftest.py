@@ -11,7 +11,7 @@ from elastic_stub import ElasticStub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from retrieval.corpus import Corpus
+from loading.corpus import Corpus
 
 PASSAGES = [
     ("왕", "왕은 나라를 다스리는 사람으로, 조선에서는 스물일곱 명이 차례로 자리에 올랐다."),

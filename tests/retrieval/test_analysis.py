@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from retrieval import create_retriever
 from retrieval.analysis import analyze_corpus
 from retrieval.analyzers import create_analyzer
-from retrieval.corpus import Corpus
 
 
 class CountingAnalyzer:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rank_bm25 import BM25Plus
 
+from loading.corpus import Corpus
 from retrieval.analyzers import BigramAnalyzer, WhitespaceAnalyzer
 from retrieval.bm25 import ENGINES, SparseRetrieval_BM25P
-from retrieval.corpus import Corpus
 
 pytestmark = pytest.mark.parametrize("backend", list(ENGINES))
 

@@ -14,10 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 import retrieval.dense
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from models.encoder import BiEncoder, load_bi_encoder
 from retrieval import create_retriever, load_or_build
 from retrieval.base import top_k
-from retrieval.corpus import Corpus
 from retrieval.dense import DenseRetrieval, search_vectors
 from runtime.errors import NotFiniteError, UserError
 

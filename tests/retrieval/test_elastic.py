@@ -11,9 +11,9 @@ import pytest
 from elastic_stub import Refusal
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from retrieval import create_retriever, load_or_build
 from retrieval.base import identity, top_k
-from retrieval.corpus import Corpus
 from retrieval.elastic import ElasticRetrieval
 from runtime.errors import UserError
 

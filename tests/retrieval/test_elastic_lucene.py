@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.corpus import Corpus
+from loading.corpus import Corpus
 from retrieval.elastic import ElasticRetrieval
 
 JARS = [

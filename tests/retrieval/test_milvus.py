@@ -16,8 +16,8 @@ import pytest
 from comparing import assert_same_ranking
 
 from arguments import FlagError, RetrieverArguments
+from loading.corpus import Corpus
 from retrieval import create_retriever, load_or_build, milvus
-from retrieval.corpus import Corpus
 from retrieval.milvus_server import MilvusServer
 from runtime.errors import UserError
 
@@ -183,7 +183,7 @@ def test_a_killed_insertion_is_built_anew(milvus_file, flags, odd_corpus, questi
 import os, signal
 from arguments import RetrieverArguments
 from retrieval import create_retriever, load_or_build, milvus
-from retrieval.corpus import Corpus
+from loading.corpus import Corpus
 from retrieval.milvus_server import MilvusServer
 
 def insert(server, method, *args, **options):

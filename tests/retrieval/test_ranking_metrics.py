@@ -10,7 +10,7 @@ import pytest
 from datasets import Dataset
 from sklearn.metrics import ndcg_score
 
-from retrieval.corpus import Corpus
+from loading.corpus import Corpus
 from retrieval.metrics import GoldPassages, has_answer, ranking_metrics, relevant_by_answer, relevant_by_id
 
 CORPUS = Corpus(

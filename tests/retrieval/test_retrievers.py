@@ -15,9 +15,9 @@ import sklearn.feature_extraction.text  # noqa: F401  (its own imports need the 
 from comparing import assert_same_ranking
 
 from arguments import RetrieverArguments
+from loading.corpus import Corpus
 from retrieval import RETRIEVERS, create_retriever, load_or_build
 from retrieval.base import index_folder
-from retrieval.corpus import Corpus
 from runtime.errors import UserError
 
 BM25, TFIDF, DENSE = "SparseRetrieval_BM25P", "SparseRetrieval_TFIDF", "DenseRetrieval"

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from datasets import Dataset
 
+from loading.corpus import Corpus
 from retrieval.base import SearchResults
-from retrieval.corpus import Corpus
 from retrieval.metrics import hit_at_k
 from retrieval.table import COLUMNS, get_retrieved_df, retrieved_df, write_retrieved_df
 from runtime.errors import DataError, UserError

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from loading.corpus import Corpus
 from retrieval.analyzers import BigramAnalyzer, WhitespaceAnalyzer, create_analyzer
-from retrieval.corpus import Corpus
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
 

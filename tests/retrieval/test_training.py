@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from arguments import DatasetArguments
-from mrc.loading import load_examples
+from loading.corpus import Corpus
+from loading.dpr_json import find_dpr_json, read_dpr_json, write_dpr_json
+from loading.examples import load_examples
+from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
 from retrieval.base import SearchResults
-from retrieval.corpus import Corpus
-from retrieval.dpr_json import find_dpr_json, read_dpr_json, write_dpr_json
-from retrieval.examples import Passage, RetrievalExample, wrong_rows
 from retrieval.joint_batch import JointBatch
 from retrieval.mining import find_hard_negatives, mine_hard_negatives, with_hard_negatives
 from retrieval.training import (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from loading.corpus import Corpus
 from retrieval.base import SearchResults
-from retrieval.corpus import Corpus
 from retrieval.trec import write_trec_run
 from runtime.errors import UserError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrc.loading import load_examples
+from loading.examples import load_examples
 from script import build_mini_wiki
 
 SAMPLE = Path(__file__).resolve().parents[2] / "data/mini_wiki"

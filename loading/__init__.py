@@ -1,0 +1,1 @@
+"""Loading: examples, the corpus, what is wrong with them, and exchange formats."""

@@ -1,1 +1,0 @@
-"""The text-level steps of reading: loading, features, span decoding, metrics, augmentation."""

@@ -1,0 +1,1 @@
+"""Reading: features, span decoding, answers, metrics, augmentation."""

@@ -1,0 +1,684 @@
+"""Every layout gives the same columns; every kind of bad input gives its exact sentence."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import datasets
+import pandas as pd
+import pytest
+
+from loading.examples import example_features, load_examples
+from runtime.errors import DataError, UserError
+
+CONTEXT = "한강은 서울을 지나 서해로 흐르며, 길이는 약 494km이다."
+GOLD = {"text": "서해", "answer_start": 11}
+COLUMNS = {
+    "id": "string",
+    "title": "string",
+    "question": "string",
+    "context": "string",
+    "answers": {"text": ["string"], "answer_start": ["int64"]},
+    "document_id": "string",
+}
+
+
+@pytest.fixture(autouse=True)
+def _work_in(tmp_path, monkeypatch):
+    """Relative paths make the error texts the same everywhere."""
+    monkeypatch.chdir(tmp_path)
+
+
+def question(name="q1", **changes):
+    row = {"id": name, "question": "한강은 어디로 흐르는가?", "answers": [GOLD]} | changes
+    return {key: value for key, value in row.items() if value is not ...}
+
+
+def squad(*questions, context=CONTEXT):
+    paragraph = {"qas": list(questions)} if context is ... else {"context": context, "qas": list(questions)}
+    return {"version": "1.1", "data": [{"title": "한강", "paragraphs": [paragraph]}]}
+
+
+def write(path, content):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    return str(path)
+
+
+def table(*names, **columns):
+    count = len(names)
+    answers = {"text": [GOLD["text"]], "answer_start": [GOLD["answer_start"]]}
+    content = {
+        "id": list(names),
+        "question": ["한강은 어디로 흐르는가?"] * count,
+        "context": [CONTEXT] * count,
+        "answers": [answers] * count,
+    } | columns
+    return datasets.Dataset.from_dict({name: values for name, values in content.items() if values is not ...})
+
+
+def test_dtypes_of_features_are_the_canonical_ones():
+    features = example_features()
+    assert list(features) == list(COLUMNS)
+    assert features["id"].dtype == features["document_id"].dtype == "string"
+    assert features["answers"]["answer_start"].feature.dtype == "int64"
+
+
+# ------------------------------------------------------------------------------------------------------- layouts
+
+
+def competition(folder="data"):
+    train = table("t1", "t2", title=["한강", "한강"], document_id=[3, 4], __index_level_0__=[8, 9])
+    dev = table("v1", title=["한강"], document_id=[5], __index_level_0__=[7])
+    datasets.DatasetDict(train=train, validation=dev).save_to_disk(f"{folder}/train_dataset")
+    test = datasets.Dataset.from_dict({"question": ["서울을 지나는 강은?"], "id": ["e1"]})
+    datasets.DatasetDict(validation=test).save_to_disk(f"{folder}/test_dataset")
+    write(f"{folder}/wikipedia_documents.json", {"0": {"title": "한강", "text": CONTEXT, "document_id": 0}})
+    return folder
+
+
+def test_competition_folder_gives_all_three_splits():
+    examples = load_examples(competition(), ["test", "train", "validation"])
+
+    assert list(examples) == ["test", "train", "validation"]
+    for split in examples.values():
+        assert split.features == example_features()
+        assert list(split.features) == list(COLUMNS)
+    assert examples["train"][1] == {
+        "id": "t2",
+        "title": "한강",
+        "question": "한강은 어디로 흐르는가?",
+        "context": CONTEXT,
+        "answers": {"text": ["서해"], "answer_start": [11]},
+        "document_id": "4",
+    }
+    assert examples["validation"]["id"] == ["v1"]
+    assert examples["test"][0] == {
+        "id": "e1",
+        "title": "",
+        "question": "서울을 지나는 강은?",
+        "context": "",
+        "answers": {"text": [], "answer_start": []},
+        "document_id": "",
+    }
+
+
+def test_only_the_wanted_splits_are_read():
+    competition()
+    Path("data/test_dataset/validation/state.json").write_text("{", encoding="utf-8")
+
+    assert list(load_examples("data", ["validation"])) == ["validation"]
+
+
+def test_features_as_datasets_wrote_them_in_2021():
+    competition()
+    info = Path("data/train_dataset/train/dataset_info.json")
+    content = json.loads(info.read_text(encoding="utf-8"))
+    value = {"dtype": "int64", "id": None, "_type": "Value"}
+    content["features"]["answers"] = {
+        "feature": {"text": value | {"dtype": "string"}, "answer_start": value},
+        "length": -1,
+        "id": None,
+        "_type": "Sequence",
+    }
+    info.write_text(json.dumps(content), encoding="utf-8")
+
+    assert load_examples("data", ["train"])["train"][0]["answers"] == {"text": ["서해"], "answer_start": [11]}
+
+
+@pytest.mark.parametrize(
+    ("path", "splits", "ids"),
+    [
+        ("data/train_dataset", ["train", "validation"], [["t1", "t2"], ["v1"]]),
+        ("data/test_dataset/", ["test"], [["e1"]]),
+        ("data/test_dataset/validation", ["test"], [["e1"]]),
+        ("data/train_dataset/train", ["validation"], [["t1", "t2"]]),
+        ("data/train_dataset", ["test"], [["v1"]]),
+    ],
+)
+def test_saved_folders_by_themselves(path, splits, ids):
+    competition()
+    examples = load_examples(path, splits)
+    assert [examples[split]["id"][:] for split in splits] == ids
+
+
+def test_a_table_without_a_telling_name_serves_every_split():
+    table("a", "b").save_to_disk("mine")
+    examples = load_examples("mine", ["train", "validation"])
+    assert examples["train"]["id"] == examples["validation"]["id"] == ["a", "b"]
+
+
+def test_a_table_may_hold_answers_as_a_list_of_objects():
+    features = datasets.Features(
+        {
+            "guid": datasets.Value("string"),
+            "question": datasets.Value("large_string"),
+            "context": datasets.Value("string"),
+            "answers": datasets.List({"text": datasets.Value("string"), "answer_start": datasets.Value("int32")}),
+        }
+    )
+    rows = [{"guid": "g", "question": "무엇?", "context": CONTEXT, "answers": [GOLD, GOLD]}]
+    datasets.Dataset.from_list(rows, features=features).with_format("numpy").save_to_disk("mine")
+
+    row = load_examples("mine", ["train"])["train"][0]
+    assert (row["id"], row["answers"]) == ("g", {"text": ["서해"] * 2, "answer_start": [11] * 2})
+
+
+@pytest.mark.parametrize(
+    ("names", "splits", "read"),
+    [
+        (["train.json", "validation.json", "test.json"], ["train", "validation", "test"], [0, 1, 2]),
+        (["train.json", "dev.json"], ["validation"], [1]),
+        (["KorQuAD_v1.0_train.json", "KorQuAD_v1.0_dev.json"], ["train", "validation"], [0, 1]),
+        (["test.json", "test_answers.json", "wikipedia_documents.json"], ["test"], [0]),
+        (["dev.json", "dev_old.json"], ["validation"], [0]),
+    ],
+)
+def test_folder_of_json(names, splits, read):
+    for name in names:
+        write(f"data/{name}", squad(question(name)))
+    examples = load_examples("data", splits)
+    assert [examples[split]["id"][0] for split in splits] == [names[index] for index in read]
+
+
+@pytest.mark.parametrize(
+    ("name", "splits"),
+    [
+        ("train.json", ["train"]),
+        ("test_answers.json", ["validation"]),  # one wanted split: any file serves
+        ("questions.json", ["train", "validation"]),
+    ],
+)
+def test_one_json_file(name, splits):
+    examples = load_examples(write(name, squad(question())), splits)
+    assert {split: rows["id"][:] for split, rows in examples.items()} == {split: ["q1"] for split in splits}
+
+
+def test_squad_1_with_a_byte_order_mark_and_several_gold_answers():
+    km = {"text": "494km", "answer_start": CONTEXT.index("494km")}
+    text = json.dumps(squad(question(answers=[GOLD, km]), question(7)), ensure_ascii=False)
+    Path("dev.json").write_text("\ufeff" + text, encoding="utf-8")
+
+    rows = load_examples("dev.json", ["validation"])["validation"]
+
+    assert rows[0]["answers"] == {"text": ["서해", "494km"], "answer_start": [11, km["answer_start"]]}
+    assert (rows[1]["id"], rows[1]["title"], rows[1]["document_id"]) == ("7", "한강", "")
+
+
+def test_titles_that_are_page_addresses_get_their_spaces_back():
+    data = squad(question())
+    data["data"][0]["title"] = "고대_노르드어"
+    write("dev.json", data)
+    assert load_examples("dev.json", ["validation"])["validation"][0]["title"] == "고대 노르드어"
+
+
+def test_squad_2_and_klue_keep_unanswerable_questions_with_empty_answers():
+    plausible = {"text": "서울", "answer_start": 4}
+    squad_2 = squad(
+        question("answerable", is_impossible=False),
+        question("squad 2.0", is_impossible=True, answers=[], plausible_answers=[plausible]),
+        question("no mark", answers=[]),
+    )
+    klue = question(..., guid="klue-mrc-v1_train_00001", question_type=1, is_impossible=False)
+    klue_3 = question(
+        ..., guid="klue-mrc-v1_train_00002", question_type=3, is_impossible=True, plausible_answer=[plausible]
+    )
+    squad_2["data"] += squad(klue, klue_3)["data"]
+    squad_2["data"][1] |= {"news_category": "지리", "source": "wikipedia"}
+
+    rows = load_examples(write("train.json", squad_2), ["train"])["train"]
+
+    assert rows["id"] == ["answerable", "squad 2.0", "no mark", "klue-mrc-v1_train_00001", "klue-mrc-v1_train_00002"]
+    assert [answers["text"] for answers in rows["answers"]] == [["서해"], [], [], ["서해"], []]
+    assert [answers["answer_start"] for answers in rows["answers"]] == [[11], [], [], [11], []]
+
+
+def test_document_ids_of_a_paragraph_reach_its_questions():
+    content = squad(question("a"), question("b", document_id="b's own"))
+    content["data"][0]["paragraphs"][0]["document_id"] = 12
+    assert load_examples(write("train.json", content), ["train"])["train"]["document_id"] == ["12", "b's own"]
+
+
+def test_test_questions_need_only_id_and_question_but_keep_what_they_have():
+    content = squad(question("bare", answers=...), context=...)
+    content["data"] += squad(question("empty", answers=[]), context="")["data"] + squad(question("full"))["data"]
+    rows = load_examples(write("test.json", content), ["test"])["test"]
+    assert rows["context"] == ["", "", CONTEXT]
+    assert [answers["text"] for answers in rows["answers"]] == [[], [], ["서해"]]
+
+
+def test_hub_names(monkeypatch):
+    asked = []
+    hub = datasets.DatasetDict(train=table("t"), validation=table("v"))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *name: asked.append(name) or hub)
+
+    assert load_examples("klue:mrc", ["validation", "test"])["test"]["id"] == ["v"]
+    assert load_examples("owner/squad_kor_v1", ["train"])["train"]["id"] == ["t"]
+    assert asked == [("klue", "mrc"), ("owner/squad_kor_v1", None)]
+
+
+# ------------------------------------------------------------------------------------------ paths and splits amiss
+
+A_DATA_SET_IS = (
+    "a data set is a competition folder (train_dataset/, test_dataset/), a folder written by save_to_disk, "
+    "SQuAD-format JSON (a file, or a folder with train.json, validation.json or dev.json, test.json), "
+    "or a hub name (squad_kor_v1, klue:mrc)"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "splits", "message"),
+    [
+        ([], "../nowhere", ["train"], f"../nowhere does not exist; {A_DATA_SET_IS}"),
+        ([], "nowhere.json", ["train"], f"nowhere.json does not exist; {A_DATA_SET_IS}"),
+        ([], "a/b/c", ["train"], f"a/b/c does not exist; {A_DATA_SET_IS}"),
+        (["empty/"], "empty", ["train"], f"empty holds no data set (found nothing); {A_DATA_SET_IS}"),
+        (["d/a.txt", "d/b.csv"], "d", ["test"], f"d holds no data set (found a.txt, b.csv); {A_DATA_SET_IS}"),
+        (["d/train.json"], "d", ["train", "test"], f"d has no test split (found train.json); {A_DATA_SET_IS}"),
+        (["d/wikipedia_documents.json"], "d", ["train"], f"d has no train split (found nothing); {A_DATA_SET_IS}"),
+        (
+            ["train_v1.json"],
+            "train_v1.json",
+            ["train", "validation"],
+            f"train_v1.json has no validation split (found train); {A_DATA_SET_IS}",
+        ),
+        (
+            ["d/dev_a.json", "d/dev_b.json"],
+            "d",
+            ["validation"],
+            "d has several files for the validation split (dev_a.json, dev_b.json); keep one, or name the file itself",
+        ),
+        (
+            ["d/dev.json", "d/validation.json"],
+            "d",
+            ["validation"],
+            "d has several files for the validation split (dev.json, validation.json); keep one, "
+            "or name the file itself",
+        ),
+        (
+            ["d/train_dataset/"],
+            "d",
+            ["test"],
+            f"d/test_dataset has no test split (found nothing); {A_DATA_SET_IS}",
+        ),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is(files, path, splits, message):
+    for name in files:
+        if name.endswith("/"):
+            Path(name).mkdir(parents=True)
+        else:
+            write(name, squad(question()))
+    with pytest.raises(UserError) as raised:
+        load_examples(path, splits)
+    assert str(raised.value) == message
+
+
+def test_missing_split_of_a_saved_dict():
+    datasets.DatasetDict(train=table("a")).save_to_disk("mine")
+    with pytest.raises(UserError) as raised:
+        load_examples("mine", ["train", "validation"])
+    assert str(raised.value) == f"mine has no validation split (found train); {A_DATA_SET_IS}"
+
+
+def test_one_table_is_not_taken_for_train_and_validation_of_the_competition():
+    table("a").save_to_disk("data/train_dataset")
+    with pytest.raises(UserError) as raised:
+        load_examples("data", ["train", "validation"])
+    assert str(raised.value) == f"data/train_dataset has no validation split (found train); {A_DATA_SET_IS}"
+
+
+def test_hub_out_of_reach_is_one_sentence(monkeypatch):
+    def unreachable(*name):
+        raise ConnectionError("Couldn't reach 'nobody/nothing'\non the Hub (OfflineModeIsEnabled)")
+
+    monkeypatch.setattr(datasets, "load_dataset", unreachable)
+    with pytest.raises(UserError) as raised:
+        load_examples("nobody/nothing", ["train"])
+    assert str(raised.value) == (
+        "nobody/nothing does not exist here, and the hub does not give it "
+        f"(Couldn't reach 'nobody/nothing' on the Hub (OfflineModeIsEnabled)); {A_DATA_SET_IS}"
+    )
+
+
+# ------------------------------------------------------------------------------------------------ damage and bad rows
+
+ROW = "train.json, data[0].paragraphs[0].qas[0]"
+MEND = "Mend these rows, or leave them out with --skip_bad_rows."
+BLANKS = ["\u200b", "\ufeff \u200e", "\x00", "\u00ad", "\u3164"]
+
+
+def answer(text, start):
+    return {"answers": [{"text": text, "answer_start": start}]}
+
+
+def error_text(path, splits, skip_bad_rows=False):
+    with pytest.raises(DataError) as raised:
+        load_examples(path, splits, skip_bad_rows)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (squad(question(id=...)), f"{ROW}: id is missing"),
+        (squad(question(id=" ")), f"{ROW}: id is empty"),
+        (squad(question(id=1.5)), f"{ROW}: id is not text: it is 1.5"),
+        (squad(question(question=...)), f"{ROW} (id q1): question is missing"),
+        (squad(question(question="\n")), f"{ROW} (id q1): question is empty"),
+        (squad(question(question=["무엇?"])), f"{ROW} (id q1): question is not text: it is ['무엇?']"),
+        (squad(question(), context=...), f"{ROW} (id q1): context is missing"),
+        (squad(question(), context="  "), f"{ROW} (id q1): context is empty"),
+        (squad(question(), context=7), f"{ROW} (id q1): context is not text: it is 7"),
+        (squad(question(title=3)), f"{ROW} (id q1): title is not text: it is 3"),
+        *((squad(question(id=blank)), f"{ROW}: id is empty") for blank in BLANKS),
+        *((squad(question(question=blank)), f"{ROW} (id q1): question is empty") for blank in BLANKS),
+        *((squad(question(), context=blank), f"{ROW} (id q1): context is empty") for blank in BLANKS),
+        *((squad(question(**answer(blank, 0))), f"{ROW} (id q1): answer text is empty") for blank in BLANKS),
+        (squad(question(id=None, guid=1.5)), f"{ROW}: id is not text: it is 1.5"),
+        (squad(question(id=None, guid=None)), f"{ROW}: id is missing"),
+        (squad(question(id=float("nan"))), f"{ROW}: id is missing"),
+        (squad(question(document_id=1.5)), f"{ROW} (id q1): document_id is not text: it is 1.5"),
+        (squad(question(**answer("서해", 11.5))), f"{ROW} (id q1): answer_start is not a whole number: it is 11.5"),
+        (
+            squad(question(answers=[None])),
+            f"{ROW} (id q1): answers is not a list of text and answer_start: it is [None]",
+        ),
+        (squad(question(answers={"text": None, "answer_start": None})), f"{ROW} (id q1): answers is missing"),
+        (squad(question(answers=...)), f"{ROW} (id q1): answers is missing"),
+        (squad(question(answers=None)), f"{ROW} (id q1): answers is missing"),
+        (
+            squad(question(answers="서해")),
+            f"{ROW} (id q1): answers is not a list of text and answer_start: it is '서해'",
+        ),
+        (
+            squad(question(answers={"text": ["서해"], "answer_start": [11, 12]})),
+            f"{ROW} (id q1): answers is not a list of text and answer_start: "
+            "it is {'text': ['서해'], 'answer_start': [11, 12]}",
+        ),
+        (squad(question(answers=[{"answer_start": 1}])), f"{ROW} (id q1): answer text is missing"),
+        (squad(question(**answer("", 11))), f"{ROW} (id q1): answer text is empty"),
+        (squad(question(**answer(494, 11))), f"{ROW} (id q1): answer text is not text: it is 494"),
+        (squad(question(answers=[{"text": "서해"}])), f"{ROW} (id q1): answer_start is missing: of the answer '서해'"),
+        (squad(question(**answer("서해", "11"))), f"{ROW} (id q1): answer_start is not a whole number: it is '11'"),
+        (squad(question(**answer("서해", True))), f"{ROW} (id q1): answer_start is not a whole number: it is True"),
+        (
+            squad(question(**answer("서해", 10))),
+            f"{ROW} (id q1): answer is not at answer_start: at 10 stands ' 서'; '서해' first occurs at 11",
+        ),
+        (
+            squad(question(**answer("동해", 11))),
+            f"{ROW} (id q1): answer is not at answer_start: at 11 stands '서해'; '동해' is nowhere in the context",
+        ),
+        (
+            squad(question(**answer("이다.", -4))),
+            f"{ROW} (id q1): answer is not at answer_start: at -4 stands nothing; '이다.' first occurs at 31",
+        ),
+        (
+            squad(question(**answer("서해", 10**30))),
+            f"{ROW} (id q1): answer is not at answer_start: at {10**30} stands nothing; '서해' first occurs at 11",
+        ),
+        (
+            squad(question(is_impossible="no")),
+            f"{ROW} (id q1): is_impossible is not true or false: it is 'no'",
+        ),
+        (
+            squad(question(), question("q2"), question()),
+            "train.json, data[0].paragraphs[0].qas[2] (id q1): id is used twice: first at data[0].paragraphs[0].qas[0]",
+        ),
+        ({"data": [["한강"]]}, "train.json, data[0]: is not an object"),
+        ({"data": [{"title": "한강"}]}, 'train.json, data[0]: has no list "paragraphs"'),
+        ({"data": [{"paragraphs": [{"qas": 1}]}]}, 'train.json, data[0].paragraphs[0]: has no list "qas"'),
+    ],
+)
+def test_bad_row(content, problem):
+    assert error_text(write("train.json", content), ["train"]) == f"1 problem in the data:\n  {problem}\n{MEND}"
+
+
+def test_half_of_a_surrogate_pair_is_a_bad_row():
+    Path("train.json").write_text(json.dumps(squad(question(question="강 \ud83c 은?"))), encoding="utf-8")
+    assert error_text("train.json", ["train"]) == (
+        "1 problem in the data:\n"
+        f"  {ROW} (id q1): question is not valid Unicode: a lone surrogate at character 2\n"
+        f"{MEND}"
+    )
+
+
+def test_answers_of_test_rows_are_checked_too():
+    content = squad(question(), context="")
+    assert error_text(write("test.json", content), ["test"]) == (
+        "1 problem in the data:\n  test.json, data[0].paragraphs[0].qas[0] (id q1): answer is not at answer_start: "
+        f"at 11 stands nothing; '서해' is nowhere in the context\n{MEND}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"data": "\xb0\xad"}', "is not UTF-8: byte 0xb0 at offset 10"),
+        (b'{"data": [\n {"title": "a"', "is not valid JSON: Expecting ',' delimiter at line 2, column 15"),
+        (b"", "is not valid JSON: Expecting value at line 1, column 1"),
+        (b"[1]", 'is not SQuAD format: expected an object with a list "data", not a list'),
+        (
+            b'{"0": {"title": "a", "text": "b"}}',
+            'is not SQuAD format: expected an object with a list "data", not an object (found 0)',
+        ),
+        (b'{"data": []}', "holds no questions"),
+    ],
+)
+@pytest.mark.parametrize("skip_bad_rows", [False, True])
+def test_damaged_file(content, problem, skip_bad_rows):
+    Path("train.json").write_bytes(content)
+    expected = f"1 problem in the data:\n  train.json: {problem}"
+    assert error_text("train.json", ["train"], skip_bad_rows) == expected
+
+
+def test_damaged_saved_folder():
+    table("a").save_to_disk("mine")
+    arrow = Path("mine/data-00000-of-00001.arrow")
+    arrow.write_bytes(arrow.read_bytes()[:100])
+    assert error_text("mine", ["train"]).startswith("1 problem in the data:\n  mine: cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problems"),
+    [
+        ({"context": ...}, ["mine, column context: is missing (found id, question, answers)"]),
+        ({"id": ...}, ["mine, column id: is missing (found question, context, answers)"]),
+        (
+            {"question": [1, 2], "answers": ["서해", "서해"]},
+            [
+                "mine, column question: holds int64, not text",
+                "mine, column answers: holds string, not text and answer_start",
+            ],
+        ),
+        ({"title": [["a"], ["b"]]}, ["mine, column title: holds List(Value('string')), not text"]),
+    ],
+)
+def test_columns_amiss_are_said_once_and_not_for_every_row(changes, problems):
+    table("a", "b", **changes).save_to_disk("mine")
+    noun = "problem" if len(problems) == 1 else "problems"
+    assert error_text("mine", ["train"]) == "\n  ".join([f"{len(problems)} {noun} in the data:", *problems])
+
+
+def test_test_tables_need_no_context_and_no_answers():
+    table("a", context=..., answers=...).save_to_disk("mine")
+    assert load_examples("mine", ["test"])["test"]["id"] == ["a"]
+
+
+NESTED = {"text": datasets.List(datasets.Value("string")), "answer_start": datasets.List(datasets.Value("int64"))}
+OBJECTS = datasets.List({"text": datasets.Value("string"), "answer_start": datasets.Value("int64")})
+
+
+@pytest.mark.parametrize("answers", [NESTED, OBJECTS], ids=["object of lists", "list of objects"])
+def test_a_row_of_nothing_is_one_bad_row(answers, log_lines):
+    texts = dict.fromkeys(("id", "question", "context", "title", "document_id"), datasets.Value("string"))
+    gold = [GOLD] if answers is OBJECTS else {name: [value] for name, value in GOLD.items()}
+    good = {"id": "a", "question": "?", "context": CONTEXT, "answers": gold, "title": None, "document_id": None}
+    rows = [dict.fromkeys(good), good]
+    datasets.Dataset.from_list(rows, features=datasets.Features(texts | {"answers": answers})).save_to_disk("mine")
+    assert error_text("mine", ["train"]) == "\n".join(
+        ["4 problems in the data:"]
+        + [f"  mine, row 0: {name} is missing" for name in ("id", "question", "context", "answers")]
+        + [MEND]
+    )
+    assert load_examples("mine", ["train"], skip_bad_rows=True)["train"]["id"] == ["a"]
+    assert log_lines == ["mine: left out 1 of 2 rows: id is missing (1)"]
+
+
+@pytest.mark.parametrize(
+    ("nothing", "problem"),
+    [
+        (None, "answers is missing"),
+        ({"text": None, "answer_start": None}, "answers is missing"),
+        ({"text": [None], "answer_start": [None]}, "answer text is missing"),
+        ({"text": ["서해"], "answer_start": None}, "answers is not a list of text and answer_start: it is {"),
+    ],
+)
+def test_answers_of_nothing_are_one_bad_row(nothing, problem):
+    gold = {name: [value] for name, value in GOLD.items()}
+    table("a", "b", answers=[gold, nothing]).save_to_disk("mine")
+    text = error_text("mine", ["train"])
+    assert text.startswith(f"1 problem in the data:\n  mine, row 1 (id b): {problem}")
+    assert load_examples("mine", ["train"], skip_bad_rows=True)["train"]["id"] == ["a"]
+
+
+def test_whole_numbers_that_pandas_made_floats_are_whole_numbers():
+    gold = {"text": ["서해"], "answer_start": [11.0]}
+    frame = pd.DataFrame(
+        {
+            "id": [7.0, None],
+            "guid": [None, 8.0],
+            "question": "무엇?",
+            "title": float("nan"),
+            "context": CONTEXT,
+            "answers": [gold, gold],
+            "document_id": [3, None],
+        }
+    )
+    datasets.Dataset.from_pandas(frame).save_to_disk("mine")
+    read = load_examples("mine", ["train"])["train"]
+    assert read.select_columns(["id", "title", "document_id"]).to_dict() == {
+        "id": ["7", "8"], "title": ["", ""], "document_id": ["3", ""],
+    }  # fmt: skip
+    assert read["answers"][0] == {"text": ["서해"], "answer_start": [11]}
+
+
+def test_ids_of_json_are_whole_numbers_also_as_floats():
+    content = squad(
+        question(3.0, document_id=7.0), question(None, guid="g"), question("4.0", document_id="5.0"),
+        question("q", document_id="\u200b"), question("3.10", document_id=None),
+    )  # fmt: skip
+    read = load_examples(write("train.json", content), ["train"])["train"]
+    assert list(read["id"]) == ["3", "g", "4.0", "q", "3.10"]
+    assert list(read["document_id"]) == ["7", "", "5.0", "", ""]
+
+
+def test_invisible_edges_of_titles_are_cut_and_those_of_answers_stay():
+    content = squad(question(**answer("\u200b서해\ufeff", 3)), context="강은 \u200b서해\ufeff로")
+    content["data"][0]["title"] = "\ufeff 고대_노르드어\u200b"
+    (row,) = load_examples(write("train.json", content), ["train"])["train"]
+    assert (row["title"], row["answers"]["text"]) == ("고대 노르드어", ["\u200b서해\ufeff"])
+
+
+def test_rows_of_a_table_are_named_by_their_number():
+    table("a", "b", "a", question=["무엇?", None, ""]).save_to_disk("mine")
+    assert error_text("mine", ["train"]) == (
+        "3 problems in the data:\n"
+        "  mine, row 1 (id b): question is missing\n"
+        "  mine, row 2 (id a): question is empty\n"
+        "  mine, row 2 (id a): id is used twice: first at row 0\n"
+        f"{MEND}"
+    )
+
+
+def test_everything_wrong_in_every_wanted_file_is_one_error():
+    write("data/train.json", squad(question(question=""), question("q2", **answer("서해", 0))))
+    Path("data/dev.json").write_text('{"data": [', encoding="utf-8")
+    write("data/test.json", squad(question(id=..., answers=[])))
+
+    assert error_text("data", ["train", "validation", "test"]) == (
+        "4 problems in the data:\n"
+        "  data/dev.json: is not valid JSON: Expecting value at line 1, column 11\n"
+        "  data/train.json, data[0].paragraphs[0].qas[0] (id q1): question is empty\n"
+        "  data/train.json, data[0].paragraphs[0].qas[1] (id q2): answer is not at answer_start: "
+        "at 0 stands '한강'; '서해' first occurs at 11\n"
+        "  data/test.json, data[0].paragraphs[0].qas[0]: id is missing\n"
+        f"{MEND}"
+    )
+
+
+def test_a_file_that_serves_two_splits_is_complained_about_once():
+    path = write("questions.json", squad(question(question="")))
+    assert error_text(path, ["train", "validation"]).startswith("1 problem in the data:")
+
+
+# -------------------------------------------------------------------------------------------------- skip_bad_rows
+
+
+@pytest.fixture
+def log_lines(monkeypatch):
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())
+    logger = logging.getLogger("transformers.odqa.loading.examples")
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+
+
+def test_skip_bad_rows_keeps_the_good_ones_and_says_what_is_gone(log_lines):
+    rows = [
+        question("good"),
+        question("a", question=""),
+        question("b", question="", **answer("서해", 0)),  # counted once
+        question("c", **answer("서해", 0)),
+        question("good"),
+        question("last"),
+    ]
+    write("data/train.json", squad(*rows))
+    write("data/dev.json", squad(question("fine")))
+
+    examples = load_examples("data", ["train", "validation"], skip_bad_rows=True)
+
+    assert examples["train"]["id"] == ["good", "last"]
+    assert examples["validation"]["id"] == ["fine"]
+    assert log_lines == [
+        "data/train.json: left out 4 of 6 rows: question is empty (2), "
+        "answer is not at answer_start (1), id is used twice (1)"
+    ]
+
+
+def test_skip_bad_rows_does_not_end_with_nothing():
+    path = write("train.json", squad(question(question=""), question("b", question="")))
+    assert error_text(path, ["train"], skip_bad_rows=True) == (
+        "1 problem in the data:\n  train.json: all rows are bad: 2 of 2 rows: question is empty (2)"
+    )
+
+
+def test_skip_bad_rows_does_not_pass_over_damage():
+    write("data/train.json", squad(question(), question("b", question="")))
+    Path("data/dev.json").write_bytes(b"\xff")
+    assert error_text("data", ["train", "validation"], skip_bad_rows=True) == (
+        "1 problem in the data:\n  data/dev.json: is not UTF-8: byte 0xff at offset 0"
+    )
+
+
+def test_columns_with_other_names(tmp_path: Path) -> None:
+    names = {"id": "guid_number", "question": "query", "context": "passage", "answers": "spans"}
+    row = {
+        "guid_number": 7,
+        "query": "수도는?",
+        "passage": "서울은 수도이다.",
+        "spans": {"text": ["서울"], "answer_start": [0]},
+    }
+    datasets.Dataset.from_list([row]).save_to_disk(str(tmp_path / "table"))
+    question = {"guid_number": "7", "query": row["query"], "spans": [{"text": "서울", "answer_start": 0}]}
+    content = {"data": [{"paragraphs": [{"passage": row["passage"], "qas": [question]}]}]}
+    (tmp_path / "squad.json").write_text(json.dumps(content), encoding="utf-8")
+    for path in ("table", "squad.json"):
+        (example,) = load_examples(str(tmp_path / path), ["train"], column_names=names)["train"]
+        assert (example["id"], example["question"], example["context"]) == ("7", "수도는?", "서울은 수도이다.")
+        assert example["answers"] == {"text": ["서울"], "answer_start": [0]}

@@ -1,0 +1,205 @@
+"""Batches: every row once, lengths together, padding that no model sees."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+import torch
+from comparing import assert_close
+from datasets import Dataset
+from tiny_models import tiny_bert
+from transformers import (
+    BertConfig,
+    BertForQuestionAnswering,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForQuestionAnswering,
+)
+
+from reading.batching import FeatureCollator, LengthGroupedBatches, longest_first_batches
+from reading.features import build_features
+from runtime.errors import UserError
+
+
+def _feature(length: int, golds: int = 1) -> dict:
+    return {
+        "input_ids": [7] * length,
+        "attention_mask": [1] * length,
+        "token_type_ids": [1] * length,
+        "answer_mask": [1] * length,
+        "example_index": 0,
+        "length": length,
+        "offset_mapping": [None] * length,
+        "example_id": "a",
+        "cls_index": 0,
+        "gold_starts": [3] * golds,
+        "gold_ends": [4] * golds,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------------- collator
+
+
+def test_each_field_has_its_own_padding(
+    bert_tokenizer: PreTrainedTokenizerFast, roberta_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    features = [_feature(5), _feature(33, golds=2)]
+    batch = FeatureCollator(tiny_bert(roberta_tokenizer), roberta_tokenizer)(features)
+    own = ["answer_mask", "cls_index", "example_index", "start_positions", "end_positions"]
+    assert list(batch) == ["input_ids", "attention_mask", *own]
+    assert batch["input_ids"].tolist() == [[7] * 5 + [1] * 59, [7] * 33 + [1] * 31]  # <pad> is 1
+    for name in ("attention_mask", "answer_mask"):
+        assert batch[name].tolist() == [[1] * 5 + [0] * 59, [1] * 33 + [0] * 31]
+    assert batch["start_positions"].tolist() == [[3, -1], [3, 3]]
+    assert batch["end_positions"].tolist() == [[4, -1], [4, 4]]
+
+    batch = FeatureCollator(tiny_bert(bert_tokenizer), bert_tokenizer)(features)
+    assert batch["input_ids"][0].tolist() == [7] * 5 + [0] * 59
+    assert batch["token_type_ids"][0].tolist() == [1] * 5 + [0] * 59
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+@pytest.mark.parametrize(
+    ("lengths", "max_length", "padded"),
+    [((3, 9), None, 32), ((32,), None, 32), ((33, 2), None, 64), ((97,), None, 100), ((3, 9), 100, 100)],
+)
+def test_the_longest_row_rounded_up_decides_but_never_beyond_the_model(
+    bert_tokenizer: PreTrainedTokenizerFast,
+    monkeypatch: pytest.MonkeyPatch,
+    lengths: tuple[int, ...],
+    max_length: int | None,
+    padded: int,
+) -> None:
+    monkeypatch.setattr(bert_tokenizer, "model_max_length", 100)
+    batch = FeatureCollator(tiny_bert(bert_tokenizer), bert_tokenizer, max_length)(
+        [_feature(length) for length in lengths]
+    )
+    assert batch["input_ids"].shape == (len(lengths), padded)
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@torch.no_grad()
+def test_logits_do_not_depend_on_what_a_row_was_batched_with(
+    request: pytest.FixtureRequest, examples: Dataset, family: str, attention: str
+) -> None:
+    tokenizer = request.getfixturevalue(f"{family}_tokenizer")
+    config_class, model_class = {
+        "bert": (BertConfig, BertForQuestionAnswering),
+        "roberta": (RobertaConfig, RobertaForQuestionAnswering),
+    }[family]
+    torch.manual_seed(0)
+    config = config_class(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=140,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=0.5,
+    )
+    model = model_class._from_config(config, attn_implementation=attention).eval()
+    rows = list(build_features(examples, tokenizer, 128, 16))
+
+    def logits(features: list[dict], collator: FeatureCollator) -> torch.Tensor:
+        batch = {k: v for k, v in collator(features).items() if k in tokenizer.model_input_names}
+        return model(**batch).start_logits
+
+    together = logits(rows, FeatureCollator(model, tokenizer))
+    widest = logits(rows, FeatureCollator(model, tokenizer, max_length=128))
+    assert len({row["length"] for row in rows}) > 3 and together.shape[1] < widest.shape[1]
+    for row, mine, wide in zip(rows, together, widest, strict=True):
+        alone = logits([row], FeatureCollator(model, tokenizer))[0][: row["length"]]
+        assert alone.std() > 0.1
+        for other in (mine, wide):
+            assert_close(other[: row["length"]], alone)
+
+
+# ----------------------------------------------------------------------------------------------------------- batches
+
+
+def _lengths(rows: int) -> list[int]:
+    rng = random.Random(0)
+    return [rng.choice([rng.randint(40, 384), 384]) for _ in range(rows)]
+
+
+def _padding(batches: list[list[int]], lengths: list[int]) -> int:
+    return sum(max(lengths[row] for row in batch) - lengths[row] for batch in batches for row in batch)
+
+
+@pytest.mark.parametrize(("rows", "batch_size"), [(1, 4), (4, 4), (1003, 8), (1003, 1)])
+def test_every_row_comes_once_an_epoch(rows: int, batch_size: int) -> None:
+    batches = LengthGroupedBatches(_lengths(rows), batch_size, seed=1)
+    for epoch in range(3):
+        batches.start_epoch(epoch, _lengths(rows))
+        read = list(batches)
+        assert Counter(row for batch in read for row in batch) == Counter(range(rows))
+        assert len(read) == len(batches) == -(-rows // batch_size)
+        assert sorted(map(len, read), reverse=True)[:-1] == [batch_size] * (len(batches) - 1)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 8])
+@pytest.mark.parametrize(("rows", "batch_size"), [(12, 5), (13, 2), (22, 4), (25, 4), (9, 1), (17, 2), (8, 4)])
+def test_processes_share_the_rows_of_an_epoch(rows: int, batch_size: int, processes: int) -> None:
+    """Also where a short batch is in the middle: accelerate's own way drops rows there, or gives some twice."""
+    shares = [LengthGroupedBatches(_lengths(rows), batch_size, 3, index, processes) for index in range(processes)]
+    for epoch in range(6):
+        for share in shares:
+            share.start_epoch(epoch, _lengths(rows))
+        read = [list(share) for share in shares]
+        assert {len(batches) for batches in read} == {len(share) for share in shares}
+        assert Counter(row for batches in read for batch in batches for row in batch) == Counter(range(rows))
+        together = [[row for part in parts for row in part] for parts in zip(*read, strict=True)]
+        assert together == shares[0].joint_batches
+        assert all(1 <= len(batch) <= batch_size + 1 for batches in read for batch in batches)
+        if rows % (batch_size * processes) >= processes:  # the rows left over are a batch of their own
+            alone = LengthGroupedBatches(_lengths(rows), batch_size * processes, 3)
+            alone.start_epoch(epoch, _lengths(rows))
+            assert together == list(alone)
+
+
+def test_fewer_rows_than_processes_are_refused() -> None:
+    with pytest.raises(UserError, match="3 features cannot be dealt out to 4 processes: start fewer"):
+        LengthGroupedBatches(_lengths(3), 2, 0, 0, 4)
+
+
+def test_the_order_depends_on_seed_and_epoch_alone() -> None:
+    lengths = _lengths(300)
+
+    def order(seed: int, epoch: int, read_before: int = 0) -> list[list[int]]:
+        batches = LengthGroupedBatches(lengths, 8, seed)
+        for _ in range(read_before):
+            list(batches)
+        batches.start_epoch(epoch, lengths)
+        torch.manual_seed(epoch)
+        return list(batches)
+
+    assert order(1, 2) == order(1, 2, read_before=2)
+    assert len({str(order(seed, epoch)) for seed in (0, 1, 2) for epoch in (0, 1, 2)}) == 9
+    before = torch.get_rng_state()
+    list(LengthGroupedBatches(lengths, 8, 0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_lengths_are_grouped_and_batches_are_not_sorted() -> None:
+    lengths = _lengths(4000)
+    grouped = list(LengthGroupedBatches(lengths, 16, seed=0))
+    rows = random.Random(1).sample(range(4000), 4000)
+    shuffled = [rows[start : start + 16] for start in range(0, 4000, 16)]
+    assert _padding(grouped, lengths) < _padding(shuffled, lengths) / 20
+    longest = [max(lengths[row] for row in batch) for batch in grouped]
+    assert sum(after > before for before, after in pairwise(longest)) > 50
+    # a batch is not the same rows in every epoch
+    other = LengthGroupedBatches(lengths, 16, seed=0)
+    other.start_epoch(1, lengths)
+    assert len({frozenset(batch) for batch in grouped} & {frozenset(batch) for batch in other}) < 5
+
+
+def test_reading_takes_the_longest_first_and_every_row_once() -> None:
+    lengths = [3, 9, 5, 9, 1]
+    assert longest_first_batches(lengths, 2) == [[1, 3], [2, 0], [4]]
+    assert longest_first_batches([], 2) == []

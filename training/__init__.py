@@ -1,0 +1,1 @@
+"""Training: one loop, optimisation, freezing, checkpoints."""
