@@ -31,13 +31,13 @@ from arguments import (
 )
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
-from models.reader_settings import SETTLED_LATER, as_trained
 from processor import QAProcessor
 from reading.answers import Answer, nbest_of, predictions_of
 from reading.batching import FeatureCollator
 from reading.logits import read_features
 from reading.metrics import mean_scores, references_of
 from reading.passages import gold_passages, joined_passages, separate_passages
+from reading.reader_settings import SETTLED_LATER, as_trained
 from retrieval.finding import find_passages
 from retrieval.metrics import hit_at_k
 from retrieval.table import Retrieved, write_retrieved_df

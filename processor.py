@@ -16,13 +16,15 @@ import pandas as pd
 from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
-from arguments import AugmentationArguments, DatasetArguments, RetrieverArguments
 from loading.examples import load_examples
 from reading.answers import Answer, AnswerSettings, find_answers, predictions_of
-from reading.augmentation import AugmentedFeatures, Material, answer_free, augmentation_names
+from reading.arguments import AugmentationArguments, DatasetArguments
+from reading.augmentation import Material, augmentation_names
+from reading.augmented_features import AugmentedFeatures
 from reading.features import build_features, check_tokenizer
+from reading.negatives import answer_free
 from reading.passages import gold_passages
-from retrieval.finding import find_passages
+from retrieval.table import get_retrieved_df
 from runtime.errors import DataError, UserError
 
 
@@ -87,23 +89,20 @@ class QAProcessor:
         """Return the features of the training examples."""
         return self._get_features("train", self.get_train_examples())
 
-    def get_augmented_features(
-        self, arguments: AugmentationArguments, retriever_args: RetrieverArguments, seed: int
-    ) -> Dataset | AugmentedFeatures:
-        """Return the training features as ``arguments`` augment them: a dataset that ``set_epoch(epoch)`` draws anew.
+    def get_augmented_features(self, arguments: AugmentationArguments, seed: int) -> Dataset | AugmentedFeatures:
+        """Return the training features as ``arguments`` augment them: ``set_epoch(epoch)`` of it draws an epoch's.
 
-        ``negative_passage`` draws on the passages that ``retriever_args`` find. Without an augmentation of training
-        alone, these are the features of :meth:`get_train_features`. Raises :class:`UserError` for an unknown name.
+        ``negative_passage`` draws on the tables in ``negative_passages_path``. Without an augmentation of training
+        alone, these are the features of :meth:`get_train_features`. Raises :class:`UserError` for an unknown name,
+        :class:`DataError` for a table that cannot be read.
         """
         examples, names = self.get_train_examples(), augmentation_names(arguments.augment)
         if set(names) <= {"title_prefix"}:
             return self.get_train_features()
         negatives = {}
         if "negative_passage" in names:
-            retrieved = find_passages(examples, retriever_args, self.dataset_args, self.tokenizer.name_or_path)
-            if retrieved is None:
-                raise UserError("--augment negative_passage needs a retriever: --retriever_type none finds no passages")
-            negatives = answer_free(examples, pd.concat(retrieved.blocks()))
+            tables = [get_retrieved_df(path, examples, partly=True) for path in arguments.negative_passages_path]
+            negatives = answer_free(examples, pd.concat(tables))
         return AugmentedFeatures(
             examples,
             partial(self.make_features, cached=False),

@@ -39,7 +39,6 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
-from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from models.span_loss import reader_loss
 from processor import QAProcessor
 from reading.augmentation import augmentation_names
@@ -47,6 +46,7 @@ from reading.batching import FeatureCollator, LengthGroupedBatches, training_loa
 from reading.features import example_ids, fingerprint
 from reading.logits import read_features
 from reading.metrics import compute_metrics
+from reading.reader_settings import SETTLED_LATER, as_trained, settings_of
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
 from runtime.files import link_or_copy, read_json, staged_folder, write_json

@@ -39,12 +39,12 @@ from arguments import (
     resolved_arguments,
 )
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
-from models.reader_settings import SETTLED_LATER, as_trained
 from processor import QAProcessor
 from reading.augmentation import augmentation_names
 from reading.batching import FeatureCollator
 from reading.features import fingerprint
 from reading.metrics import compute_metrics, mean_scores
+from reading.reader_settings import SETTLED_LATER, as_trained
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, share_weights, write_json

@@ -40,13 +40,13 @@ from transformers import (
 )
 from transformers.trainer_utils import PredictionOutput, TrainOutput
 
-from models.reader_settings import settings_of
 from models.span_loss import reader_loss
 from processor import QAProcessor
 from reading.augmentation import AugmentedFeatures
 from reading.batching import FeatureCollator, LengthGroupedBatches, training_loader
 from reading.features import example_ids
 from reading.logits import read_features
+from reading.reader_settings import settings_of
 from runtime.errors import UserError
 from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints

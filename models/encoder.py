@@ -11,17 +11,16 @@ import dataclasses
 import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from arguments import RetrieverArguments
 from models import sentence_transformers_format
+from models.arguments import EncoderArguments, EncoderSettings
 from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import (
     attention_dropout,
@@ -48,19 +47,6 @@ SIDES = ("p_encoder", "q_encoder")
 LENGTH_MULTIPLE = 16  # batches are padded to multiples of it
 # Of a folder's files, those that vectors depend on; encoder.json counts by the settings that it leads to.
 _MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    """How both encoders turn a text into one vector; a flag of the same name overrides each."""
-
-    pooling: Literal["cls", "mean"] = "cls"
-    normalize: bool = False
-    question_prefix: str = ""
-    passage_prefix: str = ""
-    title_prefix: bool = True
-    question_max_len: int = 64
-    passage_max_len: int = 256
 
 
 class BiEncoder(torch.nn.Module):
@@ -148,7 +134,7 @@ def pool(
 
 def load_bi_encoder(
     path: str | Path,
-    arguments: RetrieverArguments,
+    arguments: EncoderArguments,
     shared: bool = False,
     dropout: float | None = None,
     training: bool = False,
@@ -184,7 +170,7 @@ def load_bi_encoder(
     return bi_encoder.eval()
 
 
-def load_settings(path: str | Path, arguments: RetrieverArguments) -> EncoderSettings:
+def load_settings(path: str | Path, arguments: EncoderArguments) -> EncoderSettings:
     """Return the settings of the encoders in ``path``: of the flags, else as they were saved, else the defaults.
 
     They are saved in ``encoder.json``, or in the format of sentence-transformers. Raises :class:`UserError` when
@@ -238,7 +224,7 @@ def check_encoders(bi_encoder: BiEncoder, who: str) -> None:
     check_weights(weights, who)
 
 
-def fingerprint(path: str | Path, arguments: RetrieverArguments) -> dict[str, Any]:
+def fingerprint(path: str | Path, arguments: EncoderArguments) -> dict[str, Any]:
     """Return what the vectors of the encoders in ``path`` depend on, without loading them.
 
     Their settings, and of every folder a SHA-256 over weights, configuration and tokenizer; of a hub name its

@@ -10,7 +10,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from models.heads import HEADS
+from models.heads import head_class
 from models.loading import encoder_class_of, explained, load_pretrained
 
 
@@ -42,7 +42,7 @@ class HeadReader(PreTrainedModel):
         super().__init__(config)
         setattr(self, self.base_model_prefix, encoder or self.encoder_class(config, **self.encoder_options))
         parameters = dict(config.reader_head)
-        self.head = HEADS[parameters.pop("name")](config.hidden_size, **parameters)
+        self.head = head_class(parameters.pop("name"))(config.hidden_size, **parameters)
         self.post_init()
 
     @property

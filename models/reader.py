@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from arguments import ModelArguments
+from models.arguments import ModelArguments
 from models.head_reader import load_head_reader
-from models.heads import default_parameters, head_name
+from models.heads import HEADS, default_parameters, head_name
 from models.loading import (
     attention_dropout,
     first_names,
@@ -22,6 +22,7 @@ from models.loading import (
     quiet,
     set_dropout,
 )
+from runtime.command_line import fields_by_name
 from runtime.device import fastest_attention
 from runtime.errors import UserError
 from runtime.files import staged_folder, write_json
@@ -108,13 +109,9 @@ def load_reader_to_train(arguments: ModelArguments, precision: str, device: torc
 
 
 def head_parameters(arguments: ModelArguments) -> dict[str, Any]:
-    """Return the parameters of the head that the flags give; ``None`` where they do not."""
-    return {
-        "shared": arguments.head_shared,
-        "channels": arguments.head_channels,
-        "kernel_size": arguments.head_kernel_size,
-        "repeats": arguments.head_repeats,
-    }
+    """Return the parameters of heads that the flags give; ``None`` where they do not."""
+    flags = {name for head in HEADS.values() if head.flags is not None for name in fields_by_name(head.flags)}
+    return {name.removeprefix("head_"): getattr(arguments, name) for name in sorted(flags)}
 
 
 def save_reader(

@@ -1,33 +1,24 @@
-"""Augmentation: training examples that differ from epoch to epoch.
+"""Augmentation: what can be done to a training example, and the registry of it.
 
 In an epoch an example stays as it is or is changed by one of the drawn augmentations, picked at random; those that
-are not drawn apply to every example. What an epoch holds is a function of the seed and the epoch alone, so that a
-killed run goes on with the same data.
+are not drawn apply to every example (``reading/augmented_features.py``). An augmentation names the flags that it reads
+in a dataclass. Nothing here imports torch or Transformers: command lines are read before them.
 """
 
 from __future__ import annotations
 
-import copy
 import random
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-from datasets import Dataset
-from datasets.fingerprint import generate_random_fingerprint
-from transformers import AddedToken, PreTrainedTokenizerBase
-
-from loading.examples import example_features
-from models.inputs import tokenize
+from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
-from runtime.log import get_logger
-from runtime.progress import map_bar
-from runtime.text import answer_occurs, comparable, is_blank
 
-logger = get_logger(__name__)
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Example = dict[str, Any]
 
@@ -58,11 +49,12 @@ class Material(NamedTuple):
 
 class Augmentation(NamedTuple):
     """What an augmentation changes: the question or a window of a drawn example, or, for every example, which
-    examples it becomes."""
+    examples it becomes. ``flags`` is the dataclass of the flags that it reads."""
 
     question: Callable[[str, random.Random, Material], str] | None = None
     window: Callable[[Mapping[str, Any], Example, random.Random, Material], list[int]] | None = None
     examples: Callable[[Example, random.Random, Material], list[Example]] | None = None
+    flags: type | None = None
 
     @property
     def drawn(self) -> bool:
@@ -157,6 +149,8 @@ def mask_context(window: Mapping[str, Any], example: Example, rng: random.Random
 
     Tokens are masked, not text, so that every offset stays true. Punctuation and gold answers are never masked.
     """
+    from models.inputs import tokenize
+
     tokenizer, answers = material.tokenizer, example["answers"]
     shared = set(tokenize(tokenizer, [example["question"]], add_special_tokens=False)["input_ids"][0])
     shared.discard(tokenizer.unk_token_id)
@@ -205,154 +199,62 @@ def negative_passage(example: Example, rng: random.Random, material: Material) -
 _NO_ANSWERS: dict[str, list] = {"text": [], "answer_start": []}
 
 
-def answer_free(examples: Dataset, retrieved: pd.DataFrame) -> dict[str, list[dict[str, str]]]:
-    """Return per question id those of its retrieved passages (see ``retrieval/table.py``) that hold no gold answer.
-
-    Neither in the title nor in the text (see :func:`runtime.text.answer_occurs`); what says the same comes once. A
-    question without gold answer gets none, since nobody knows what would answer it.
-    """
-    golds: dict[str, list[str]] = {}
-    for example in examples:  # train and validation together may use an id twice
-        golds.setdefault(example["id"], []).extend(text for text in example["answers"]["text"] if not is_blank(text))
-    free: dict[str, list[dict[str, str]]] = {}
-    taken: set[tuple[str, str]] = set()
-    columns = retrieved[["id", "document_id", "title", "context"]]
-    for question, document_id, title, context in columns.itertuples(index=False):
-        answers = golds.get(question)
-        key = (question, comparable(context))
-        if answers and key not in taken and not answer_occurs(answers, title, context):
-            taken.add(key)
-            passage = {"document_id": document_id, "title": title, "context": context}
-            free.setdefault(question, []).append(passage)
-    logger.info("%d of %d questions have retrieved passages without their answer", len(free), len(golds))
-    return free
-
-
 # ---------------------------------------------------------------------------------------------------- the registry
 
+
+@flag_group("augmentation")
+class DrawnArguments:
+    """Flags of augmentations that are drawn."""
+
+    augment_probability: float = flag(
+        0.5,
+        "Chance that the flip or one of the masks changes an example in an epoch; else it stays as it is.",
+        above=0,
+        at_most=0.9,
+    )
+
+
+@flag_group("augmentation")
+class NegativePassageArguments:
+    """Flags of negative_passage."""
+
+    negative_passages_path: list[str] | None = flag(
+        None,
+        "Tables of passages for the training questions (.csv, .parquet), as retrieve.py --split train --write csv "
+        "writes them.",
+    )
+    negative_passages: int = flag(
+        1, "Passages without the answer drawn for each question in each epoch, from its rows in the tables.", at_least=1
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is missing."""
+        if "negative_passage" in names_in(self.augment) and not self.negative_passages_path:
+            yield (
+                "--augment negative_passage needs --negative_passages_path: the table of passages that python "
+                "retrieve.py --split train --write csv writes"
+            )
+
+
 AUGMENTATIONS = {
-    "random_flip": Augmentation(question=random_flip),
-    "mask_word": Augmentation(question=mask_word),
-    "mask_entity": Augmentation(question=mask_entity),
-    "mask_context": Augmentation(window=mask_context),
+    "random_flip": Augmentation(question=random_flip, flags=DrawnArguments),
+    "mask_word": Augmentation(question=mask_word, flags=DrawnArguments),
+    "mask_entity": Augmentation(question=mask_entity, flags=DrawnArguments),
+    "mask_context": Augmentation(window=mask_context, flags=DrawnArguments),
     "multiple_answers": Augmentation(examples=multiple_answers),
-    "negative_passage": Augmentation(examples=negative_passage),
+    "negative_passage": Augmentation(examples=negative_passage, flags=NegativePassageArguments),
     "title_prefix": Augmentation(),  # of the features, in evaluation and inference too: see reading/titles.py
 }
 
 
+def names_in(augment: str | None) -> list[str]:
+    """Return the names in ``--augment``, whatever they are, without blanks around them."""
+    return [name.strip() for name in (augment or "").split(",") if name.strip()]
+
+
 def augmentation_names(augment: str | None) -> list[str]:
     """Return the names in ``--augment``, in the order of the registry; :class:`UserError` for an unknown one."""
-    given = {name.strip() for name in (augment or "").split(",")} - {""}
+    given = set(names_in(augment))
     if unknown := sorted(given - set(AUGMENTATIONS)):
         raise UserError(f"--augment {unknown[0]} is not an augmentation; choose from: {', '.join(AUGMENTATIONS)}")
     return [name for name in AUGMENTATIONS if name in given]
-
-
-def _knowing_masked(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """Return a copy of ``tokenizer`` that cuts out :data:`MASKED` as it does its mask token."""
-    mask = tokenizer.added_tokens_decoder.get(tokenizer.mask_token_id, AddedToken(tokenizer.mask_token))
-    sides = {"lstrip": mask.lstrip, "rstrip": mask.rstrip, "single_word": mask.single_word}
-    tokenizer = copy.deepcopy(tokenizer)
-    tokenizer.add_tokens([AddedToken(MASKED, normalized=False, special=False, **sides)])
-    return tokenizer
-
-
-class AugmentedFeatures:
-    """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them anew.
-
-    Every epoch has as many features as epoch 0, so that it has as many optimizer steps: of more windows a random
-    choice is left out, of fewer a random choice comes twice. Their ``example_index`` is the row of the example that
-    was changed. ``build(examples, what, tokenizer)`` turns examples into
-    features, ``probability`` is the chance that an example is changed by a drawn augmentation.
-    """
-
-    def __init__(
-        self,
-        examples: Dataset,
-        build: Callable[[Dataset, str, PreTrainedTokenizerBase], Dataset],
-        names: Sequence[str],
-        probability: float,
-        material: Material,
-        seed: int,
-    ) -> None:
-        masks = [name for name in names if name.startswith("mask_")]
-        if masks and material.tokenizer.mask_token is None:
-            raise UserError(f"--augment {masks[0]} needs a tokenizer with a mask token, which this one has not")
-        self._tokenizer = _knowing_masked(material.tokenizer) if masks else material.tokenizer
-        self._originals = list(examples)
-        self._build = build
-        self._drawn = [name for name in names if AUGMENTATIONS[name].drawn]
-        self._always = [name for name in names if AUGMENTATIONS[name].examples]
-        self._probability = probability
-        self._material = material
-        self._seed = seed
-        self.epoch: int | None = None
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Hold the features of ``epoch``."""
-        if epoch == self.epoch:
-            return
-        changed = [self._change(example, epoch) for example in self._originals]
-        examples = [example for examples in changed for example in examples]
-        originals = [row for row, examples in enumerate(changed) for _ in examples]
-        rows = Dataset.from_list(examples, example_features())
-        features = self._build(rows, f"features of epoch {epoch}", self._tokenizer)
-        if self._tokenizer is not self._material.tokenizer:
-            features = self._mask_windows(features, examples, epoch)
-        example_index = [originals[index] for index in features["example_index"]]
-        features = features.remove_columns(["offset_mapping", "example_index"])  # the former is half of the memory
-        features = features.add_column("example_index", example_index, new_fingerprint=generate_random_fingerprint())
-        rows, size = range(len(features)), len(features) if self.epoch is None else len(self)
-        rng = self._rng(epoch)
-        rows = rng.sample(rows, size) if len(rows) > size else [*rows, *rng.choices(rows, k=size - len(rows))]
-        self._features, self.epoch = features.select(sorted(rows)), epoch
-
-    def __len__(self) -> int:
-        return len(self._features)
-
-    def __getitem__(self, key: int | str) -> Any:
-        return self._features[key]
-
-    def __getitems__(self, rows: list[int]) -> list[dict[str, Any]]:
-        return self._features.__getitems__(rows)
-
-    def _rng(self, *key: Any) -> random.Random:
-        return random.Random(" ".join(map(str, (self._seed, *key))))  # a text seeds alike in every process
-
-    def _draw(self, epoch: int, example: Example) -> tuple[Augmentation, random.Random]:
-        """Return what changes ``example`` in ``epoch``, and the random numbers to do it with."""
-        rng = self._rng(epoch, example["id"])
-        if not self._drawn or rng.random() >= self._probability:
-            return Augmentation(), rng
-        return AUGMENTATIONS[rng.choice(self._drawn)], rng
-
-    def _change(self, example: Example, epoch: int) -> list[Example]:
-        examples = [example]
-        for name in self._always:
-            function, rng = AUGMENTATIONS[name].examples, self._rng(epoch, example["id"], name)
-            examples = [new for old in examples for new in function(old, rng, self._material)]
-        changed = []
-        for example in examples:
-            augmentation, rng = self._draw(epoch, example)
-            if augmentation.question:
-                example = example | {"question": augmentation.question(example["question"], rng, self._material)}
-            changed.append(example)
-        return changed
-
-    def _mask_windows(self, features: Dataset, examples: list[Example], epoch: int) -> Dataset:
-        masked_id = self._tokenizer.convert_tokens_to_ids(MASKED)
-        mask_id = self._tokenizer.mask_token_id
-
-        def change(window: dict[str, Any]) -> dict[str, Any]:
-            example = examples[window["example_index"]]
-            window["input_ids"] = [mask_id if token == masked_id else token for token in window["input_ids"]]
-            augmentation, rng = self._draw(epoch, example)
-            if augmentation.window:
-                window["input_ids"] = augmentation.window(window, example, rng, self._material)
-            bar.update()
-            return window
-
-        with map_bar(len(features), "masking") as bar:
-            return features.map(change, keep_in_memory=True, new_fingerprint=generate_random_fingerprint())

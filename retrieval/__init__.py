@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from retrieval.base import Retriever, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
@@ -14,12 +14,14 @@ from retrieval.elastic import ElasticRetrieval
 from retrieval.hybrid import HybridRetrieval
 from retrieval.milvus import MilvusRetrieval
 from retrieval.rerank import RerankedRetrieval
-from retrieval.spec import arguments_of
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
 from runtime.files import remove_leftovers
 from runtime.locks import check_writable
 from runtime.log import get_logger
+
+if TYPE_CHECKING:
+    from retrieval.arguments import IndexedRetrieverArguments
 
 logger = get_logger(__name__)
 
@@ -36,16 +38,19 @@ RETRIEVERS: dict[str, type[Retriever]] = {
 }
 
 
-def create_retriever(arguments: RetrieverArguments, default_tokenizer: str | None = None) -> Retriever:
+def create_retriever(arguments: IndexedRetrieverArguments, default_tokenizer: str | None = None) -> Retriever:
     """Return the retriever that ``arguments`` names, perhaps with flags of its own (see ``retrieval/spec.py``);
     ``default_tokenizer`` serves ``--analyzer wordpiece``."""
+    from retrieval.arguments import RetrieverArguments  # which is made of the registry
+    from retrieval.spec import arguments_of
+
     name = arguments.retriever_type.split(",")[0]
     if name not in RETRIEVERS:
         choices = ", ".join([*RETRIEVERS, "get_retrieved_df", "none"])
         raise UserError(f"--retriever_type {name} cannot be built: choose from {choices}")
-    arguments = arguments_of(arguments.retriever_type, arguments)
-    retriever = RETRIEVERS[name].from_arguments(arguments, default_tokenizer)
-    return retriever if arguments.reranker is None else RerankedRetrieval.around(retriever, arguments)
+    own = arguments_of(arguments.retriever_type, arguments, RetrieverArguments)
+    retriever = RETRIEVERS[name].from_arguments(own, default_tokenizer)
+    return retriever if own.reranker is None else RerankedRetrieval.around(retriever, own)
 
 
 def load_or_build(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -> Retriever:

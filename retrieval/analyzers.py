@@ -17,9 +17,8 @@ from importlib.metadata import version
 from itertools import chain
 from typing import Any, Protocol
 
-from arguments import RetrieverArguments
-from models.loading import load_tokenizer
 from retrieval.base import import_optional
+from runtime.command_line import flag, flag_group, only_if
 from runtime.errors import UserError
 from runtime.progress import progress_bar
 from runtime.text import fold
@@ -120,6 +119,8 @@ class WordPieceAnalyzer:
     def __init__(self, model: str | None) -> None:
         if model is None:
             raise UserError("--analyzer wordpiece needs the folder or name of a model: give --analyzer_model")
+        from models.loading import load_tokenizer
+
         try:
             tokenizer = load_tokenizer(model, "name another model")
         except UserError as error:
@@ -182,6 +183,29 @@ ANALYZERS = {
 }
 
 
+@flag_group("terms")
+class AnalyzerArguments:
+    """How text becomes terms."""
+
+    analyzer: str = flag(
+        "kiwi",
+        "How text becomes terms: Kiwi or mecab content words, a model's word pieces, words, character bigrams.",
+        choices=list(ANALYZERS),
+    )
+    analyzer_model: str | None = flag(
+        None,
+        "Tokenizer of --analyzer wordpiece (default: the reader's).",
+        read_if=only_if(lambda terms: terms.analyzer == "wordpiece", "only --analyzer wordpiece has a model"),
+    )
+    analyzer_tags: list[str] | None = flag(
+        None,
+        "Parts of speech that --analyzer kiwi or mecab keeps, such as NNG NNP (default: its content words).",
+        read_if=only_if(
+            lambda terms: terms.analyzer in TAG_SETS, f"only --analyzer {' and '.join(TAG_SETS)} know parts of speech"
+        ),
+    )
+
+
 def create_analyzer(name: str, model: str | None = None, tags: Sequence[str] | None = None) -> Analyzer:
     """Return the analyser ``name``.
 
@@ -195,7 +219,7 @@ def create_analyzer(name: str, model: str | None = None, tags: Sequence[str] | N
     return WordPieceAnalyzer(model) if name == "wordpiece" else ANALYZERS[name]()
 
 
-def analyzer_of(arguments: RetrieverArguments, default_tokenizer: str | None) -> Analyzer:
+def analyzer_of(arguments: AnalyzerArguments, default_tokenizer: str | None) -> Analyzer:
     """Return the analyser that the flags describe; ``default_tokenizer`` serves wordpiece without a model."""
     return create_analyzer(arguments.analyzer, arguments.analyzer_model or default_tokenizer, arguments.analyzer_tags)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -14,14 +15,18 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
+from runtime.command_line import FlagError, fields_by_name, flag, flag_group, flag_of
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.progress import progress_bar
 
 MANIFEST_NAME = "manifest.json"
 FORMAT_VERSION = 1  # of saved indexes: raise it when older ones must not be read any more
+CREDENTIALS_ARE_VARIABLES = (
+    "set ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, or MILVUS_TOKEN, in the environment"
+)
+_NOT_AN_ADDRESS_ALONE = re.compile(r"\w+://.*[@?#]|[^/]*:[^/]*@")
 _BLOCK_SCORES = 2**22  # scores held at once while searching: 16 MiB of float32
 
 
@@ -32,15 +37,30 @@ class SearchResults(NamedTuple):
     scores: np.ndarray  # (n, k) float32
 
 
+@flag_group("retriever")
+class IndexArguments:
+    """Where indexes are kept."""
+
+    index_dir: str = flag("./outputs/index", "Folder for indexes; each is keyed by corpus and parameters.")
+
+
 class Retriever(Protocol):
-    """Finds passages; ``name`` is what users type, ``libraries`` the packages whose versions a manifest keeps."""
+    """Finds passages.
+
+    ``name`` is what users type, ``libraries`` are the packages whose versions a manifest keeps, and ``flags`` is the
+    dataclass of the flags that it reads.
+    """
 
     name: str
     libraries: Sequence[str]
+    flags: type
 
     @classmethod
-    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> Retriever:
-        """Return the retriever that the flags describe."""
+    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> Retriever:
+        """Return the retriever that ``arguments``, an instance of ``flags``, describe.
+
+        ``default_tokenizer`` serves ``--analyzer wordpiece``.
+        """
 
     def parameters(self) -> dict[str, Any]:
         """Everything beside the corpus that changes the results, as JSON can hold it."""
@@ -56,6 +76,17 @@ class Retriever(Protocol):
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
         """Read the index of ``corpus``; raise :class:`UserError` when ``folder`` holds another one."""
+
+
+def refuse_credentials(arguments: Any, name: str) -> None:
+    """Raise :class:`FlagError` if the address in field ``name`` holds more than an address.
+
+    It would be logged and saved with the other flags. Unlike elsewhere, credentials with strange characters and
+    parameters are recognised too.
+    """
+    if _NOT_AN_ADDRESS_ALONE.match(getattr(arguments, name)):
+        described = flag_of(fields_by_name(arguments)[name])
+        raise FlagError([f"--{name} must not hold credentials: {described.way_out_of_credentials}"])
 
 
 def parts_of(retriever: Retriever) -> Sequence[Retriever]:

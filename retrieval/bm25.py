@@ -8,14 +8,47 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
-from retrieval.analyzers import Analyzer, analyzer_of
-from retrieval.base import SearchResults, check_manifest, import_optional, new_index_folder, search_in_blocks
+from retrieval.analyzers import Analyzer, AnalyzerArguments, analyzer_of
+from retrieval.base import (
+    IndexArguments,
+    SearchResults,
+    check_manifest,
+    import_optional,
+    new_index_folder,
+    search_in_blocks,
+)
+from runtime.command_line import flag, flag_group
 from runtime.files import read_json, write_json
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
+
+
+@flag_group("terms")
+class BM25Weights:
+    """What weighs terms."""
+
+    bm25_k1: float = flag(1.5, "BM25+ term frequency saturation, above 0.", above=0)
+    bm25_b: float = flag(0.75, "BM25+ length normalisation, 0 to 1.", at_least=0, at_most=1)
+
+
+@flag_group("terms")
+class BM25Delta(BM25Weights):
+    """What weighs terms in BM25+."""
+
+    bm25_delta: float = flag(1.0, "BM25+ lower bound of a matching term, 0 or more.", at_least=0)
+
+
+@flag_group("terms")
+class BM25Arguments(IndexArguments, AnalyzerArguments, BM25Delta):
+    """The flags of BM25+."""
+
+    bm25_backend: str = flag(
+        "bm25s",
+        "Engine of BM25+; both give the same scores, bm25s is two orders of magnitude faster.",
+        choices=["bm25s", "rank_bm25"],
+    )
 
 
 class SparseRetrieval_BM25P:
@@ -27,6 +60,7 @@ class SparseRetrieval_BM25P:
     """
 
     name = "SparseRetrieval_BM25P"
+    flags = BM25Arguments
 
     def __init__(
         self,
@@ -44,7 +78,7 @@ class SparseRetrieval_BM25P:
         self.libraries = [backend]
 
     @classmethod
-    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> SparseRetrieval_BM25P:
+    def from_arguments(cls, arguments: BM25Arguments, default_tokenizer: str | None) -> SparseRetrieval_BM25P:
         weights = (arguments.bm25_k1, arguments.bm25_b, arguments.bm25_delta)
         return cls(analyzer_of(arguments, default_tokenizer), *weights, arguments.bm25_backend, arguments.index_dir)
 

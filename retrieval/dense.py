@@ -7,26 +7,52 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
-from models.encoder import BiEncoder, check_encoders, encode, fingerprint, load_bi_encoder
-from retrieval.base import SearchResults, check_manifest, index_folder, new_index_folder
-from runtime.device import default_device, resolve_precision
+from models.arguments import EncoderArguments
+from retrieval.base import IndexArguments, SearchResults, check_manifest, index_folder, new_index_folder
+from runtime.command_line import flag, flag_group, part_of
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import staged_file
 from runtime.log import get_logger
-from runtime.progress import progress_bar
+
+if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
+    import torch
+
+    from models.encoder import BiEncoder
 
 logger = get_logger(__name__)
 
 SHARD_SIZE = 4096  # passages that are encoded and kept together: what a killed build may lose
-_BLOCK_PASSAGES = 2**14  # passages and questions whose scores are held at once: 16 MiB of float32
-_BLOCK_QUESTIONS = 2**8
+
+
+@flag_group("encoder")
+class EncodingArguments(EncoderArguments):
+    """Which encoders turn texts into vectors."""
+
+    retriever_dir: str = flag(
+        "./models/retriever", "Folder that train_dpr.py wrote, or one encoder (folder or hub name) for both sides."
+    )
+    encode_batch_size: int | None = flag(
+        None,
+        "Texts per forward pass of an encoder (default: 128 on a GPU, 16 on a CPU, whose caches hold no more).",
+        at_least=1,
+        instead_of=["per_device_eval_batch_size"],
+    )
+
+
+@flag_group("encoder")
+class DenseArguments(IndexArguments, EncodingArguments):
+    """The flags of dense retrieval."""
+
+    vectors_dtype: str = flag(
+        "float32",
+        "How passage vectors are kept; float16 halves the index and rounds the scores.",
+        choices=["float32", "float16"],
+    )
 
 
 class DenseRetrieval:
@@ -38,23 +64,42 @@ class DenseRetrieval:
 
     name = "DenseRetrieval"
     libraries = ("torch", "transformers")
+    flags = DenseArguments
 
-    def __init__(self, arguments: RetrieverArguments, index_dir: str | Path | None = None) -> None:
+    def __init__(self, arguments: DenseArguments, index_dir: str | Path | None = None) -> None:
         self.arguments = arguments
         self.index_dir = index_dir
-        self.device = default_device()
 
     @classmethod
-    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> DenseRetrieval:
+    def from_arguments(cls, arguments: EncodingArguments, default_tokenizer: str | None) -> DenseRetrieval:
+        arguments = part_of(arguments, DenseArguments)
         return cls(arguments, arguments.index_dir)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where vectors are computed."""
+        from runtime.device import default_device
+
+        return default_device()
+
+    @cached_property
+    def precision(self) -> str:
+        """The best precision of the device."""
+        from runtime.device import resolve_precision
+
+        return resolve_precision("auto", self.device)
 
     @cached_property
     def bi_encoder(self) -> BiEncoder:
         """The encoders, loaded when something is first encoded."""
+        import torch
+
+        from models.encoder import check_encoders, load_bi_encoder
+
         encoders = load_bi_encoder(self.arguments.retriever_dir, self.arguments, shared=True)
         check_encoders(encoders, self._who)
         # weights and all in between too, which autocast leaves in fp32: a third faster, cosines differ by 4e-5
-        dtype = torch.bfloat16 if resolve_precision("auto", self.device) == "bf16" else torch.float32
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
         return encoders.to(self.device, dtype)
 
     def parameters(self) -> dict[str, Any]:
@@ -82,6 +127,8 @@ class DenseRetrieval:
                 self.vectors[number] = self._read(path, len(part), width)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        from retrieval.vector_search import search_vectors
+
         vectors = self.encode_questions(questions)
         with self._blamed():
             return search_vectors(vectors, self.vectors, k, self.device)
@@ -114,6 +161,8 @@ class DenseRetrieval:
 
     @cached_property
     def _encoders(self) -> dict[str, Any]:
+        from models.encoder import fingerprint
+
         return fingerprint(self.arguments.retriever_dir, self.arguments)
 
     @property
@@ -129,10 +178,11 @@ class DenseRetrieval:
             raise NotFiniteError(self._who, error.finding, "copy or train the encoder anew") from None
 
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
-        precision = resolve_precision("auto", self.device)
+        from models.encoder import encode
+
         batch_size = self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
         with self._blamed():
-            return encode(embed, rows, self.bi_encoder.pad, batch_size, precision, self.device, what)
+            return encode(embed, rows, self.bi_encoder.pad, batch_size, self.precision, self.device, what)
 
     def _encode_shard(self, part: Corpus, what: str) -> np.ndarray:
         """Return the vectors as they are kept; :class:`UserError` if some are too large for that."""
@@ -157,63 +207,6 @@ class DenseRetrieval:
             return None
         is_right = vectors.ndim == 2 and vectors.shape == (size, width or vectors.shape[1])
         return vectors if is_right and vectors.dtype == self.arguments.vectors_dtype else None
-
-
-def search_vectors(
-    questions: np.ndarray, shards: Sequence[np.ndarray], k: int, device: torch.device, block: int = _BLOCK_PASSAGES
-) -> SearchResults:
-    """Return the ``min(k, N)`` passages of the highest inner product with each of ``questions`` (n, H).
-
-    ``shards`` (m, H) hold the N passages in order, in memory or mapped. They are read once, ``block`` at a time, and
-    every block's best are merged into the best so far, so that memory grows with n * k alone. Score descending, ties
-    by lower row number; the product is in float32. Raises :class:`NotFiniteError` for scores that are no numbers.
-    """
-    k = min(k, sum(map(len, shards)))
-    if len(questions) == 0:
-        return SearchResults(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
-    question_blocks = torch.from_numpy(questions).to(device).split(_BLOCK_QUESTIONS)  # each (q, H)
-    best = [
-        (block.new_empty(len(block), 0), block.new_empty(len(block), 0, dtype=torch.long)) for block in question_blocks
-    ]
-    first = 0
-    with progress_bar(total=sum(map(len, shards)), desc="Search", unit="passage", delay=1) as progress:
-        for shard in shards:
-            for start in range(0, len(shard), block):
-                passages = torch.from_numpy(shard[start : start + block].astype(np.float32)).to(device)  # (p, H)
-                for number, rows in enumerate(question_blocks):
-                    scores, columns = _highest(rows @ passages.T, k)  # (q, H) @ (H, p), then (q, min(k, p)) each
-                    best[number] = _merge(best[number], (scores, columns + first), k)
-                first += len(passages)
-                progress.update(len(passages))
-    scores, ids = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))  # (n, k) each
-    # nan and infinity come first wherever there is one
-    if not (finite := np.isfinite(scores).all(axis=1)).all():
-        raise NotFiniteError("the encoder", f"gives question {finite.argmin()} scores that are not finite numbers")
-    return SearchResults(ids, scores)
-
-
-def _highest(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ``min(k, p)`` highest of ``scores`` (q, p) and their columns, ties by lower column."""
-    k = min(k, scores.shape[1])
-    highest, columns = scores.topk(k, dim=1)  # (q, k) each; of equal scores topk takes any, in any order
-    tied = (scores >= highest[:, -1:]).sum(dim=1) > k  # (q,), whether the cut goes through equal scores
-    columns[tied] = scores[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
-    columns = columns.sort(dim=1).values  # (q, k)
-    return _stable(scores.gather(1, columns), columns, k)
-
-
-def _merge(
-    before: tuple[torch.Tensor, torch.Tensor], found: tuple[torch.Tensor, torch.Tensor], k: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best ``k`` of two (scores, rows), where all rows of the second come after those of the first."""
-    scores, rows = (torch.cat(parts, dim=1) for parts in zip(before, found, strict=True))  # (q, k) -> (q, at most 2k)
-    return _stable(scores, rows, k)
-
-
-def _stable(scores: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the first ``k`` of (q, c) scores and rows by score descending, equal ones in the order they stand in."""
-    scores, order = scores.sort(dim=1, descending=True, stable=True)  # (q, c) each
-    return scores[:, :k], rows.gather(1, order[:, :k])  # (q, k) each
 
 
 def _slice(corpus: Corpus, start: int) -> Corpus:

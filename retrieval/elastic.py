@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
-from retrieval.base import SearchResults, check_manifest, identity, index_folder, new_index_folder
+from retrieval.base import SearchResults, check_manifest, identity, index_folder, new_index_folder, refuse_credentials
+from retrieval.bm25 import BM25Weights
 from retrieval.elastic_server import ElasticServer
+from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.log import get_logger
@@ -38,6 +39,23 @@ _BLOCK = 200  # passages per bulk request, questions per msearch
 _NAME = re.compile(r'(?![._+-])[^\sA-Z\\/*?"<>|,#:]+')  # of one index: no pattern that stands for many
 
 
+@flag_group("elastic")
+class ElasticArguments(BM25Weights):
+    """The flags of a search by an Elasticsearch server."""
+
+    elastic_url: str = flag(
+        "http://localhost:9200",
+        "Elasticsearch server; credentials only from ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD.",
+        way_out_of_credentials="set ELASTIC_API_KEY, or ELASTIC_USER and ELASTIC_PASSWORD, in the environment",
+    )
+    elastic_index: str | None = flag(None, "Name of the Elasticsearch index (default: from corpus and parameters).")
+    elastic_user_dictionary: str | None = flag(None, "File of nori user dictionary rules, one a line.")
+
+    def settle(self) -> None:
+        """Refuse credentials in the address."""
+        refuse_credentials(self, "elastic_url")
+
+
 class ElasticRetrieval:
     """BM25 of the title plus BM25 of the text, over the terms that the server's nori plugin cuts.
 
@@ -48,6 +66,7 @@ class ElasticRetrieval:
 
     name = "ElasticRetrieval"
     libraries = ("elasticsearch",)
+    flags = ElasticArguments
 
     def __init__(
         self, url: str, k1: float = 1.5, b: float = 0.75, index: str | None = None, user_dictionary: Sequence[str] = ()
@@ -59,7 +78,7 @@ class ElasticRetrieval:
         self.user_dictionary = list(user_dictionary)
 
     @classmethod
-    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> ElasticRetrieval:
+    def from_arguments(cls, arguments: ElasticArguments, default_tokenizer: str | None) -> ElasticRetrieval:
         path, rules = arguments.elastic_user_dictionary, []
         if path is not None:
             try:

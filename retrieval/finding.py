@@ -6,15 +6,16 @@ from functools import partial
 
 from datasets import Dataset
 
-from arguments import DatasetArguments, RetrieverArguments
+from loading.arguments import DataArguments
 from loading.corpus import find_corpus, load_corpus
 from retrieval import create_retriever, load_or_build
+from retrieval.arguments import RetrieverArguments
 from retrieval.table import Retrieved, get_retrieved_df, retrieved_blocks, table_blocks
 from runtime.errors import UserError
 
 
 def find_passages(
-    examples: Dataset, arguments: RetrieverArguments, dataset_args: DatasetArguments, default_tokenizer: str
+    examples: Dataset, arguments: RetrieverArguments, data: DataArguments, default_tokenizer: str
 ) -> Retrieved | None:
     """Return the passages of every question (see ``retrieval/table.py``); None without a retriever.
 
@@ -28,9 +29,7 @@ def find_passages(
         df = get_retrieved_df(arguments.retrieved_df_path, examples, arguments.top_k_retrieval)
         return Retrieved(partial(table_blocks, df), int(df["rank"].max()))
     retriever = create_retriever(arguments, default_tokenizer)
-    corpus = load_corpus(
-        arguments.context_path or find_corpus(dataset_args.dataset_path), skip_bad_rows=dataset_args.skip_bad_rows
-    )
+    corpus = load_corpus(arguments.context_path or find_corpus(data.dataset_path), skip_bad_rows=data.skip_bad_rows)
     retriever = load_or_build(retriever, corpus, arguments.index_dir)
     results = retriever.search(examples["question"], arguments.top_k_retrieval)
     return Retrieved(partial(retrieved_blocks, examples, corpus, results), results.ids.shape[1])

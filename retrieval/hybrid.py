@@ -9,12 +9,36 @@ from typing import Any
 
 import numpy as np
 
-from arguments import RetrieverArguments, fuses_itself
 from loading.corpus import Corpus
-from retrieval.base import Retriever, SearchResults, check_manifest, new_index_folder
+from retrieval.base import CREDENTIALS_ARE_VARIABLES, Retriever, SearchResults, check_manifest, new_index_folder
+from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
+from runtime.one_word import name_of
 
 _RRF_K = 60
+
+
+@flag_group("fusion")
+class FusionDepthArguments:
+    """How much is fused."""
+
+    fusion_depth: int = flag(100, "Passages that each fused retriever finds per question.", at_least=1)
+
+
+@flag_group("fusion")
+class HybridArguments(FusionDepthArguments):
+    """The flags of fusion."""
+
+    hybrid_retrievers: list[str] = flag(
+        ["SparseRetrieval_BM25P", "DenseRetrieval"],
+        "Retrievers that HybridRetrieval fuses, two or more; NAME,flag=value,... gives one flags of its own.",
+        has_own_flags=True,
+        way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
+    )
+    fusion: str = flag(
+        "weighted", "Fuse reciprocal ranks, or scores that are normalised per question.", choices=["rrf", "weighted"]
+    )
+    fusion_weights: list[float] | None = flag(None, "Weight of each fused retriever, in order (default: equal).")
 
 
 class HybridRetrieval:
@@ -27,6 +51,7 @@ class HybridRetrieval:
 
     name = "HybridRetrieval"
     libraries = ()
+    flags = HybridArguments
 
     def __init__(
         self,
@@ -47,10 +72,10 @@ class HybridRetrieval:
         self.parts, self.fusion, self.weights, self.depth = list(parts), fusion, weights, depth
 
     @classmethod
-    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> HybridRetrieval:
+    def from_arguments(cls, arguments: HybridArguments, default_tokenizer: str | None) -> HybridRetrieval:
         from retrieval import create_retriever  # the registry, which holds this class itself
 
-        if any(map(fuses_itself, arguments.hybrid_retrievers)):
+        if len(cls.parts_named_in(arguments)) < len(arguments.hybrid_retrievers):
             raise UserError(f"--hybrid_retrievers {' '.join(arguments.hybrid_retrievers)}: a hybrid cannot fuse itself")
         shared = dataclasses.replace(arguments, reranker=None)  # --reranker re-orders what was fused
         parts = [
@@ -58,6 +83,15 @@ class HybridRetrieval:
             for spec in arguments.hybrid_retrievers
         ]
         return cls(parts, arguments.fusion, arguments.fusion_weights, arguments.fusion_depth)
+
+    @staticmethod
+    def parts_named_in(arguments: HybridArguments) -> list[str]:
+        """Return the retrievers to fuse, but for a hybrid without parts of its own, which would never end."""
+        return [
+            part
+            for part in arguments.hybrid_retrievers
+            if name_of(part) != HybridRetrieval.name or "hybrid_retrievers=" in part
+        ]
 
     def parameters(self) -> dict[str, Any]:
         parts = [{"retriever": part.name, "parameters": part.parameters()} for part in self.parts]

@@ -19,18 +19,22 @@ from typing import Any
 
 import numpy as np
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
-from retrieval.analyzers import Analyzer, analyzer_of
+from retrieval.analyzers import Analyzer, AnalyzerArguments, analyzer_of
 from retrieval.base import (
     FORMAT_VERSION,
+    IndexArguments,
     SearchResults,
     check_manifest,
     new_index_folder,
+    refuse_credentials,
 )
-from retrieval.dense import DenseRetrieval
+from retrieval.bm25 import BM25Delta, BM25Weights
+from retrieval.dense import DenseRetrieval, EncodingArguments
+from retrieval.hybrid import FusionDepthArguments
 from retrieval.milvus_server import MilvusServer
+from runtime.command_line import changed, flag, flag_group, only_if, read_only_if
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.progress import progress_bar
@@ -42,6 +46,48 @@ _INSERTED, _SEARCHED = 1000, 128  # rows in one message; servers take 64 MiB
 _BEYOND = 100  # results asked for beyond k, so that of equal scores at the cut the lowest rows are kept
 # Milvus takes no empty sparse vector: these dimensions stand for a passage and for a question without terms.
 _PASSAGE_WITHOUT, _QUESTION_WITHOUT, _FIRST_TERM = 0, 1, 2
+
+
+_COUNTS_TERMS = only_if(lambda given: given.milvus_vectors != "dense", "--milvus_vectors dense counts no terms")
+_ENCODES = only_if(lambda given: given.milvus_vectors != "sparse", "--milvus_vectors sparse encodes nothing")
+
+
+@flag_group("milvus")
+class MilvusArguments(
+    IndexArguments,
+    read_only_if(AnalyzerArguments, _COUNTS_TERMS),  # type: ignore[misc]
+    read_only_if(BM25Weights, _COUNTS_TERMS),  # type: ignore[misc]
+    read_only_if(EncodingArguments, _ENCODES),  # type: ignore[misc]
+):
+    """The flags of a search by Milvus."""
+
+    milvus_uri: str = flag(
+        "./outputs/index/milvus.db",
+        "Milvus: where its embedded form keeps its data, or a server's URL (token: MILVUS_TOKEN).",
+        way_out_of_credentials="set MILVUS_TOKEN (a token, or user:password) in the environment",
+    )
+    milvus_vectors: str = flag(
+        "hybrid",
+        "What Milvus searches: encoder vectors, BM25+ weights, or both fused by reciprocal ranks.",
+        choices=["dense", "sparse", "hybrid"],
+    )
+    bm25_delta: float = changed(
+        BM25Delta,
+        "bm25_delta",
+        read_if=only_if(
+            lambda arguments: arguments.milvus_vectors == "sparse",
+            "only --milvus_vectors sparse gives scores of BM25+",
+        ),
+    )
+    fusion_depth: int = changed(
+        FusionDepthArguments,
+        "fusion_depth",
+        read_if=only_if(lambda arguments: arguments.milvus_vectors == "hybrid", "only --milvus_vectors hybrid fuses"),
+    )
+
+    def settle(self) -> None:
+        """Refuse credentials in the address."""
+        refuse_credentials(self, "milvus_uri")
 
 
 class MilvusRetrieval:
@@ -56,6 +102,7 @@ class MilvusRetrieval:
 
     name = "MilvusRetrieval"
     libraries = ("pymilvus",)
+    flags = MilvusArguments
 
     def __init__(
         self,
@@ -74,7 +121,7 @@ class MilvusRetrieval:
         self.depth = depth
 
     @classmethod
-    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> MilvusRetrieval:
+    def from_arguments(cls, arguments: MilvusArguments, default_tokenizer: str | None) -> MilvusRetrieval:
         analyzer = dense = None
         if arguments.milvus_vectors != "dense":
             analyzer = analyzer_of(arguments, default_tokenizer)

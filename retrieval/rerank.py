@@ -5,19 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
-from models.cross_encoder import Pair, check_cross_encoder, load_cross_encoder
-from models.encoder import hash_files
 from retrieval.base import Retriever, SearchResults, top_k
+from runtime.command_line import flag, flag_group, only_if
 from runtime.output import find_model
 from runtime.progress import progress_bar
 
+if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
+    from models.cross_encoder import Pair
+
 _PAIRS_AT_ONCE = 2048  # whose tokens are in memory
+
+
+@flag_group("reranking")
+class RerankArguments:
+    """What re-orders the passages that a retriever found."""
+
+    reranker: str | None = flag(
+        None, "Cross-encoder (folder that train_reranker.py wrote, or hub name) that re-orders what was retrieved."
+    )
+    rerank_depth: int = flag(
+        20,
+        "Best passages per question that --reranker re-orders.",
+        at_least=1,
+        read_if=only_if(lambda arguments: arguments.reranker is not None, "add --reranker"),
+    )
 
 
 class Reranker(Protocol):
@@ -35,7 +51,7 @@ class RerankedRetrieval:
     """
 
     def __init__(
-        self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] = load_cross_encoder
+        self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] | None = None
     ) -> None:
         self.retriever = retriever
         self.reranker_name, self.depth = reranker, depth
@@ -44,13 +60,17 @@ class RerankedRetrieval:
         self._load = load
 
     @classmethod
-    def around(cls, retriever: Retriever, arguments: RetrieverArguments) -> RerankedRetrieval:
+    def around(cls, retriever: Retriever, arguments: RerankArguments) -> RerankedRetrieval:
         """Return ``retriever`` with the reranker that the flags name; :class:`UserError` if that is none."""
+        from models.cross_encoder import check_cross_encoder
+
         reranker = find_model(arguments.reranker)
         check_cross_encoder(reranker)
         return cls(retriever, reranker, arguments.rerank_depth)
 
     def parameters(self) -> dict[str, Any]:
+        from models.encoder import hash_files
+
         reranker = hash_files(Path(self.reranker_name))
         return {**self.retriever.parameters(), "reranker": reranker, "rerank_depth": self.depth}
 
@@ -82,10 +102,16 @@ class RerankedRetrieval:
 
     @cached_property
     def reranker(self) -> Reranker:
-        return self._load(self.reranker_name)
+        if self._load is None:
+            from models.cross_encoder import load_cross_encoder as load
+        else:
+            load = self._load
+        return load(self.reranker_name)
 
     def _score(self, questions: list[str], ids: np.ndarray) -> np.ndarray:
         """Return the scores (n, depth) of the passages ``ids`` (n, depth), some hundred questions at a time."""
+        from models.cross_encoder import Pair
+
         scores = np.empty(ids.shape, dtype=np.float32)  # (n, depth)
         titles, texts = self.corpus.titles, self.corpus.texts
         at_once = max(1, _PAIRS_AT_ONCE // ids.shape[1])

@@ -117,9 +117,12 @@ def _write_parquet(blocks: Iterable[pd.DataFrame], path: Path) -> None:
             writer.write_table(table)
 
 
-def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.DataFrame:
-    """Return the first ``top_k`` ranks of every example from a table written earlier, in the order of ``examples``.
+def get_retrieved_df(
+    path: str | Path, examples: Dataset, top_k: int | None = None, partly: bool = False
+) -> pd.DataFrame:
+    """Return the first ``top_k`` ranks, by default all, of every example from a table, in the order of ``examples``.
 
+    With ``partly`` it need not hold passages of all examples, but of one at least.
     Also reads the old CSV of one row per question (``question, id, context_id, context``), whose joined context
     becomes rank 1; of a list of ids the ``document_id`` holds all, as JSON. Raises :class:`DataError` listing
     everything that is wrong with the table at once.
@@ -141,10 +144,10 @@ def get_retrieved_df(path: str | Path, examples: Dataset, top_k: int) -> pd.Data
     for name in ("rank", "score"):
         df[name] = pd.to_numeric(df[name], errors="coerce").astype("float64")
     position = {example_id: row for row, example_id in enumerate(examples["id"])}
-    if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position)]:
+    if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position, partly)]:
         raise DataError(problems, "Write the table anew for this data set; inference.py writes one beside its answers.")
 
-    df = df[df["id"].isin(position) & (df["rank"] <= top_k)].astype({"rank": "int64", "score": "float32"})
+    df = df[df["id"].isin(position) & (df["rank"] <= (top_k or np.inf))].astype({"rank": "int64", "score": "float32"})
     df = df.assign(position=df["id"].map(position)).sort_values(["position", "rank"], ignore_index=True)
     _warn_of_strangers(path, df, list(examples["question"]), top_k)
     return df[[*COLUMNS, *(["answers"] if "answers" in df.columns else [])]]
@@ -187,7 +190,7 @@ def _as_texts(column: pd.Series) -> list[str]:
     return list(map(str, values))
 
 
-def _find_problems(df: pd.DataFrame, position: dict[str, int]) -> Iterator[tuple[str, str]]:
+def _find_problems(df: pd.DataFrame, position: dict[str, int], partly: bool) -> Iterator[tuple[str, str]]:
     """Yield (row, reason); a rank or score that is no number stands as NaN in ``df``."""
     for row in np.flatnonzero(~((df["rank"] >= 1) & (df["rank"] % 1 == 0))):
         yield f"row {row + 1}", "rank is not a whole number from 1"
@@ -198,15 +201,19 @@ def _find_problems(df: pd.DataFrame, position: dict[str, int]) -> Iterator[tuple
     counts = df.groupby(["id", "rank"]).size()
     for (example_id, rank), count in counts[counts > 1].items():
         yield f"id {example_id}, rank {rank:g}", f"{count} rows"
+    if partly:
+        if not df["id"].isin(position).any():
+            yield "", "no question of the data set is in it"
+        return
     for example_id in sorted(set(position) - set(df["id"][df["rank"] == 1]), key=position.get):
         yield f"id {example_id}", "a question of the data set that has no row of rank 1"
 
 
-def _warn_of_strangers(path: str | Path, df: pd.DataFrame, questions: list[str], top_k: int) -> None:
+def _warn_of_strangers(path: str | Path, df: pd.DataFrame, questions: list[str], top_k: int | None) -> None:
     """Warn of a table that was made for other questions, or with fewer passages than are asked for."""
     first = df.drop_duplicates("position")
     differing = int((first["question"] != [questions[row] for row in first["position"]]).sum())
     if differing:
         logger.warning("%s: %d of its questions read otherwise in the data set; is it for other data?", path, differing)
-    if df["rank"].max() < top_k:
+    if top_k is not None and df["rank"].max() < top_k:
         logger.warning("%s: holds at most %d passages a question, fewer than %d", path, df["rank"].max(), top_k)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
-from retrieval.analyzers import Analyzer, analyzer_of, normalize
-from retrieval.base import SearchResults, check_manifest, new_index_folder, search_in_blocks
+from retrieval.analyzers import Analyzer, AnalyzerArguments, analyzer_of, normalize
+from retrieval.base import IndexArguments, SearchResults, check_manifest, new_index_folder, search_in_blocks
+from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.progress import progress_bar
@@ -21,11 +21,23 @@ from runtime.text import FOLD_VERSION
 FEATURES = {"word": ["word"], "char": ["char"], "word_char": ["word", "char"]}
 
 
+@flag_group("terms")
+class TFIDFArguments(IndexArguments, AnalyzerArguments):
+    """The flags of TF-IDF."""
+
+    tfidf_features: str = flag(
+        "word_char",
+        "TF-IDF over 1-2-grams of the analyser's terms, 2-3-grams of characters, or both.",
+        choices=list(FEATURES),
+    )
+
+
 class SparseRetrieval_TFIDF:
     """Mean of the cosines over 1-2-grams of an analyser's terms and over 2-3-grams of characters, or one of the two."""
 
     name = "SparseRetrieval_TFIDF"
     libraries = ("scikit-learn",)
+    flags = TFIDFArguments
 
     def __init__(self, analyzer: Analyzer, features: str = "word_char", index_dir: str | Path | None = None) -> None:
         self.analyzer = analyzer
@@ -34,7 +46,7 @@ class SparseRetrieval_TFIDF:
         self.kinds = FEATURES[features]
 
     @classmethod
-    def from_arguments(cls, arguments: RetrieverArguments, default_tokenizer: str | None) -> SparseRetrieval_TFIDF:
+    def from_arguments(cls, arguments: TFIDFArguments, default_tokenizer: str | None) -> SparseRetrieval_TFIDF:
         return cls(analyzer_of(arguments, default_tokenizer), arguments.tfidf_features, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:

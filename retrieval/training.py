@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 import torch
 from datasets import Dataset
 
-from arguments import DatasetArguments
+from loading.arguments import TrainingDataArguments
 from loading.corpus import Corpus
 from loading.dpr_json import find_dpr_json, read_dpr_json
 from loading.retrieval_examples import Passage, Positives, RetrievalExample
@@ -53,7 +53,7 @@ def load_retrieval_examples(
 
 
 def load_questions(
-    arguments: DatasetArguments,
+    arguments: TrainingDataArguments,
     load_examples: Callable[[str | Sequence[str], Sequence[str], bool], Mapping[str, Dataset]],
     evaluate: bool,
 ) -> tuple[list[RetrievalExample], list[RetrievalExample]]:

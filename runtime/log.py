@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
-from transformers.utils import logging as transformers_logging
 
 _BRANCH = "transformers.odqa"
 _LIBRARIES = ("transformers", "datasets", "huggingface_hub")  # with a handler of their own
@@ -27,7 +26,7 @@ class _AboveBars(logging.Handler):
 
 def get_logger(name: str) -> logging.Logger:
     """Return the logger of module ``name``; its lines go where Transformers' own lines go."""
-    return transformers_logging.get_logger(f"{_BRANCH}.{name}")
+    return logging.getLogger(f"{_BRANCH}.{name}")
 
 
 def configure_logging(main_process: bool = True) -> None:
@@ -36,6 +35,8 @@ def configure_logging(main_process: bool = True) -> None:
     Transformers' own progress bars, one for each file that is read or written, are not shown, and those of data sets
     only in a terminal.
     """
+    from transformers.utils import logging as transformers_logging  # a heavy import, and importing us needs it not
+
     transformers_logging.set_verbosity_warning()
     transformers_logging.disable_progress_bar()
     handler = _AboveBars()

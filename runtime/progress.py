@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import datasets
 import tqdm.auto
 import tqdm.std
 
@@ -44,6 +43,8 @@ def show_figures(bar: tqdm.std.tqdm, values: Mapping[str, float]) -> None:
 def map_bar(total: int, desc: str) -> Iterator[tqdm.std.tqdm]:
     """Show a bar that the function of a ``Dataset.map`` updates, in place of its own, which stays behind in a terminal
     and gets in the way of a bar above it."""
+    import datasets  # a heavy import, and not every command needs it
+
     shown = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:

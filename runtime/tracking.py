@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from arguments import RunArguments
+from runtime.arguments import RunArguments
 from runtime.errors import UserError
 from runtime.files import json_text, write_text
 from runtime.log import get_logger

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import torch
 from transformers import PreTrainedModel
 
-from arguments import ModelArguments
 from runtime.log import get_logger
+from training.arguments import FreezeScheduleArguments
 
 logger = get_logger(__name__)
 
@@ -21,7 +21,7 @@ class FreezeSchedule:
     """
 
     def __init__(
-        self, model: PreTrainedModel, arguments: ModelArguments, steps_per_epoch: int, total_steps: int
+        self, model: PreTrainedModel, arguments: FreezeScheduleArguments, steps_per_epoch: int, total_steps: int
     ) -> None:
         steps = min(round(arguments.freeze_pretrained_weight_epoch * steps_per_epoch), total_steps)
         self.frozen_steps = {

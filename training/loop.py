@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from arguments import RunArguments
+from runtime.arguments import RunArguments
 from runtime.log import get_logger
 from runtime.processes import take_step
 from runtime.progress import progress_bar, show_figures

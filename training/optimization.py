@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from transformers import get_scheduler
 
-from arguments import OptimizationArguments
 from runtime.log import get_logger
+from training.arguments import OptimizationArguments
 
 logger = get_logger(__name__)
 

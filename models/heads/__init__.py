@@ -2,42 +2,66 @@
 
 A head is a module ``head(hidden_states (batch, tokens, hidden), mask (batch, tokens)) -> (start_logits, end_logits)``,
 ``mask`` being true for tokens and the logits (batch, tokens); the padding of a batch changes no token's logits. Its
-``__init__`` takes the hidden size, the dropout before the head, and the parameters of its own, with defaults.
+``__init__`` takes the hidden size, the dropout before the head, and the parameters of its own, with defaults. For each
+of these there is a flag ``head_<parameter>``, None by default, in the dataclass that the registry names.
+
+Nothing here imports torch: command lines are read before it.
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from importlib import import_module
+from typing import Any, NamedTuple
 
-from torch import nn
-
-from models.heads.attention import (
-    Attention,
-    AttentionThenCNN,
-    AttentionWithNorm,
-    CNNThenAttention,
-    MultiHeadAttention,
-)
-from models.heads.convolution import CNN, SDSCNN
-from models.heads.recurrent import LSTM, RNN, LSTMThenCNN, LSTMWithNorm
-from models.heads.start_conditioned import StartConditionedEnd
+from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
 
-HEADS: dict[str, type[nn.Module] | None] = {
-    "linear": None,  # Transformers' own question answering model of the encoder family
-    "cnn_sds": SDSCNN,
-    "cnn": CNN,
-    "lstm": LSTM,
-    "lstm_ln": LSTMWithNorm,
-    "rnn": RNN,
-    "lstm_cnn": LSTMThenCNN,
-    "attention": Attention,
-    "attention_ln": AttentionWithNorm,
-    "attention_cnn": AttentionThenCNN,
-    "cnn_attention": CNNThenAttention,
-    "multi_head_attention": MultiHeadAttention,
-    "start_conditioned_end": StartConditionedEnd,
+
+@flag_group("reader")
+class SDSCNNArguments:
+    """The parameters of cnn_sds."""
+
+    head_shared: bool | None = flag(
+        None, "cnn_sds: one block's weights for all turns (default: the checkpoint's own, else True)."
+    )
+    head_channels: int | None = flag(
+        None, "cnn_sds: channels inside a block (default: the checkpoint's own, else 128).", at_least=1
+    )
+    head_kernel_size: int | None = flag(
+        None,
+        "cnn_sds: tokens that a block's first convolution sees (default: the checkpoint's own, else 3).",
+        at_least=1,
+    )
+    head_repeats: int | None = flag(
+        None, "cnn_sds: turns of the block (default: the checkpoint's own, else 5).", at_least=1
+    )
+
+
+class Head(NamedTuple):
+    """Where a head is, as ``module.Class`` of this folder, and the flags of its parameters.
+
+    No place means Transformers' own question answering model of the encoder's family.
+    """
+
+    place: str | None
+    flags: type | None = None
+
+
+HEADS = {
+    "linear": Head(None),
+    "cnn_sds": Head("convolution.SDSCNN", SDSCNNArguments),
+    "cnn": Head("convolution.CNN"),
+    "lstm": Head("recurrent.LSTM"),
+    "lstm_ln": Head("recurrent.LSTMWithNorm"),
+    "rnn": Head("recurrent.RNN"),
+    "lstm_cnn": Head("recurrent.LSTMThenCNN"),
+    "attention": Head("attention.Attention"),
+    "attention_ln": Head("attention.AttentionWithNorm"),
+    "attention_cnn": Head("attention.AttentionThenCNN"),
+    "cnn_attention": Head("attention.CNNThenAttention"),
+    "multi_head_attention": Head("attention.MultiHeadAttention"),
+    "start_conditioned_end": Head("start_conditioned.StartConditionedEnd"),
 }
 
 ALIASES = {
@@ -62,9 +86,18 @@ def head_name(name: str) -> str:
     return name
 
 
+def head_class(name: str) -> type:
+    """Return the ``torch.nn.Module`` of the registered head ``name``; ``ValueError`` for one that has none."""
+    place = HEADS[name].place
+    if place is None:
+        raise ValueError(f"the {name} head is part of Transformers' own model")
+    module, _, class_name = place.partition(".")
+    return getattr(import_module(f"models.heads.{module}"), class_name)
+
+
 def default_parameters(name: str) -> dict[str, Any]:
     """Return the parameters of head ``name`` besides hidden size and dropout, with their defaults."""
-    if HEADS[name] is None:
+    if HEADS[name].place is None:
         return {}
-    parameters = inspect.signature(HEADS[name]).parameters.values()
+    parameters = inspect.signature(head_class(name)).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}

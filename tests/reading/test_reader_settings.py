@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from arguments import DatasetArguments, ModelArguments
-from models.reader_settings import SETTLED_LATER, as_trained, settings_of
+from reading.reader_settings import SETTLED_LATER, as_trained, settings_of
 from runtime.errors import UserError
 
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from transformers import PretrainedConfig
 
-from arguments import DatasetArguments
 from models.loading import load_config
+from reading.arguments import DatasetArguments
 from runtime.errors import UserError
 from runtime.log import get_logger
 from runtime.output import find_model
@@ -17,36 +17,34 @@ from runtime.output import find_model
 logger = get_logger(__name__)
 
 _KINDS = {"max_seq_len": int, "stride_len": int, "max_ans_len": int, "version_2_with_negative": bool}
-SETTLED_LATER = dict.fromkeys(_KINDS)
-"""Defaults of a command whose reader may bring its own: what no flag gives is left to :func:`as_trained`."""
 
 _Arguments = TypeVar("_Arguments", bound=Any)
 
 
-def settings_of(arguments: DatasetArguments) -> dict[str, Any]:
-    """Return what becomes a reader's ``config.reader_settings``."""
+def settings_of(arguments: Any) -> dict[str, Any]:
+    """Return what becomes a reader's ``config.reader_settings``; ``arguments`` are :class:`DatasetArguments` or like."""
     return {name: getattr(arguments, name) for name in _KINDS}
 
 
 def as_trained(args: _Arguments) -> _Arguments:
-    """Return the arguments of a command, a named tuple with ``model`` and ``dataset``, settled by the reader they name.
+    """Return the arguments of a command, ``AsTrainedArguments`` with ``model``, settled by the reader they name.
 
     The folder of a training run becomes its ``best/``. What of the settings no flag gives is as the reader was
     trained, which is logged, else the default of :class:`DatasetArguments`. Raises :class:`UserError` for a run
     without ``best/``, damaged settings, and flags that contradict them.
     """
-    name = find_model(args.model.model)
-    saved, flags = _read_settings(name, load_config(name)), args.dataset
-    taken = {key: saved[key] for key in _KINDS if key in saved and getattr(flags, key) is None}
+    name = find_model(args.model)
+    saved = _read_settings(name, load_config(name))
+    taken = {key: saved[key] for key in _KINDS if key in saved and getattr(args, key) is None}
     if taken:
         logger.info("as %s was trained: %s", name, ", ".join(f"--{key} {value}" for key, value in taken.items()))
-    given = {key: value for key, value in settings_of(flags).items() if value is not None}
-    dataset = replace(flags, **settings_of(DatasetArguments()) | taken | given)
-    if dataset.stride_len >= dataset.max_seq_len:
-        raise UserError(f"--stride_len {dataset.stride_len} must be below --max_seq_len {dataset.max_seq_len}")
-    if dataset.null_score_diff_threshold != 0 and not dataset.version_2_with_negative:
+    given = {key: value for key, value in settings_of(args).items() if value is not None}
+    settled = replace(args, model=name, **settings_of(DatasetArguments()) | taken | given)
+    if settled.stride_len >= settled.max_seq_len:
+        raise UserError(f"--stride_len {settled.stride_len} must be below --max_seq_len {settled.max_seq_len}")
+    if settled.null_score_diff_threshold != 0 and not settled.version_2_with_negative:
         raise UserError("--null_score_diff_threshold would be ignored: add --version_2_with_negative")
-    return args._replace(model=replace(args.model, model=name), dataset=dataset)
+    return settled
 
 
 def _read_settings(name: str, config: PretrainedConfig) -> Mapping[str, Any]:

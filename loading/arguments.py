@@ -1,0 +1,47 @@
+"""Flags of the data: where examples come from and how many are taken."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from runtime.command_line import flag, flag_group
+
+
+@flag_group("data")
+class SourceArguments:
+    """Where examples come from."""
+
+    dataset_path: str = flag(
+        "../data",
+        "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name.",
+        aliases=["data_dir"],
+    )
+
+
+@flag_group("data")
+class DataArguments(SourceArguments):
+    """Examples that are answered or searched for."""
+
+    max_eval_samples: int | None = flag(None, "Evaluate or answer only the first so many examples.", at_least=1)
+    skip_bad_rows: bool = flag(False, "Leave out rows with errors and say how many, instead of stopping.")
+
+
+@flag_group("data")
+class TrainingDataArguments(DataArguments):
+    """Examples that are trained on, and others to evaluate on."""
+
+    concat_eval: bool = flag(False, "Train on train and validation together, for a final fit.")
+    test_eval_dataset_path: str | None = flag(
+        None,
+        "Data set to evaluate on instead of dataset_path's validation: a path, or a name in or beside dataset_path.",
+    )
+    max_train_samples: int | None = flag(None, "Train on only the first so many examples.", at_least=1)
+
+    @property
+    def evaluation_places(self) -> list[str]:
+        """Where ``test_eval_dataset_path`` may be: at that path, in the folder ``dataset_path``, or beside that."""
+        name, data = str(self.test_eval_dataset_path), Path(self.dataset_path)
+        inside = [data / name] if data.is_dir() else []
+        beside = [data / ".." / name] if data.exists() else []
+        return list(dict.fromkeys(os.path.normpath(place) for place in (name, *inside, *beside)))

@@ -1,0 +1,79 @@
+"""Flags of models: the reader with its head, and how encoders turn a text into one vector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.heads import ALIASES, HEADS
+from runtime.command_line import flag, flag_group, with_parameters
+
+
+@flag_group("reader")
+class ReaderArguments:
+    """A reader, to train or to answer with."""
+
+    model: str = flag("klue/bert-base", "Encoder or reader checkpoint: a folder or a hub name.")
+    tokenizer: str | None = flag(None, "Tokenizer to use instead of the model's own (folder or hub name).")
+
+
+@with_parameters(
+    {name: head.flags for name, head in HEADS.items()},
+    "head",
+    lambda arguments: list(HEADS) if arguments.head is None else [ALIASES.get(arguments.head, arguments.head)],
+)
+@flag_group("reader")
+class ModelArguments(ReaderArguments):
+    """A reader to train: its head and what dropout it is trained with."""
+
+    config_name: str | None = flag(None, "Configuration to use instead of the model's own (folder or hub name).")
+    head: str | None = flag(
+        None,
+        "Reader head, a name in models/heads: linear, cnn_sds, cnn, lstm, … (default: the checkpoint's, else linear).",
+        aliases=["custom_model"],
+    )
+    head_dropout_ratio: float = flag(
+        0.0, "Dropout before the head, 0 to 1; 0 as in the usual linear reader.", at_least=0, at_most=1
+    )
+    backbone_dropout: float | None = flag(
+        None,
+        "Hidden and attention dropout of the backbone, 0 to 1 (default: the checkpoint's own).",
+        at_least=0,
+        at_most=1,
+    )
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """How both encoders of a retriever turn a text into one vector; a flag of the same name overrides each."""
+
+    pooling: Literal["cls", "mean"] = "cls"
+    normalize: bool = False
+    question_prefix: str = ""
+    passage_prefix: str = ""
+    title_prefix: bool = True
+    question_max_len: int = 64
+    passage_max_len: int = 256
+
+
+@flag_group("encoder")
+class EncoderArguments:
+    """What overrides the settings that encoders were saved with."""
+
+    pooling: Literal["cls", "mean"] | None = flag(
+        None, "One vector of a text: its first token's, or the mean of all (default: the encoder's own, else cls)."
+    )
+    question_prefix: str | None = flag(None, "Text before every question (default: the encoder's own, else none).")
+    passage_prefix: str | None = flag(None, "Text before every passage (default: the encoder's own, else none).")
+    title_prefix: bool | None = flag(
+        None, "Encode 'title: text', or the text alone (default: the encoder's own, else with title)."
+    )
+    normalize: bool | None = flag(
+        None, "Scale vectors to length 1, so that scores are cosines (default: the encoder's own, else false)."
+    )
+    question_max_len: int | None = flag(
+        None, "Longest question in tokens (default: the encoder's own, else 64).", at_least=4
+    )
+    passage_max_len: int | None = flag(
+        None, "Longest passage in tokens (default: the encoder's own, else 256).", at_least=8
+    )

@@ -1,0 +1,189 @@
+"""Flags of retrieval: which retriever, with the flags declared beside its code, and how models are trained."""
+
+from __future__ import annotations
+
+import copy
+
+from retrieval import RETRIEVERS
+from retrieval.base import CREDENTIALS_ARE_VARIABLES, IndexArguments
+from retrieval.rerank import RerankArguments
+from retrieval.spec import own_flags
+from runtime.command_line import changed, flag, flag_group, only_if, with_parameters
+from runtime.one_word import name_of
+
+WITHOUT_INDEX = ("get_retrieved_df", "none")
+_INDEXED = only_if(
+    lambda arguments: arguments.retriever_type not in WITHOUT_INDEX, "nothing is indexed with this --retriever_type"
+)
+
+
+@flag_group("retriever")
+class CorpusArguments:
+    """What is searched."""
+
+    context_path: str | None = flag(
+        None,
+        "Corpus: wikipedia_documents.json or JSON lines (.gz) (default: the one in or beside dataset_path).",
+        read_if=_INDEXED,
+    )
+
+
+@with_parameters(
+    {name: retriever.flags for name, retriever in RETRIEVERS.items()},
+    "retriever_type",
+    lambda arguments: [name_of(arguments.retriever_type)],
+)
+@flag_group("retriever")
+class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
+    """Which retriever, over which corpus, with which flags."""
+
+    retriever_type: str = flag(
+        "SparseRetrieval_BM25P",
+        f"A retriever, with flags of its own as NAME,flag=value,...: {', '.join(RETRIEVERS)}.",
+        has_own_flags=True,
+        way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
+    )
+    index_dir: str = changed(IndexArguments, "index_dir", read_if=_INDEXED)
+
+    def readings(self) -> list[IndexedRetrieverArguments]:
+        """Return the arguments as each retriever that they name reads them, with the flags of its own.
+
+        The parts of one that is made of others read them too.
+        """
+        named = self.retriever_type
+        seen = []
+        for spec in [named] if isinstance(named, str) else named:
+            reading = copy.copy(self)
+            reading.__dict__ |= own_flags(spec, type(self)) | {"retriever_type": name_of(spec)}
+            seen.append(reading)
+            parts_named_in = getattr(RETRIEVERS.get(reading.retriever_type), "parts_named_in", None)
+            if parts_named_in is not None:
+                parts = copy.copy(reading)
+                parts.__dict__["retriever_type"] = parts_named_in(reading)
+                seen += parts.readings()
+        return seen
+
+
+@flag_group("retriever")
+class DepthArguments:
+    """How much is retrieved."""
+
+    top_k_retrieval: int = flag(
+        10,
+        "Passages retrieved per question.",
+        aliases=["top_k"],
+        at_least=1,
+        read_if=only_if(
+            lambda arguments: arguments.retriever_type != "none", "--retriever_type none reads one context a question"
+        ),
+    )
+
+
+@flag_group("retriever")
+class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArguments):
+    """What finds the passages that are read: a retriever, a table written earlier, or nothing."""
+
+    retriever_type: str = changed(
+        IndexedRetrieverArguments,
+        "retriever_type",
+        help=f"A retriever, with flags of its own as NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df "
+        "for a table written earlier, or none to read the examples' contexts.",
+    )
+    retrieved_df_path: str | None = flag(
+        None,
+        "Table of retrieved passages (.csv or .parquet) for get_retrieved_df.",
+        read_if=only_if(
+            lambda arguments: arguments.retriever_type == "get_retrieved_df",
+            "only --retriever_type get_retrieved_df reads a table",
+        ),
+    )
+    reranker: str | None = changed(RerankArguments, "reranker", read_if=_INDEXED)
+    rerank_depth: int = changed(
+        RerankArguments,
+        "rerank_depth",
+        read_if=[_INDEXED, only_if(lambda arguments: arguments.reranker is not None, "add --reranker")],
+    )
+
+
+@flag_group("comparison")
+class ComparisonArguments:
+    """What retrievers are compared on, and what is written beside the figures."""
+
+    split: str = flag(
+        "validation",
+        "Questions to search for; those of test have no gold answers and are only searched.",
+        choices=["train", "validation", "test"],
+    )
+    write: list[str] = flag(
+        [],
+        "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives.",
+        choices=["csv", "parquet", "trec", "dpr_json"],
+    )
+    tune_fusion: bool = flag(
+        False,
+        "Choose each HybridRetrieval's fusion_weights on half of the passages, measure them on the other half.",
+        read_if=[
+            only_if(
+                lambda arguments: arguments.retriever_type == "HybridRetrieval", "add --retriever_type HybridRetrieval"
+            ),
+            only_if(lambda arguments: arguments.split != "test", "the test questions have no gold answers to tune on"),
+        ],
+    )
+
+
+@flag_group("negatives")
+class MiningArguments:
+    """Hard negatives: passages that a retriever ranks high for a question and that do not hold its answer."""
+
+    hard_negatives: int = flag(1, "Hard negatives per question, drawn anew each epoch; 0 for none.", at_least=0)
+    mining_depth: int = flag(50, "Best passages per question that negatives are drawn from.", at_least=1)
+
+
+@flag_group("dense")
+class DPRArguments:
+    """What a dense retriever starts from and how its batches are made."""
+
+    dpr_model: str = flag(
+        "klue/bert-base", "Encoder to start from (folder or hub name), or a folder that train_dpr.py wrote."
+    )
+    dpr_train_batch: int = flag(
+        16,
+        "Questions per batch; their passages are each other's negatives.",
+        at_least=1,
+        instead_of=["per_device_train_batch_size"],
+    )
+    dpr_eval_batch: int = flag(
+        64,
+        "Texts per forward pass when nothing is trained.",
+        at_least=1,
+        instead_of=["per_device_eval_batch_size", "encode_batch_size"],
+    )
+    dpr_dropout: float | None = flag(
+        None, "Dropout of the encoders while training (default: their own).", at_least=0, at_most=1
+    )
+    dpr_freeze_embeddings: bool = flag(False, "Keep the word embeddings as they are.")
+    shared_encoder: bool = flag(False, "Train one encoder for questions and passages.")
+    temperature: float = flag(1.0, "Divides the scores in the loss; 0.02 to 0.05 with --normalize true.", above=0)
+    chunk_size: int | None = flag(
+        None,
+        "Questions per forward pass: large batches in little memory by cached gradients (default: the batch).",
+        at_least=1,
+    )
+    write_dpr_json: str | None = flag(
+        None, "Also write the training questions with their mined negatives as DPR JSON to this file."
+    )
+
+
+@flag_group("reranker")
+class RerankerArguments:
+    """What a cross-encoder starts from and what it reads."""
+
+    reranker_model: str = flag("klue/bert-base", "Encoder or cross-encoder to start from (folder or hub name).")
+    reranker_max_len: int = flag(
+        320, "Longest pair of question and passage in tokens.", at_least=16, instead_of=["max_seq_len"]
+    )
+    reranker_title_prefix: bool = flag(True, "Read the passage as 'title: text', or its text alone.")
+    reranker_dropout: float | None = flag(
+        None, "Dropout while training (default: the model's own).", at_least=0, at_most=1
+    )
+    reranker_freeze_embeddings: bool = flag(False, "Keep the word embeddings as they are.")

@@ -1,0 +1,79 @@
+"""What ``--help`` prints: first the groups of flags, a group in full when it is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import textwrap
+import typing
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Any
+
+_INDENT = 6
+
+
+def overview(command: str, description: str, groups: Mapping[str, Sequence[dataclasses.Field]]) -> str:
+    """Return one screen: what a command does and the names of its flags, group by group."""
+    width = max(map(len, groups)) + 2
+    lines = [f"usage: python {command} [--flag VALUE ...]", "", description, ""]
+    for group, fields in groups.items():
+        names = " ".join(f"--{_spelling(one)}" for one in fields)
+        lines += _wrapped(names, f"{group:<{width}}", " " * width)
+    some = next(iter(groups))
+    lines += [
+        "",
+        f"--help GROUP explains the flags of a group, such as --help {some}; --help all explains all.",
+        "--config FILE reads flags from a YAML or JSON file; the command line wins.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def help_page(command: str, groups: Mapping[str, Sequence[dataclasses.Field]], hints: Mapping[str, Any]) -> str:
+    """Return what every flag of ``groups`` does, with its values and default; ``hints`` are the fields' types."""
+    lines = []
+    for group, fields in groups.items():
+        lines += [f"{group} (python {command})", ""]
+        for one in fields:
+            lines.append(f"  {signature(one, hints[one.name])}")
+            lines += _wrapped(explanation(one), " " * _INDENT, " " * _INDENT)
+        lines.append("")
+    return "\n".join(lines)
+
+
+def signature(one: dataclasses.Field, hint: Any) -> str:
+    """Return the spellings of a flag and what follows it: ``--head, --custom_model HEAD``."""
+    names = ", ".join(f"--{name}" for name in (_spelling(one), *one.metadata["flag"].aliases))
+    members = [kind for kind in typing.get_args(hint) if kind is not NoneType] or [hint]
+    if bool in members:
+        return f"{names} [true|false]"
+    choices = choices_of(one, hint)
+    value = "{" + ",".join(choices) + "}" if choices else _spelling(one).upper()
+    several = any(typing.get_origin(kind) is list for kind in (hint, *members))
+    return f"{names} {value}" + (f" [{value} ...]" if several else "")
+
+
+def explanation(one: dataclasses.Field) -> str:
+    """Return a flag's line of help with its default, where that says something."""
+    default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
+    if default is None or default is dataclasses.MISSING or default == []:
+        return one.metadata["flag"].help
+    shown = " ".join(map(str, default)) if isinstance(default, list) else default
+    return f"{one.metadata['flag'].help} (default: {shown})"
+
+
+def choices_of(one: dataclasses.Field, hint: Any) -> tuple[str, ...]:
+    """Return the words that a flag may be; none where it may be any."""
+    literals = [kind for kind in (hint, *typing.get_args(hint)) if typing.get_origin(kind) is typing.Literal]
+    return tuple(typing.get_args(literals[0])) if literals else one.metadata["flag"].choices or ()
+
+
+def _spelling(one: dataclasses.Field) -> str:
+    return one.metadata["flag"].spelling or one.name
+
+
+def _wrapped(text: str, first: str, others: str) -> list[str]:
+    width = min(shutil.get_terminal_size().columns, 120)
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )
