@@ -40,7 +40,7 @@ from arguments import (
     resolved_arguments,
 )
 from loading.corpus import Corpus, find_corpus, load_corpus
-from loading.examples import load_examples
+from loading.questions import load_questions
 from loading.retrieval_examples import RetrievalExample
 from models.cross_encoder import (
     CrossEncoder,
@@ -53,7 +53,7 @@ from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
 from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.mining import find_hard_negatives
-from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
+from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, with_gold_passages
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
@@ -204,7 +204,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
 
 def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample], Corpus]:
     """Return the questions to train on and to evaluate on, and the corpus, which holds the passages of the latter."""
-    train_examples, eval_examples = load_questions(args.dataset, load_examples, args.optimization.do_eval)
+    train_examples, eval_examples = load_questions(args.dataset, args.optimization.do_eval)
     path = args.retriever.context_path or find_corpus(args.dataset.dataset_path)
     corpus = load_corpus(path, args.dataset.skip_bad_rows)
     corpus, _ = with_gold_passages(corpus, [example.positive for example in eval_examples])

@@ -15,7 +15,7 @@ import pytest
 from arguments import DatasetArguments
 from loading.corpus import Corpus
 from loading.dpr_json import find_dpr_json, read_dpr_json, write_dpr_json
-from loading.examples import load_examples
+from loading.questions import load_questions
 from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
 from retrieval.base import SearchResults
 from retrieval.joint_batch import JointBatch
@@ -24,7 +24,6 @@ from retrieval.training import (
     TrainingQuestions,
     corpus_passages,
     holds_answer,
-    load_questions,
     with_gold_passages,
 )
 from runtime.errors import DataError, UserError
@@ -221,10 +220,10 @@ def test_questions_to_evaluate_on_may_be_in_or_beside_the_data_set(
     write_dpr_json(tmp_path / "data" / "train.json", examples)
     write_dpr_json(tmp_path / "mine.json", examples[:2])
     arguments = DatasetArguments(dataset_path=str(tmp_path / "data"), test_eval_dataset_path="mine.json")
-    train, evaluation = load_questions(arguments, load_examples, evaluate=True)
+    train, evaluation = load_questions(arguments, evaluate=True)
     assert (len(train), [example.question for example in evaluation]) == (5, ["?", "??"])
     with pytest.raises(UserError) as refusal:
-        load_questions(replace(arguments, test_eval_dataset_path="none.json"), load_examples, evaluate=True)
+        load_questions(replace(arguments, test_eval_dataset_path="none.json"), evaluate=True)
     inside, beside = tmp_path / "data" / "none.json", tmp_path / "none.json"
     assert str(refusal.value).startswith(f"none.json does not exist, nor {inside}, nor {beside}; ")
 
