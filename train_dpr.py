@@ -46,10 +46,11 @@ from retrieval import create_retriever
 from retrieval.evaluation import RetrievalEvaluation
 from retrieval.joint_batch import JointBatch
 from retrieval.mining import with_hard_negatives
-from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, with_gold_passages
+from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import DataError, UserError, run_command
 from runtime.files import read_json, staged_together, write_json
+from runtime.hashing import hash_rows
 from runtime.locks import check_writable
 from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
@@ -196,7 +197,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     record = environment(accelerator.device, precision, args.run.seed)
     record["processes"] = accelerator.num_processes
     record["data"] = {
-        "train": fingerprint(train_examples), "evaluation": fingerprint(eval_examples), "corpus": corpus.hash
+        "train": hash_rows(train_examples), "evaluation": hash_rows(eval_examples), "corpus": corpus.hash
     }  # fmt: skip
     arguments = {name: value for name, value in resolved_arguments(*args).items() if name not in UNUSED}
     records = {"arguments": arguments, "environment": record}

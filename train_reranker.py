@@ -53,10 +53,11 @@ from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
 from retrieval.metrics import ranking_metrics, relevant_by_id
 from retrieval.mining import find_hard_negatives
-from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, with_gold_passages
+from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
+from runtime.hashing import hash_rows
 from runtime.log import configure_logging, get_logger
 from runtime.output import find_model, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, together
@@ -187,7 +188,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     )
     record = environment(accelerator.device, precision, args.run.seed)
     record["processes"] = accelerator.num_processes
-    data = {"train": fingerprint(train_examples), "evaluation": fingerprint(eval_examples)}
+    data = {"train": hash_rows(train_examples), "evaluation": hash_rows(eval_examples)}
     record["data"] = data | {"corpus": corpus.hash}
     records = {"arguments": resolved_arguments(*args), "environment": record}
     if state_folder is not None:

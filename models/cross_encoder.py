@@ -17,7 +17,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.encoder import LENGTH_MULTIPLE
-from models.inputs import ModelInputs, tokenize
+from models.inputs import ModelInputs, longest_first_batches, titled, tokenize
 from models.loading import (
     attention_dropout,
     first_names,
@@ -33,7 +33,7 @@ from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.finite import check_weights
 from runtime.log import get_logger
-from runtime.text import is_blank, strip_blanks
+from runtime.text import strip_blanks
 
 logger = get_logger(__name__)
 
@@ -99,11 +99,9 @@ class CrossEncoder:
         no numbers.
         """
         rows, device = self.tokenize(pairs), self.model.device
-        longest_first = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
         scores = np.empty(len(rows), dtype=np.float32)  # (pairs,)
         with reading_mode(self.model), autocast(resolve_precision(precision, device), device):
-            for start in range(0, len(rows), batch_size):
-                chosen = longest_first[start : start + batch_size]
+            for chosen in longest_first_batches([len(row["input_ids"]) for row in rows], batch_size):
                 batch = self.pad([rows[row] for row in chosen])
                 logits = self.model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
                 scores[chosen] = logits[:, 0].float().cpu().numpy()  # (batch, 1) -> (batch,)
@@ -117,8 +115,7 @@ class CrossEncoder:
         return scores
 
     def _passage(self, pair: Pair) -> str:
-        has_title = self.settings.title_prefix and not is_blank(pair.title)
-        return f"{pair.title}: {pair.text}" if has_title else pair.text
+        return titled(pair.title, pair.text) if self.settings.title_prefix else pair.text
 
     def _shorten(self, questions: list[str]) -> list[str]:
         most = self.settings.max_len // 2

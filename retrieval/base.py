@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
+from runtime.hashing import hash_files, hash_json
 from runtime.progress import progress_bar
 
 MANIFEST_NAME = "manifest.json"
@@ -114,8 +114,7 @@ def identity(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
 
 def index_folder(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -> Path:
     """Return the folder of an index, whose name holds a hash of everything that the results depend on."""
-    key = hashlib.sha256(json.dumps(identity(retriever, corpus), sort_keys=True).encode("ascii")).hexdigest()[:16]
-    return Path(index_dir) / f"{retriever.name}-{key}"
+    return Path(index_dir) / f"{retriever.name}-{hash_json(identity(retriever, corpus))[:16]}"
 
 
 @contextmanager
@@ -161,7 +160,4 @@ def import_optional(module: str, package: str) -> ModuleType:
 
 def _code_version() -> str:
     """Return the first 12 hexadecimal digits of the SHA-256 of this folder's source files."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
+    return hash_files(sorted(Path(__file__).parent.glob("*.py")))[:12]

@@ -14,7 +14,7 @@ import torch
 
 from arguments import RetrieverArguments
 from loading.corpus import Corpus
-from models.encoder import BiEncoder, check_encoders, encode, fingerprint, load_bi_encoder
+from models.encoder import BiEncoder, check_encoders, encode, encoder_identity, load_bi_encoder
 from retrieval.base import SearchResults, check_manifest, index_folder, new_index_folder
 from runtime.device import default_device, resolve_precision
 from runtime.errors import NotFiniteError, UserError
@@ -114,7 +114,7 @@ class DenseRetrieval:
 
     @cached_property
     def _encoders(self) -> dict[str, Any]:
-        return fingerprint(self.arguments.retriever_dir, self.arguments)
+        return encoder_identity(self.arguments.retriever_dir, self.arguments)
 
     @property
     def _who(self) -> str:

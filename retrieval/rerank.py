@@ -12,7 +12,7 @@ import numpy as np
 from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from models.cross_encoder import Pair, check_cross_encoder, load_cross_encoder
-from models.encoder import hash_files
+from models.encoder import hash_model
 from retrieval.base import Retriever, SearchResults, top_k
 from runtime.output import find_model
 from runtime.progress import progress_bar
@@ -51,8 +51,7 @@ class RerankedRetrieval:
         return cls(retriever, reranker, arguments.rerank_depth)
 
     def parameters(self) -> dict[str, Any]:
-        reranker = hash_files(Path(self.reranker_name))
-        return {**self.retriever.parameters(), "reranker": reranker, "rerank_depth": self.depth}
+        return {**self.retriever.parameters(), "reranker": hash_model(self.reranker_name), "rerank_depth": self.depth}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
@@ -16,11 +15,6 @@ from runtime.text import answer_occurs, comparable
 
 _KEYS_KEPT = 2**17
 _RANDOM_TRIES = 50  # passages looked at for each random negative, of which nearly every one will do
-
-
-def fingerprint(examples: Sequence[RetrievalExample]) -> str:
-    """Return a SHA-256 over all of ``examples``, for ``environment.json``."""
-    return hashlib.sha256(json.dumps(examples).encode("ascii")).hexdigest()
 
 
 @lru_cache(maxsize=_KEYS_KEPT)
