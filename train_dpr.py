@@ -342,7 +342,7 @@ def evaluate(run: Run) -> dict[str, float]:
     batch, temperature = run.args.dpr.dpr_train_batch, run.args.dpr.temperature
     metrics = run.evaluation.evaluate(run.bi_encoder, run.loop.accelerator, batch, temperature)
     logger.info(
-        "step %d: eval loss %.4f, recall@5 %.4f, MRR@10 %.4f",
+        "step %d: eval loss %.4f, recall@5 %.2f, MRR@10 %.2f",
         run.loop.progress.step, metrics["eval_loss"], metrics["eval_recall@5"], metrics["eval_mrr@10"],
     )  # fmt: skip
     return metrics

@@ -51,7 +51,7 @@ from models.cross_encoder import (
 )
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
-from retrieval.metrics import ranking_metrics, relevant_by_id
+from retrieval.metrics import GoldPassages, ranking_metrics
 from retrieval.mining import find_hard_negatives
 from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
 from runtime.device import default_device, keep_freed_memory, resolve_precision
@@ -64,6 +64,7 @@ from runtime.processes import close_accelerator, open_accelerator, together
 from runtime.progress import progress_bar
 from runtime.record import environment
 from runtime.seeding import set_seed
+from runtime.statistics import percent
 from training.checkpoint import find_state, newest_step
 from training.freezing import log_frozen
 from training.loop import TrainingLoop
@@ -238,7 +239,7 @@ def find_candidates(examples: list[RetrievalExample], corpus: Corpus, args: Argu
         for row in rows
     ]
     golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
-    return Candidates(pairs, relevant_by_id(ids, golds, corpus))  # (n, depth)
+    return Candidates(pairs, GoldPassages(golds, corpus).among(ids))  # (n, depth)
 
 
 def make_retriever(args: Arguments) -> Retriever:
@@ -338,7 +339,7 @@ def evaluate(run: Run) -> dict[str, float]:
 def report(prefix: str, relevant: np.ndarray) -> dict[str, float]:
     """Return mean recall@1 and MRR@10 in percent of ranked passages, ``relevant`` (n, depth)."""
     measured = ranking_metrics(relevant, [1])
-    return {f"{prefix}_{name}": 100 * float(measured[name].mean()) for name in ("recall@1", "mrr@10")}
+    return {f"{prefix}_{name}": percent(measured[name]) for name in ("recall@1", "mrr@10")}
 
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import torch
 
 from loading.corpus import Corpus
 from loading.retrieval_examples import Passage, Positives, RetrievalExample
-from runtime.text import answer_occurs, comparable
+from runtime.text import answer_in_passage, comparable
 
 _KEYS_KEPT = 2**17
 _RANDOM_TRIES = 50  # passages looked at for each random negative, of which nearly every one will do
@@ -22,11 +22,6 @@ def passage_key(text: str) -> int:
     """Return a number (64 bits, signed) that is the same for passages that :func:`runtime.text.comparable` says are."""
     digest = hashlib.sha256(comparable(text).encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def holds_answer(passage: Passage, answers: Collection[str]) -> bool:
-    """Whether an answer occurs in text or title of ``passage``, whatever blanks and Unicode forms."""
-    return answer_occurs(answers, passage.title, passage.text)
 
 
 def corpus_passages(corpus: Corpus) -> list[Passage]:
@@ -108,5 +103,6 @@ class TrainingQuestions:
         if missing := self.negatives - len(drawn):
             tries = min(len(self.passages), missing * _RANDOM_TRIES)
             candidates = (self.passages[index] for index in rng.sample(range(len(self.passages)), tries))
-            take(passage for passage in candidates if not holds_answer(passage, example.answers))
+            answers = example.answers
+            take(passage for passage in candidates if not answer_in_passage(answers, passage.title, passage.text))
         return [example.positive, *drawn.values()]

@@ -23,10 +23,10 @@ from retrieval.mining import find_hard_negatives, mine_hard_negatives, with_hard
 from retrieval.training import (
     TrainingQuestions,
     corpus_passages,
-    holds_answer,
     with_gold_passages,
 )
 from runtime.errors import DataError, UserError
+from runtime.text import answer_in_passage
 
 DECOMPOSED = "\u1112\u1161\u11ab\u1100\u1161\u11bc"  # 한강, as some files have it
 
@@ -144,9 +144,9 @@ def test_gold_passages_that_the_corpus_lacks_are_added_once(corpus: Corpus) -> N
 
 
 def test_an_answer_is_found_whatever_its_unicode_form_and_blanks() -> None:
-    assert holds_answer(Passage("", "긴  한강 이야기"), [f"{DECOMPOSED}\n이야기"])
-    assert holds_answer(Passage("한강", "글"), ["한강"])
-    assert not holds_answer(Passage("한", "강"), ["한강", "", " "])
+    assert answer_in_passage([f"{DECOMPOSED}\n이야기"], "", "긴  한강 이야기")
+    assert answer_in_passage(["한강"], "한강", "글")
+    assert not answer_in_passage(["한강", "", " "], "한", "강")
 
 
 POSITIVE, OTHER = Passage("세종", "세종은 조선의 4대 왕이다.", "1"), Passage("", "ＫＢＳ는 1927년에 문을 열었다.")
