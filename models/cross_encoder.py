@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from models import sentence_transformers_format
 from models.encoder import LENGTH_MULTIPLE
 from models.inputs import ModelInputs, longest_first_batches, titled, tokenize
 from models.loading import (
@@ -190,11 +191,17 @@ def load_cross_encoder_to_train(
 def save_cross_encoder(
     folder: str | Path, cross_encoder: CrossEncoder, records: Mapping[str, Any] | None = None
 ) -> None:
-    """Write weights, tokenizer and settings to ``folder``, whole or not at all, with ``records`` as ``<key>.json``."""
+    """Write weights, tokenizer and settings to ``folder``, whole or not at all, with ``records`` as ``<key>.json``.
+
+    The ``CrossEncoder`` of sentence-transformers opens it too and gives the same scores, to "title: text" as the
+    passage where the settings say so.
+    """
     with staged_folder(folder) as staging:
+        cross_encoder.model.config.sentence_transformers = sentence_transformers_format.RERANKER_CONFIG
         with quiet():
             cross_encoder.model.save_pretrained(staging)
         cross_encoder.tokenizer.save_pretrained(staging)
+        sentence_transformers_format.write_reranker_settings(staging, cross_encoder.settings.max_len)
         write_json(staging / _SETTINGS_NAME, asdict(cross_encoder.settings))
         for key, content in (records or {}).items():
             write_json(staging / f"{key}.json", content)
