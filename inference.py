@@ -39,7 +39,7 @@ from reading.metrics import mean_scores, references_of
 from reading.passages import gold_passages, joined_passages, separate_passages
 from reading.reader_settings import SETTLED_LATER, as_trained
 from retrieval.finding import find_passages
-from retrieval.metrics import hit_at_k
+from retrieval.metrics import KS, hit_at_k
 from retrieval.table import Retrieved, write_retrieved_df
 from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
@@ -53,8 +53,6 @@ from runtime.text import is_blank
 from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
-
-_HITS = (1, 5, 10, 20, 50, 100)
 
 _TRAINS_NOTHING = "inference trains nothing"
 _KEPT_WITH_CHECKPOINT = "it is kept with the checkpoint"
@@ -193,7 +191,7 @@ def score(
     if retrieved is not None:
         oracle = predictions_of(read(reader, own_contexts(examples), "reading gold passages"))
         metrics |= {f"oracle_{name}": value for name, value in mean_scores(oracle, references).items()}
-        metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in _HITS if k < retrieved.k] + [retrieved.k])
+        metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in KS if k < retrieved.k] + [retrieved.k])
     return metrics
 
 

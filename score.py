@@ -20,9 +20,10 @@ from typing import Any
 
 from arguments import ScoreArguments, parse_arguments
 from loading.examples import load_examples
-from reading.metrics import METRICS, bootstrap_interval, references_of, score_examples
+from reading.metrics import METRICS, references_of, score_examples
 from runtime.errors import DataError, Problem, UserError, run_command
 from runtime.log import configure_logging, get_logger
+from runtime.statistics import bootstrap_interval, percent
 
 logger = get_logger(__name__)
 
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     print(f"metric       {score_args.metric:>8}")
     print(f"questions    {len(references):>8}")
     for name, values in zip(("exact_match", METRICS[score_args.metric].overlap_name), scores, strict=True):
-        mean = 100 * float(values.mean())
+        mean = percent(values)
         low, high = bootstrap_interval(100 * values, score_args.bootstrap_samples, score_args.score_seed)
         figures |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         print(f"{name:<13}{mean:>8.2f} %  (95 % interval {low:.2f} to {high:.2f})")

@@ -38,7 +38,7 @@ from arguments import (
 )
 from loading.corpus import Corpus, find_corpus, load_corpus
 from loading.dpr_json import find_dpr_json, write_dpr_json
-from loading.examples import load_examples
+from loading.questions import load_questions
 from loading.retrieval_examples import RetrievalExample
 from models.contrastive import Batch, in_batch_loss, joint_backward
 from models.encoder import BiEncoder, check_encoders, load_bi_encoder, save_bi_encoder
@@ -46,10 +46,11 @@ from retrieval import create_retriever
 from retrieval.evaluation import RetrievalEvaluation
 from retrieval.joint_batch import JointBatch
 from retrieval.mining import with_hard_negatives
-from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
+from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import DataError, UserError, run_command
 from runtime.files import read_json, staged_together, write_json
+from runtime.hashing import hash_rows
 from runtime.locks import check_writable
 from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
@@ -196,7 +197,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     record = environment(accelerator.device, precision, args.run.seed)
     record["processes"] = accelerator.num_processes
     record["data"] = {
-        "train": fingerprint(train_examples), "evaluation": fingerprint(eval_examples), "corpus": corpus.hash
+        "train": hash_rows(train_examples), "evaluation": hash_rows(eval_examples), "corpus": corpus.hash
     }  # fmt: skip
     arguments = {name: value for name, value in resolved_arguments(*args).items() if name not in UNUSED}
     records = {"arguments": arguments, "environment": record}
@@ -216,14 +217,14 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
 def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
     """Return the questions to train on and to evaluate on, the latter empty where the data has none."""
     try:
-        train_examples, eval_examples = load_questions(args.dataset, load_examples, evaluate=True)
+        train_examples, eval_examples = load_questions(args.dataset, evaluate=True)
         reason = "--concat_eval trains on the validation questions"
     except DataError:
         raise
     except UserError as error:
         if args.dataset.concat_eval or args.dataset.test_eval_dataset_path is not None:
             raise
-        train_examples, eval_examples = load_questions(args.dataset, load_examples, evaluate=False)
+        train_examples, eval_examples = load_questions(args.dataset, evaluate=False)
         reason = str(error)
     if not eval_examples:
         logger.warning("nothing is evaluated, the last encoders are kept: %s", reason)
@@ -341,7 +342,7 @@ def evaluate(run: Run) -> dict[str, float]:
     batch, temperature = run.args.dpr.dpr_train_batch, run.args.dpr.temperature
     metrics = run.evaluation.evaluate(run.bi_encoder, run.loop.accelerator, batch, temperature)
     logger.info(
-        "step %d: eval loss %.4f, recall@5 %.4f, MRR@10 %.4f",
+        "step %d: eval loss %.4f, recall@5 %.2f, MRR@10 %.2f",
         run.loop.progress.step, metrics["eval_loss"], metrics["eval_recall@5"], metrics["eval_mrr@10"],
     )  # fmt: skip
     return metrics

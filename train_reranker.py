@@ -40,7 +40,7 @@ from arguments import (
     resolved_arguments,
 )
 from loading.corpus import Corpus, find_corpus, load_corpus
-from loading.examples import load_examples
+from loading.questions import load_questions
 from loading.retrieval_examples import RetrievalExample
 from models.cross_encoder import (
     CrossEncoder,
@@ -51,18 +51,20 @@ from models.cross_encoder import (
 )
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, top_k
-from retrieval.metrics import ranking_metrics, relevant_by_id
+from retrieval.metrics import GoldPassages, ranking_metrics
 from retrieval.mining import find_hard_negatives
-from retrieval.training import TrainingQuestions, corpus_passages, fingerprint, load_questions, with_gold_passages
+from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
+from runtime.hashing import hash_rows
 from runtime.log import configure_logging, get_logger
 from runtime.output import find_model, warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, together
 from runtime.progress import progress_bar
 from runtime.record import environment
 from runtime.seeding import set_seed
+from runtime.statistics import percent
 from training.checkpoint import find_state, newest_step
 from training.freezing import log_frozen
 from training.loop import TrainingLoop
@@ -187,7 +189,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
     )
     record = environment(accelerator.device, precision, args.run.seed)
     record["processes"] = accelerator.num_processes
-    data = {"train": fingerprint(train_examples), "evaluation": fingerprint(eval_examples)}
+    data = {"train": hash_rows(train_examples), "evaluation": hash_rows(eval_examples)}
     record["data"] = data | {"corpus": corpus.hash}
     records = {"arguments": resolved_arguments(*args), "environment": record}
     if state_folder is not None:
@@ -204,7 +206,7 @@ def run_in(folder: RunFolder, args: Arguments, precision: str, accelerator: Acce
 
 def load_data(args: Arguments) -> tuple[list[RetrievalExample], list[RetrievalExample], Corpus]:
     """Return the questions to train on and to evaluate on, and the corpus, which holds the passages of the latter."""
-    train_examples, eval_examples = load_questions(args.dataset, load_examples, args.optimization.do_eval)
+    train_examples, eval_examples = load_questions(args.dataset, args.optimization.do_eval)
     path = args.retriever.context_path or find_corpus(args.dataset.dataset_path)
     corpus = load_corpus(path, args.dataset.skip_bad_rows)
     corpus, _ = with_gold_passages(corpus, [example.positive for example in eval_examples])
@@ -237,7 +239,7 @@ def find_candidates(examples: list[RetrievalExample], corpus: Corpus, args: Argu
         for row in rows
     ]
     golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
-    return Candidates(pairs, relevant_by_id(ids, golds, corpus))  # (n, depth)
+    return Candidates(pairs, GoldPassages(golds, corpus).among(ids))  # (n, depth)
 
 
 def make_retriever(args: Arguments) -> Retriever:
@@ -337,7 +339,7 @@ def evaluate(run: Run) -> dict[str, float]:
 def report(prefix: str, relevant: np.ndarray) -> dict[str, float]:
     """Return mean recall@1 and MRR@10 in percent of ranked passages, ``relevant`` (n, depth)."""
     measured = ranking_metrics(relevant, [1])
-    return {f"{prefix}_{name}": 100 * float(measured[name].mean()) for name in ("recall@1", "mrr@10")}
+    return {f"{prefix}_{name}": percent(measured[name]) for name in ("recall@1", "mrr@10")}
 
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:

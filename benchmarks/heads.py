@@ -22,8 +22,9 @@ import inference
 import train_mrc
 from loading.examples import load_examples
 from models.heads import HEADS
-from reading.metrics import bootstrap_interval, references_of, score_examples
+from reading.metrics import references_of, score_examples
 from runtime.files import read_json, write_json
+from runtime.statistics import bootstrap_interval, percent
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -90,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             per_question = 100 * np.mean(values, axis=0)  # (seeds, questions) -> (questions,)
             low, high = bootstrap_interval(per_question, 1000, seed=0)
             cells += [f"{per_question.mean():.1f}", f"{low:.1f} to {high:.1f}"]
-        cells.insert(2, ", ".join(f"{100 * np.mean(exact_match):.1f}" for exact_match, _ in scores))
+        cells.insert(2, ", ".join(f"{percent(exact_match):.1f}" for exact_match, _ in scores))
         seconds = np.mean([seconds for _, seconds in answered])
         lines.append(f"| `{head}` | {' | '.join(cells)} | {seconds:.0f} |")
     print("\n".join(lines))

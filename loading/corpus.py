@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import os
 import zlib
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError, Problem, UserError
+from runtime.hashing import hash_rows
 from runtime.identifiers import first_identifier
 from runtime.log import get_logger
 from runtime.text import is_blank, strip_blanks
@@ -41,10 +41,7 @@ class Corpus:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hexadecimal) over every field of every passage, in order."""
-        digest = hashlib.sha256()
-        for row in zip(self.document_ids, self.titles, self.texts, strict=True):
-            digest.update(json.dumps(row).encode("ascii"))
-        return digest.hexdigest()
+        return hash_rows(zip(self.document_ids, self.titles, self.texts, strict=True))
 
     def names(self, rows: Iterable[int], called: str | None = None) -> list[str]:
         """Return the ids of the passages in ``rows``; the one that is also known as ``called`` goes by that."""

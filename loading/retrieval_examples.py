@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from loading.corpus import Corpus
-from runtime.text import answer_occurs, comparable
+from runtime.text import answer_in_passage, comparable
 
 
 class Passage(NamedTuple):
@@ -58,12 +58,12 @@ def given_negatives(example: RetrievalExample, passages: Iterable[Passage]) -> l
 def wrong_rows(example: RetrievalExample, rows: Iterable[int], corpus: Corpus) -> list[int]:
     """Return those of ``rows`` of ``corpus`` whose passages are no positive of ``example`` and hold no answer to it.
 
-    An answer in the title counts: passages are read as "title: text", and would teach that an answer is none.
+    An answer in the title counts (see :func:`runtime.text.answer_in_passage`).
     """
     positives = Positives(example, corpus)
     wrong = []
     for row in rows:
         passage = Passage(corpus.titles[row], corpus.texts[row], corpus.document_ids[row])
-        if passage not in positives and not answer_occurs(example.answers, passage.title, passage.text):
+        if passage not in positives and not answer_in_passage(example.answers, passage.title, passage.text):
             wrong.append(row)
     return wrong

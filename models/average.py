@@ -1,15 +1,10 @@
-"""Average the weights of several checkpoints of one reader.
+"""Readers whose weights are the means of several, and the checkpoints of a run to take them from.
 
-    python -m models.average saved/roberta --best 3 --output_dir saved/roberta/average
-
-The mean of the last or best checkpoints of a run often reads better than any of them (Izmailov et al. 2018, Averaging
-Weights Leads to Wider Optima), at the price of none: it is one reader. Folders of checkpoints, from several runs too,
-can be named themselves.
+(Izmailov et al. 2018, Averaging Weights Leads to Wider Optima.)
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +13,10 @@ from transformers import PreTrainedModel
 
 from models.loading import load_tokenizer
 from models.reader import load_reader, save_reader
-from runtime.errors import UserError, run_command
+from runtime.errors import UserError
 from runtime.files import read_json
 from runtime.finite import check_weights
-from runtime.log import configure_logging, get_logger
+from runtime.log import get_logger
 from runtime.output import find_model
 
 logger = get_logger(__name__)
@@ -102,33 +97,3 @@ def _exactly(count: int, folders: list[Path], run: str | Path) -> list[Path]:
     if len(folders) < count:
         raise UserError(f"{run} has {len(folders)} checkpoints, not {count}; --save_total_limit says how many it keeps")
     return folders[:count]
-
-
-def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line."""
-    parser = argparse.ArgumentParser(prog="python -m models.average", description=__doc__.splitlines()[0])
-    parser.add_argument("folders", nargs="+", help="One run, with --last or --best, or the checkpoints themselves.")
-    choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--last", type=int, metavar="N", help="The N newest checkpoint-* of the run.")
-    choice.add_argument("--best", type=int, metavar="N", help="The N of them with the highest exact match.")
-    parser.add_argument("--output_dir", required=True, help="Folder for the averaged reader.")
-    args = parser.parse_args(argv)
-    if (args.last, args.best) != (None, None) and len(args.folders) > 1:
-        parser.error("--last and --best choose among the checkpoints of one run: name one folder")
-    return args
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Average the readers that the command line names."""
-    args = parse_arguments(argv)
-    configure_logging()
-    folders = args.folders
-    if args.last is not None:
-        folders = last_checkpoints(folders[0], args.last)
-    elif args.best is not None:
-        folders = best_checkpoints(folders[0], args.best)
-    average_readers(folders, args.output_dir)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from models import sentence_transformers_format
 from models.encoder import LENGTH_MULTIPLE
-from models.inputs import ModelInputs, tokenize
+from models.inputs import ModelInputs, longest_first_batches, titled, tokenize
 from models.loading import (
     attention_dropout,
     first_names,
@@ -33,7 +34,7 @@ from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
 from runtime.finite import check_weights
 from runtime.log import get_logger
-from runtime.text import is_blank, strip_blanks
+from runtime.text import strip_blanks
 
 logger = get_logger(__name__)
 
@@ -99,11 +100,9 @@ class CrossEncoder:
         no numbers.
         """
         rows, device = self.tokenize(pairs), self.model.device
-        longest_first = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
         scores = np.empty(len(rows), dtype=np.float32)  # (pairs,)
         with reading_mode(self.model), autocast(resolve_precision(precision, device), device):
-            for start in range(0, len(rows), batch_size):
-                chosen = longest_first[start : start + batch_size]
+            for chosen in longest_first_batches([len(row["input_ids"]) for row in rows], batch_size):
                 batch = self.pad([rows[row] for row in chosen])
                 logits = self.model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
                 scores[chosen] = logits[:, 0].float().cpu().numpy()  # (batch, 1) -> (batch,)
@@ -117,8 +116,7 @@ class CrossEncoder:
         return scores
 
     def _passage(self, pair: Pair) -> str:
-        has_title = self.settings.title_prefix and not is_blank(pair.title)
-        return f"{pair.title}: {pair.text}" if has_title else pair.text
+        return titled(pair.title, pair.text) if self.settings.title_prefix else pair.text
 
     def _shorten(self, questions: list[str]) -> list[str]:
         most = self.settings.max_len // 2
@@ -193,11 +191,17 @@ def load_cross_encoder_to_train(
 def save_cross_encoder(
     folder: str | Path, cross_encoder: CrossEncoder, records: Mapping[str, Any] | None = None
 ) -> None:
-    """Write weights, tokenizer and settings to ``folder``, whole or not at all, with ``records`` as ``<key>.json``."""
+    """Write weights, tokenizer and settings to ``folder``, whole or not at all, with ``records`` as ``<key>.json``.
+
+    The ``CrossEncoder`` of sentence-transformers opens it too and gives the same scores, to "title: text" as the
+    passage where the settings say so.
+    """
     with staged_folder(folder) as staging:
+        cross_encoder.model.config.sentence_transformers = sentence_transformers_format.RERANKER_CONFIG
         with quiet():
             cross_encoder.model.save_pretrained(staging)
         cross_encoder.tokenizer.save_pretrained(staging)
+        sentence_transformers_format.write_reranker_settings(staging, cross_encoder.settings.max_len)
         write_json(staging / _SETTINGS_NAME, asdict(cross_encoder.settings))
         for key, content in (records or {}).items():
             write_json(staging / f"{key}.json", content)

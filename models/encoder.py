@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models import sentence_transformers_format
 from models.arguments import EncoderArguments, EncoderSettings
-from models.inputs import GLOBAL_ATTENTION, ModelInputs
+from models.inputs import GLOBAL_ATTENTION, ModelInputs, longest_first_batches, titled
 from models.loading import (
     attention_dropout,
     encoder_class_of,
@@ -38,9 +37,9 @@ from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import newest, read_json, staged_folder, write_json
 from runtime.finite import check_weights
+from runtime.hashing import hash_files, hash_json
 from runtime.output import find_model
 from runtime.progress import progress_bar
-from runtime.text import is_blank
 
 SETTINGS_NAME = "encoder.json"
 SIDES = ("p_encoder", "q_encoder")
@@ -79,8 +78,7 @@ class BiEncoder(torch.nn.Module):
         """
         settings = self.settings
         texts = [
-            settings.passage_prefix + (f"{title}: {text}" if settings.title_prefix and not is_blank(title) else text)
-            for title, text in pairs
+            settings.passage_prefix + (titled(title, text) if settings.title_prefix else text) for title, text in pairs
         ]
         return self._tokenize(texts, settings.passage_max_len)
 
@@ -200,7 +198,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
             with quiet():
                 encoder.save_pretrained(staging)
             bi_encoder.tokenizer.save_pretrained(staging)
-        pair = hashlib.sha256("".join(map(hash_files, encoders)).encode("ascii")).hexdigest()[:16]
+        pair = hash_json([hash_model(str(staging)) for staging in encoders])[:16]
         shared = bi_encoder.p_encoder is bi_encoder.q_encoder
         settings = bi_encoder.settings
         prompts = {"query": settings.question_prefix, "document": settings.passage_prefix}
@@ -224,14 +222,14 @@ def check_encoders(bi_encoder: BiEncoder, who: str) -> None:
     check_weights(weights, who)
 
 
-def fingerprint(path: str | Path, arguments: EncoderArguments) -> dict[str, Any]:
+def encoder_identity(path: str | Path, arguments: EncoderArguments) -> dict[str, Any]:
     """Return what the vectors of the encoders in ``path`` depend on, without loading them.
 
     Their settings, and of every folder a SHA-256 over weights, configuration and tokenizer; of a hub name its
     revision.
     """
     settings = dataclasses.asdict(load_settings(path, arguments))
-    return {**settings, "encoders": [hash_files(Path(name)) for name in _folders(path)]}
+    return {**settings, "encoders": [hash_model(name) for name in _folders(path)]}
 
 
 def encode(
@@ -249,17 +247,16 @@ def encode(
     one. Batches hold rows of like length, the longest first, so that memory peaks at once; ``what`` names the bar.
     Raises :class:`NotFiniteError` for vectors that are no numbers.
     """
-    order = sorted(range(len(rows)), key=lambda row: -len(rows[row]["input_ids"]))
+    batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size)
     vectors = np.empty((0, 0), np.float32)
     with torch.inference_mode(), progress_bar(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
-        for start in range(0, len(rows), batch_size):
-            chosen = order[start : start + batch_size]
+        for chosen in batches:
             batch = {name: tensor.to(device) for name, tensor in pad([rows[row] for row in chosen]).items()}
             with autocast(precision, device):
                 embedded = embed(batch).float().cpu().numpy()  # (batch, H)
             if not np.isfinite(embedded).all():
                 raise NotFiniteError("the encoder", f"gives vectors that are not finite numbers ({what})")
-            if start == 0:
+            if chosen is batches[0]:
                 vectors = np.empty((len(rows), embedded.shape[1]), np.float32)  # (n, H)
             vectors[chosen] = embedded
             progress.update(len(chosen))
@@ -328,15 +325,10 @@ def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTraine
     return encoder
 
 
-def hash_files(folder: Path) -> str:
-    """Return a SHA-256 over the files of a model; of a hub name its name and revision."""
+def hash_model(name: str) -> str:
+    """Return a SHA-256 over the files of the model in the folder ``name``; of a hub name its name and revision."""
+    folder = Path(name)
     if not folder.is_dir():
-        return f"{folder}@{load_config(str(folder))._commit_hash}"
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in _MODEL_FILES and path.name != SETTINGS_NAME:
-            digest.update(f"{path.name}:{path.stat().st_size};".encode())
-            with path.open("rb") as file:
-                while block := file.read(2**24):
-                    digest.update(block)
-    return digest.hexdigest()
+        return f"{folder}@{load_config(name)._commit_hash}"
+    files = sorted(folder.iterdir())
+    return hash_files(path for path in files if path.suffix in _MODEL_FILES and path.name != SETTINGS_NAME)

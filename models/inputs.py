@@ -15,6 +15,7 @@ from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.loading import position_limit
 from runtime.errors import UserError
+from runtime.text import is_blank
 
 GLOBAL_ATTENTION = "global_attention_mask"  # Longformer: the tokens that see, and are seen by, all others
 
@@ -68,7 +69,7 @@ class ModelInputs:
         }
         columns["attention_mask"] = [[1] * tokens for tokens in lengths]
         return {
-            name: torch.tensor([_padded(row, length, self._fillers.get(name, 0), side) for row in column])
+            name: torch.tensor([padded(row, length, self._fillers.get(name, 0), side) for row in column])
             for name, column in columns.items()
         }
 
@@ -117,6 +118,23 @@ def tokenize(
     return encoded
 
 
+def titled(title: str, text: str) -> str:
+    """Return a passage as models read it with its title, ``title: text``; the text alone where the title is blank."""
+    return text if is_blank(title) else f"{title}: {text}"
+
+
+def padded(row: list[int], length: int, filler: int, side: str = "right") -> list[int]:
+    """Return ``row`` with as many of ``filler`` behind it, or before it, as it lacks to ``length``."""
+    padding = [filler] * (length - len(row))
+    return padding + row if side == "left" else row + padding
+
+
+def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once."""
+    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
 def _control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     added = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special}
     return added.union(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
@@ -145,8 +163,3 @@ def _input_names(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> 
     if GLOBAL_ATTENTION in taken:
         names.append(GLOBAL_ATTENTION)
     return names
-
-
-def _padded(row: list[int], length: int, filler: int, side: str) -> list[int]:
-    padding = [filler] * (length - len(row))
-    return padding + row if side == "left" else row + padding

@@ -1,7 +1,7 @@
-"""The folder format of sentence-transformers: how its encoders turn a text into a vector, in files beside the weights.
+"""The folder format of sentence-transformers: how its models read a text, in files beside the weights.
 
 ``modules.json`` lists what follows the encoder (pooling, normalisation), ``config_sentence_transformers.json`` holds
-prompts. An encoder saved so needs no flags here, and what is saved here opens there.
+prompts. An encoder saved so needs no flags here, and the encoders and rerankers that are saved here open there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from runtime.files import read_json, write_json
 
 _MODULES, _PROMPTS, _LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 _POOLING_NAMES = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+_RERANKER = "CrossEncoder"
+RERANKER_CONFIG = {"activation_fn": "torch.nn.modules.linear.Identity"}  # the logit is the score, with no sigmoid
 _QUESTION_PROMPTS, _PASSAGE_PROMPTS = ("query", "question"), ("document", "passage", "corpus")
 
 
@@ -27,7 +29,7 @@ def read_settings(name: str) -> dict[str, Any]:
     nothing of an encoder in another format. Raises :class:`UserError` for steps that are not computed here.
     """
     modules = _read(name, _MODULES)
-    if modules is None:
+    if modules is None or (_read(name, _PROMPTS) or {}).get("model_type") == _RERANKER:
         return {}
     try:
         kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
@@ -75,6 +77,18 @@ def write_settings(
         (folder / path).mkdir()
     for path, content in contents.items():
         write_json(folder / path, content)
+
+
+def write_reranker_settings(folder: Path, max_len: int) -> None:
+    """Write beside the weights in ``folder`` what the ``CrossEncoder`` there needs to read pairs of ``max_len`` tokens.
+
+    It reads the passage as it is given: whoever asks it puts the title before the text. What becomes of the logit is
+    said in the model's own configuration, see ``RERANKER_CONFIG``.
+    """
+    module = {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"}
+    write_json(folder / _MODULES, [module])
+    write_json(folder / _LENGTH, {"transformer_task": "sequence-classification", "max_seq_length": max_len})
+    write_json(folder / _PROMPTS, {"model_type": _RERANKER, "prompts": {}, "default_prompt_name": None})
 
 
 def _pooling(name: str, config: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from accelerate.data_loader import prepare_data_loader
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models.inputs import GLOBAL_ATTENTION, ModelInputs
+from models.inputs import GLOBAL_ATTENTION, ModelInputs, padded
 from runtime.errors import UserError
 
 # Lengths are rounded up to this: matrix kernels like it, and CPUs then see few distinct shapes.
@@ -43,13 +43,13 @@ class FeatureCollator:
             features = [{**row, GLOBAL_ATTENTION: [1] * row["input_ids"].index(self.separator_id)} for row in features]
         batch = self.inputs.pad(features, LENGTH_MULTIPLE, self.max_length)
         length = batch["input_ids"].size(1)
-        masks = [feature["answer_mask"] + [0] * (length - len(feature["answer_mask"])) for feature in features]
+        masks = [padded(feature["answer_mask"], length, 0) for feature in features]
         batch["answer_mask"] = torch.tensor(masks)  # (batch, tokens)
         for name in ("cls_index", "example_index"):
             batch[name] = torch.tensor([feature[name] for feature in features])  # (batch,)
         golds = max(len(feature["gold_starts"]) for feature in features)
         for name, column in (("start_positions", "gold_starts"), ("end_positions", "gold_ends")):
-            rows = [feature[column] + [-1] * (golds - len(feature[column])) for feature in features]
+            rows = [padded(feature[column], golds, -1) for feature in features]
             batch[name] = torch.tensor(rows)  # (batch, golds)
         return batch
 
@@ -124,9 +124,3 @@ def training_loader(
         put_on_device=True,
         non_blocking=accelerator.non_blocking,
     )
-
-
-def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once."""
-    rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]

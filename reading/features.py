@@ -6,7 +6,6 @@ Training, evaluation and prediction share this one builder, so that what is scor
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -24,6 +23,7 @@ from reading.nfc import ComposedText, compose
 from reading.offsets import context_offsets
 from reading.titles import TitleAt, with_titles
 from runtime.errors import UserError
+from runtime.hashing import hash_json, hash_rows
 from runtime.locks import check_writable
 from runtime.log import get_logger
 from runtime.progress import map_bar
@@ -200,21 +200,13 @@ def _make_and_count(
     return features
 
 
-def fingerprint(examples: Dataset) -> str:
-    """Return a hash of the contents of ``examples``, equal wherever and however they were loaded."""
-    digest = hashlib.sha256()
-    for batch in examples.with_format(None).iter(batch_size=1000):
-        digest.update(json.dumps(batch, ensure_ascii=False, sort_keys=True).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
-
-
 def features_key(
     examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int, title_prefix: bool = False
 ) -> str:
     """Return the cache key of features: everything that changes them, by content."""
     parts = {
         "version": _FEATURES_VERSION,
-        "examples": fingerprint(examples),
+        "examples": hash_rows(examples.with_format(None)),
         "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()) | _LEFT_BY_EARLIER_CALLS,
         "cls_token": tokenizer.cls_token,
         "inputs": list(tokenizer.model_input_names),
@@ -222,7 +214,7 @@ def features_key(
         "stride_len": stride_len,
         "title_prefix": title_prefix,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()[:32]
+    return hash_json(parts)[:32]
 
 
 def _can_be_described(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -12,8 +12,9 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel
 
+from models.inputs import longest_first_batches
 from models.span_loss import reader_loss
-from reading.batching import FeatureCollator, longest_first_batches
+from reading.batching import FeatureCollator
 from reading.decoding import FORBIDDEN
 from reading.features import example_ids
 from runtime.device import autocast, reading_mode

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from runtime.errors import UserError
+from runtime.statistics import percent
 from runtime.text import seen_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _DELETE_PUNCTUATION = dict.fromkeys(map(ord, string.punctuation))
 # Quotes and brackets part words, so they become spaces before the rest of the punctuation is deleted.
 _DELETE_PUNCTUATION_KOREAN = _DELETE_PUNCTUATION | dict.fromkeys(map(ord, "'\"《》<>〈〉()‘’"), " ")
 _ENGLISH_ARTICLE = re.compile(r"\b(a|an|the)\b")
-_BOOTSTRAP_CELLS = 1 << 20  # drawn indices held at once: 8 MB, and as much for the values they pick
 
 
 def normalize_korean(text: str) -> str:
@@ -165,8 +165,8 @@ def mean_scores(predictions: Mapping[str, str], references: Mapping[str, Sequenc
     for name, definition in METRICS.items():
         scores = score_examples(predictions, references, name)
         prefix = "" if name == "korquad" else f"{name}_"
-        figures[f"{prefix}exact_match"] = 100 * float(scores.exact_match.mean())
-        figures[f"{prefix}{definition.overlap_name}"] = 100 * float(scores.overlap.mean())
+        figures[f"{prefix}exact_match"] = percent(scores.exact_match)
+        figures[f"{prefix}{definition.overlap_name}"] = percent(scores.overlap)
     return figures
 
 
@@ -174,20 +174,3 @@ def compute_metrics(answers: EvalPrediction) -> dict[str, float]:
     """Return :func:`mean_scores` of what ``QAProcessor.post_processing_function`` returns."""
     predictions = {row["id"]: row["prediction_text"] for row in answers.predictions}
     return mean_scores(predictions, {row["id"]: row["answers"]["text"] for row in answers.label_ids})
-
-
-def bootstrap_interval(values: Sequence[float] | np.ndarray, samples: int, seed: int) -> tuple[float, float]:
-    """Return the 95 % percentile bootstrap interval of the mean of ``values`` (at least one), in their unit.
-
-    ``samples`` times as many values are drawn with replacement; the interval spans the 2.5th to the 97.5th
-    percentile of the means. Source: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    generator = np.random.default_rng(seed)
-    rows = max(1, _BOOTSTRAP_CELLS // len(values))
-    means = []
-    for start in range(0, samples, rows):
-        drawn = generator.integers(len(values), size=(min(rows, samples - start), len(values)))
-        means.append(values[drawn].mean(axis=1))  # (resamples, values) -> (resamples,)
-    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
-    return float(low), float(high)

@@ -6,7 +6,7 @@ import pandas as pd
 from datasets import Dataset
 
 from runtime.log import get_logger
-from runtime.text import answer_occurs, comparable, is_blank
+from runtime.text import answer_in_passage, comparable, is_blank
 
 logger = get_logger(__name__)
 
@@ -14,7 +14,7 @@ logger = get_logger(__name__)
 def answer_free(examples: Dataset, retrieved: pd.DataFrame) -> dict[str, list[dict[str, str]]]:
     """Return per question id those of its retrieved passages (see ``retrieval/table.py``) that hold no gold answer.
 
-    Neither in the title nor in the text (see :func:`runtime.text.answer_occurs`); what says the same comes once. A
+    Neither in the title nor in the text (see :func:`runtime.text.answer_in_passage`); what says the same comes once. A
     question without gold answer gets none, since nobody knows what would answer it.
     """
     golds: dict[str, list[str]] = {}
@@ -26,7 +26,7 @@ def answer_free(examples: Dataset, retrieved: pd.DataFrame) -> dict[str, list[di
     for question, document_id, title, context in columns.itertuples(index=False):
         answers = golds.get(question)
         key = (question, comparable(context))
-        if answers and key not in taken and not answer_occurs(answers, title, context):
+        if answers and key not in taken and not answer_in_passage(answers, title, context):
             taken.add(key)
             passage = {"document_id": document_id, "title": title, "context": context}
             free.setdefault(question, []).append(passage)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from models.inputs import titled
 from reading.nfc import ComposedText, compose
-from runtime.text import is_blank
 
 
 class TitleAt(NamedTuple):
@@ -26,7 +26,7 @@ def with_titles(context: str, titles: Sequence[TitleAt]) -> ComposedText:
     text, starts, ends = "", [], []
     borders = [*(title.start for title in titles), len(context)]
     for (_, title), (begin, end) in zip(titles, pairwise(borders), strict=True):
-        prefix = "" if is_blank(title) else compose(f"{title}: ").text
+        prefix = compose(titled(title, "")).text
         piece = compose(context[begin:end])
         spans = [piece.original_span(index, index + 1) for index in range(len(piece.text))]
         text += prefix + piece.text

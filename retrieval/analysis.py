@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from loading.corpus import Corpus
 from retrieval.analyzers import Analyzer
 from retrieval.base import MANIFEST_NAME
 from runtime.files import read_json, staged_folder, write_json
+from runtime.hashing import hash_json
 from runtime.log import get_logger
 from runtime.text import FOLD_VERSION
 
@@ -33,9 +32,7 @@ def analyze_corpus(analyzer: Analyzer, corpus: Corpus, cache_dir: str | Path | N
     if cache_dir is None or analyzer.description["name"] not in KEPT:
         return analyzer.analyze(corpus.search_texts())
     identity = {"format_version": FORMAT_VERSION, "analyzer": analyzer.description, "corpus_hash": corpus.hash}
-    basis = json.dumps([FOLD_VERSION, identity], sort_keys=True)
-    key = hashlib.sha256(basis.encode("ascii")).hexdigest()[:16]
-    folder = Path(cache_dir) / f"analysis-{key}"
+    folder = Path(cache_dir) / f"analysis-{hash_json([FOLD_VERSION, identity])[:16]}"
     if folder.exists():
         try:
             terms = _load(folder, identity, len(corpus))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import re
@@ -19,6 +18,7 @@ from loading.corpus import Corpus
 from runtime.command_line import FlagError, fields_by_name, flag, flag_group, flag_of
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
+from runtime.hashing import hash_files, hash_json
 from runtime.progress import progress_bar
 
 MANIFEST_NAME = "manifest.json"
@@ -145,8 +145,7 @@ def identity(retriever: Retriever, corpus: Corpus) -> dict[str, Any]:
 
 def index_folder(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -> Path:
     """Return the folder of an index, whose name holds a hash of everything that the results depend on."""
-    key = hashlib.sha256(json.dumps(identity(retriever, corpus), sort_keys=True).encode("ascii")).hexdigest()[:16]
-    return Path(index_dir) / f"{retriever.name}-{key}"
+    return Path(index_dir) / f"{retriever.name}-{hash_json(identity(retriever, corpus))[:16]}"
 
 
 @contextmanager
@@ -192,7 +191,4 @@ def import_optional(module: str, package: str) -> ModuleType:
 
 def _code_version() -> str:
     """Return the first 12 hexadecimal digits of the SHA-256 of this folder's source files."""
-    digest = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:12]
+    return hash_files(sorted(Path(__file__).parent.glob("*.py")))[:12]

@@ -161,9 +161,9 @@ class DenseRetrieval:
 
     @cached_property
     def _encoders(self) -> dict[str, Any]:
-        from models.encoder import fingerprint
+        from models.encoder import encoder_identity
 
-        return fingerprint(self.arguments.retriever_dir, self.arguments)
+        return encoder_identity(self.arguments.retriever_dir, self.arguments)
 
     @property
     def _who(self) -> str:

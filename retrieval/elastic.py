@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,16 +107,9 @@ class ElasticRetrieval:
         unfinished, finished = ({"odqa": {"identity": self.identity, "complete": mark}} for mark in (False, True))
         mappings = MAPPINGS | {"_meta": unfinished}
         self.server.ask(indices.create, index=index, settings=self.settings(), mappings=mappings)
-        rows = list(zip(corpus.document_ids, corpus.titles, corpus.texts, strict=True))
-        with progress_bar(total=len(rows), desc="Elasticsearch", unit="passage", delay=1) as progress:
-            for start in range(0, len(rows), _BLOCK):
-                lines: list[dict[str, Any]] = []
-                for row, (document_id, title, text) in enumerate(rows[start : start + _BLOCK], start):
-                    lines.append({"index": {"_id": str(row)}})
-                    content = {"title": fold(title), "text": fold(text)}
-                    lines.append({"row": row, "document_id": document_id, **content})
-                self.server.ask(self.server.client.bulk, index=index, operations=lines)  # sent twice, it does the same
-                progress.update(len(lines) // 2)
+        with progress_bar(total=len(corpus), desc="Elasticsearch", unit="passage", delay=1) as progress:
+            for _ in self.server.send(index, _documents(corpus), _BLOCK):
+                progress.update()
         self.server.ask(indices.refresh, index=index)
         self._check_count()
         if self._state() != unfinished["odqa"]:
@@ -212,6 +205,14 @@ class ElasticRetrieval:
                 f"the index {self.index} on {self.server.url} holds {count} passages of {len(self.corpus)}: delete it "
                 "there, or choose another --elastic_index"
             )
+
+
+def _documents(corpus: Corpus) -> Iterator[dict[str, Any]]:
+    """Yield every passage as the helpers of the client take it; one that is sent twice replaces itself."""
+    rows = zip(corpus.document_ids, corpus.titles, corpus.texts, strict=True)
+    for row, (document_id, title, text) in enumerate(rows):
+        source = {"row": row, "document_id": document_id, "title": fold(title), "text": fold(text)}
+        yield {"_id": str(row), "_source": source}
 
 
 def _query(question: str, k: int) -> dict[str, Any]:

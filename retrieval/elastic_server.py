@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -56,8 +57,9 @@ class ElasticServer:
     def ask(self, request: Callable[..., Any], **arguments: Any) -> Any:
         """Return the body of the answer to a method of the client.
 
-        What may pass (no connection, 429, 502, 503, 504, also of a part of a bulk or msearch request) is asked again,
-        later each time, so a request must do the same when it is sent twice; the rest raises :class:`UserError`.
+        What may pass (no connection, 429, 502, 503, 504, also of a part of an msearch request) is asked again, later
+        each time, so a request must do the same when it is sent twice; the rest raises :class:`UserError`. The
+        client's own retries would not wait before they ask a busy server again, and know nothing of parts.
         """
         for wait in (*_WAITS, None):
             status, answer = self._try(request, arguments)
@@ -70,21 +72,55 @@ class ElasticServer:
             time.sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def send(self, index: str, documents: Iterable[dict[str, Any]], block: int) -> Iterator[None]:
+        """Send ``documents`` to ``index``, ``block`` of them a request, and yield as often as one has arrived.
+
+        What may pass is sent again as :meth:`ask` does it, a document alone where only that was refused; the rest
+        raises :class:`UserError`.
+        """
+        # the client sends again where nobody answers, the helper where a server is busy
+        waits = {"retry_backoff_base": 2 * _WAITS[0], "retry_backoff_cap": _WAITS[-1]}
+        known = inspect.signature(self.client.options).parameters  # a client of version 8 does not wait
+        waits = {name: seconds for name, seconds in waits.items() if name in known}
+        client = self.client.options(max_retries=len(_WAITS), retry_on_status=(), retry_on_timeout=True, **waits)
+        sent = import_optional("elasticsearch.helpers", CLIENT).streaming_bulk(
+            client,
+            documents,
+            index=index,
+            chunk_size=block,
+            raise_on_error=False,
+            retry_on_status=_PASSING,
+            max_retries=len(_WAITS),
+            initial_backoff=_WAITS[0],
+            max_backoff=_WAITS[-1],
+        )
+        try:
+            for arrived, answer in sent:
+                if not arrived:
+                    raise UserError(self._explain(answer["index"]["status"], _reason(answer["index"])))
+                yield
+        except (self.library.ApiError, self.library.TransportError) as error:
+            raise UserError(self._explain(*self._failure(error))) from None
+
     def _try(self, request: Callable[..., Any], arguments: dict[str, Any]) -> tuple[int | None, Any]:
         """Return (None, answer), or the status (0 without any answer) and the reason of the failure."""
         try:
             response = request(**arguments)
-        except self.library.UnsupportedProductError:
-            return 501, "not Elasticsearch"
-        except self.library.ApiError as error:
-            return error.status_code, _reason(error.body)
-        except self.library.TransportError as error:
-            return 0, re.sub(r"^(<.*?>|\w+\(.*?\)): ", "", error.message)  # without the object in front
+        except (self.library.ApiError, self.library.TransportError) as error:
+            return self._failure(error)
         if (
             response.meta.headers.get("x-elastic-product") != "Elasticsearch"
         ):  # which the client forgives an ignored 404
             return 501, "not Elasticsearch"
-        return _failure(response.body) or (None, response.body)
+        return _failed_part(response.body) or (None, response.body)
+
+    def _failure(self, error: Exception) -> tuple[int, str]:
+        """Return the status (0 without any answer) and the reason of an error of the client."""
+        if isinstance(error, self.library.UnsupportedProductError):
+            return 501, "not Elasticsearch"
+        if isinstance(error, self.library.ApiError):
+            return error.status_code, _reason(error.body)
+        return 0, re.sub(r"^(<.*?>|\w+\(.*?\)): ", "", error.message)  # without the object in front
 
     def _explain(self, status: int, reason: str) -> str:
         """Return what went wrong as one sentence, with the way out."""
@@ -103,9 +139,9 @@ class ElasticServer:
         return f"{self.url} answered {status}: {reason}"
 
 
-def _failure(answer: dict[str, Any]) -> tuple[int, str] | None:
-    """Return status and reason of the first part that failed, of the answer to a bulk or msearch request."""
-    parts = [item["index"] for item in answer.get("items", [])] + answer.get("responses", [])
+def _failed_part(answer: dict[str, Any]) -> tuple[int, str] | None:
+    """Return status and reason of the first part that failed, of the answer to an msearch request."""
+    parts = answer.get("responses", [])
     return next(((part["status"], _reason(part)) for part in parts if "error" in part), None)
 
 

@@ -18,12 +18,13 @@ from models.contrastive import in_batch_loss, same_passages
 from models.encoder import BiEncoder, encode
 from retrieval.base import SearchResults, top_k
 from retrieval.dense import search_vectors
-from retrieval.metrics import ranking_metrics, relevant_by_id
+from retrieval.metrics import GoldPassages, ranking_metrics
 from retrieval.training import with_gold_passages
 from runtime.device import reading_mode
 from runtime.errors import NotFiniteError
 from runtime.log import get_logger
 from runtime.processes import together
+from runtime.statistics import percent
 
 logger = get_logger(__name__)
 
@@ -47,7 +48,7 @@ class RetrievalEvaluation:
     def evaluate(
         self, bi_encoder: BiEncoder, accelerator: Accelerator, loss_batch: int, temperature: float
     ) -> dict[str, float]:
-        """Return ``eval_loss`` and the means of ``eval_recall@k`` and ``eval_mrr@10``, the same in every process.
+        """Return ``eval_loss``, and in percent ``eval_recall@k`` and ``eval_mrr@10``, the same in every process.
 
         Each process encodes and searches its share of the corpus. The loss is that of training, over batches of
         ``loss_batch`` questions with their own passages in an order drawn once. Raises :class:`NotFiniteError`, in
@@ -67,9 +68,9 @@ class RetrievalEvaluation:
         gathered = gather_object([results._replace(ids=results.ids + share.start)])  # of every process, in order
         if accelerator.is_main_process:
             ids = _best(gathered)  # (n, k)
-            scores = ranking_metrics(relevant_by_id(ids, self.golds, self.corpus), KS)
+            scores = ranking_metrics(GoldPassages(self.golds, self.corpus).among(ids), KS)
             names = [*(f"recall@{k}" for k in KS), "mrr@10"]
-            metrics |= {f"eval_{name}": float(scores[name].mean()) for name in names}
+            metrics |= {f"eval_{name}": percent(scores[name]) for name in names}
         (metrics,) = broadcast_object_list([metrics])
         return metrics
 

@@ -15,8 +15,10 @@ from datasets import Dataset
 
 from loading.corpus import Corpus
 from runtime.identifiers import identifier, identifiers_in
-from runtime.text import answer_occurs, comparable, is_blank, seen_text
+from runtime.statistics import percent
+from runtime.text import answer_in_text, comparable, is_blank, seen_text
 
+KS = (1, 5, 10, 20, 50, 100)  # of the recall@k and hit@k that are reported
 _DEPTH = 10  # of MRR and nDCG
 
 
@@ -37,55 +39,66 @@ class GoldPassages:
         self.held = np.any([np.isin(of_question, of_row) for of_question, of_row in self._numbered], axis=0)  # (n,)
 
     def among(self, results_ids: np.ndarray) -> np.ndarray:
-        """Return which of the passages retrieved, rows (n, k) of the corpus, are gold: boolean (n, k)."""
+        """Return which of the passages retrieved, rows (n, k) of the corpus, are gold: boolean (n, k).
+
+        Several in a row where the corpus holds the gold passage more than once, none where it does not.
+        """
         by_id, by_text = (of_row[results_ids] == of_question[:, None] for of_question, of_row in self._numbered)
         return by_id | by_text
 
 
-def relevant_by_id(results_ids: np.ndarray, examples: Dataset, corpus: Corpus) -> np.ndarray:
-    """Return which of the passages retrieved, rows (n, k) of ``corpus``, are the gold passages of n examples.
-
-    Boolean (n, k); several in a row where the corpus holds the gold passage more than once, none where it does not.
-    """
-    return GoldPassages(examples, corpus).among(results_ids)
-
-
-def relevant_by_answer(results_ids: np.ndarray, examples: Dataset, corpus: Corpus) -> np.ndarray:
+def answers_among(results_ids: np.ndarray, examples: Dataset, corpus: Corpus) -> np.ndarray:
     """Return in which of the passages retrieved, rows (n, k) of ``corpus``, a gold answer occurs: boolean (n, k).
 
     In the text, which a reader answers from, whatever the title says.
     """
     found = [
-        [answer_occurs(answers, corpus.texts[row]) for row in rows]
+        [answer_in_text(answers, corpus.texts[row]) for row in rows]
         for rows, answers in zip(results_ids.tolist(), _answers(examples), strict=True)
     ]
     return np.array(found, dtype=bool).reshape(results_ids.shape)  # (n, k), also where n is 0
 
 
-def has_answer(examples: Dataset) -> np.ndarray:
+def answerable(examples: Dataset) -> np.ndarray:
     """Return which examples have a gold answer: boolean (n,)."""
     return np.array([bool(answers) for answers in _answers(examples)], dtype=bool)
+
+
+def first_ranks(relevant: np.ndarray) -> np.ndarray:
+    """Return the rank, from 1, of the first passage that matters of each question: (n,) float64, inf for none.
+
+    ``relevant`` (n, k), boolean, says which of its passages matter, best first.
+    """
+    found = relevant.any(axis=1)  # (n, k) -> (n,)
+    return np.where(found, relevant.argmax(axis=1) + 1 if relevant.size else 1, np.inf)  # (n, k) -> (n,)
+
+
+def recall_at(k: int, ranks: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return recall@k per question, (n,) float64: 1 where the first passage that matters is among the first k.
+
+    ``ranks`` (n,) are those of :func:`first_ranks`; one passage that matters is enough.
+    """
+    return (np.asarray(ranks) <= k).astype(np.float64)
 
 
 def ranking_metrics(relevant: np.ndarray, ks: Sequence[int]) -> dict[str, np.ndarray]:
     """Return per question, (n,) float64, ``recall@k`` for every k, ``mrr@10`` and ``ndcg@10`` of ``relevant`` (n, k).
 
-    One passage that matters is enough: recall@k is 1 if there is one among the first k, mrr@10 is 1 / its rank and
-    ndcg@10 is 1 / log2(1 + its rank) if the first one's rank is at most 10, else all are 0. That is the usual nDCG
-    (Järvelin & Kekäläinen 2002) with exactly one passage to find.
+    recall@k is that of :func:`recall_at`. Where the first passage that matters has a rank of at most 10, mrr@10 is
+    1 / rank and ndcg@10 is 1 / log2(1 + rank), else both are 0. That is the usual nDCG (Järvelin & Kekäläinen 2002)
+    with exactly one passage to find.
     """
-    found = relevant.any(axis=1)  # (n, k) -> (n,)
-    rank = np.where(found, relevant.argmax(axis=1) + 1 if relevant.size else 1, np.inf)  # (n,), from 1
-    near = np.where(rank <= _DEPTH, rank, np.inf)
+    ranks = first_ranks(relevant)  # (n,)
+    near = np.where(ranks <= _DEPTH, ranks, np.inf)
     return {
-        **{f"recall@{k}": (rank <= k).astype(np.float64) for k in ks},
+        **{f"recall@{k}": recall_at(k, ranks) for k in ks},
         f"mrr@{_DEPTH}": 1 / near,
         f"ndcg@{_DEPTH}": 1 / np.log2(1 + near),
     }
 
 
 def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: Sequence[int]) -> dict[str, float]:
-    """Return the percentage of examples with a hit among the first k passages of ``df``, for every k.
+    """Return the percentage of examples with a hit among the first k passages of ``df``, recall@k, for every k.
 
     ``hit@k``: the gold passage, by document id or by text; over examples that have one of the two. ``answer_hit@k``: a
     passage in which a gold answer occurs; over examples with an answer. A definition that no example has the fields
@@ -101,19 +114,19 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
             gold_id, gold_text, answers = gold_of[example_id]
             passages = list(zip(table["document_id"], table["context"], strict=True))
             is_gold = [_is_gold(gold_id, gold_text, *passage) for passage in passages]
-            has_answer = [answer_occurs(answers, context) for _, context in passages]
+            has_answer = [answer_in_text(answers, context) for _, context in passages]
             found[example_id] = (table["rank"][is_gold].min(), table["rank"][has_answer].min())
-    first_ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
+    ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
     for example_id, gold_id, gold_text, answers in golds:
         rank, answer_rank = found.get(example_id, (np.nan, np.nan))
         if gold_id or gold_text:
-            first_ranks["hit"].append(rank)
+            ranks["hit"].append(rank)
         if answers:
-            first_ranks["answer_hit"].append(answer_rank)
+            ranks["answer_hit"].append(answer_rank)
     return {
-        f"{name}@{k}": 100 * float(np.mean(np.array(ranks) <= k))  # NaN is not <= k
-        for name, ranks in first_ranks.items()
-        if ranks
+        f"{name}@{k}": percent(recall_at(k, of_examples))  # NaN is not <= k
+        for name, of_examples in ranks.items()
+        if of_examples
         for k in ks
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from retrieval import load_or_build
 from retrieval.base import Retriever, identity
 from retrieval.training import corpus_passages
 from runtime.files import read_json, write_text
+from runtime.hashing import hash_json
 from runtime.log import get_logger
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
@@ -50,8 +50,8 @@ def find_hard_negatives(
     depth. ``retriever`` need not be ready.
     """
     asked = [(example.question, example.answers, example.positives) for example in examples]
-    basis = json.dumps([FOLD_VERSION, identity(retriever, corpus), asked, corpus.also_known_as, depth], sort_keys=True)
-    path = Path(index_dir) / f"negatives-{hashlib.sha256(basis.encode('ascii')).hexdigest()[:16]}.json"
+    key = hash_json([FOLD_VERSION, identity(retriever, corpus), asked, corpus.also_known_as, depth])[:16]
+    path = Path(index_dir) / f"negatives-{key}.json"
     if path.exists():
         logger.info("hard negatives: read from %s", path)
         return read_json(path)

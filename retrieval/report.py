@@ -43,7 +43,7 @@ def markdown(report: Mapping[str, Any]) -> str:
 def fusion_markdown(spec: str, fusion: Mapping[str, Any]) -> str:
     """Return the weights of a hybrid that were tried, the best, and how it does for the other questions."""
     curve = [
-        [" ".join(f"{weight:g}" for weight in point["weights"]), *(_percent(point[name]) for name in _TRIED)]
+        [" ".join(f"{weight:g}" for weight in point["weights"]), *(f"{point[name]:.2f}" for name in _TRIED)]
         for point in fusion["curve"]
     ]
     metrics = list(next(iter(fusion["held_out"].values())))
@@ -100,10 +100,6 @@ def plot(report: Mapping[str, Any], path: str | Path) -> None:
 
 def _figure(summary: Mapping[str, float]) -> str:
     return f"{summary['mean']:.2f} ({summary['low']:.1f}–{summary['high']:.1f})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
 
 
 def _counted(report: Mapping[str, Any], definition: str) -> str:

@@ -69,10 +69,9 @@ class RerankedRetrieval:
         return cls(retriever, reranker, arguments.rerank_depth)
 
     def parameters(self) -> dict[str, Any]:
-        from models.encoder import hash_files
+        from models.encoder import hash_model
 
-        reranker = hash_files(Path(self.reranker_name))
-        return {**self.retriever.parameters(), "reranker": reranker, "rerank_depth": self.depth}
+        return {**self.retriever.parameters(), "reranker": hash_model(self.reranker_name), "rerank_depth": self.depth}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus

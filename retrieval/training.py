@@ -3,95 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import torch
-from datasets import Dataset
 
-from loading.arguments import TrainingDataArguments
 from loading.corpus import Corpus
-from loading.dpr_json import find_dpr_json, read_dpr_json
 from loading.retrieval_examples import Passage, Positives, RetrievalExample
-from runtime.files import first_there
-from runtime.log import get_logger
-from runtime.text import answer_occurs, comparable
-
-logger = get_logger(__name__)
+from runtime.text import answer_in_passage, comparable
 
 _KEYS_KEPT = 2**17
 _RANDOM_TRIES = 50  # passages looked at for each random negative, of which nearly every one will do
-
-
-def load_retrieval_examples(
-    dataset_path: str | Sequence[str],
-    splits: Sequence[str],
-    load_examples: Callable[[str | Sequence[str], Sequence[str], bool], Mapping[str, Dataset]],
-    skip_bad_rows: bool = False,
-) -> dict[str, list[RetrievalExample]]:
-    """Return the wanted ``splits`` (of train, validation) of any data set: DPR JSON, or what ``load_examples`` reads.
-
-    ``load_examples(dataset_path, splits, skip_bad_rows)`` is that of ``loading.examples``, and ``dataset_path`` may be
-    several places, as there. Questions without an answer in their passage name no passage to find and are left out,
-    which is logged. Raises :class:`UserError` and :class:`DataError` as the two readers do.
-    """
-    found = dataset_path if isinstance(dataset_path, str) else first_there(dataset_path)
-    files = {split: find_dpr_json(found, split) for split in splits}
-    other = [split for split in splits if files[split] is None]
-    loaded = load_examples(dataset_path, other, skip_bad_rows) if other else {}
-    examples = {}
-    for split in splits:
-        if files[split] is not None:
-            examples[split] = read_dpr_json(files[split], skip_bad_rows)
-        else:
-            examples[split] = from_reading_examples(loaded[split])
-            if left_out := len(loaded[split]) - len(examples[split]):
-                logger.info("%s: left out %d questions that their passage does not answer", split, left_out)
-    return examples
-
-
-def load_questions(
-    arguments: TrainingDataArguments,
-    load_examples: Callable[[str | Sequence[str], Sequence[str], bool], Mapping[str, Dataset]],
-    evaluate: bool,
-) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
-    """Return the questions to train on and those to ``evaluate`` on, as the flags of the data choose them.
-
-    With ``concat_eval`` the validation questions are trained on, and there are none to evaluate on but those of
-    ``test_eval_dataset_path``. Raises as :func:`load_retrieval_examples` does.
-    """
-    own = arguments.test_eval_dataset_path
-    read = partial(load_retrieval_examples, load_examples=load_examples, skip_bad_rows=arguments.skip_bad_rows)
-    both = arguments.concat_eval or (evaluate and own is None)
-    splits = read(arguments.dataset_path, ["train", "validation"] if both else ["train"])
-    train, validation = splits["train"], splits.get("validation", [])
-    if arguments.concat_eval:
-        train, validation = train + validation, []
-    if evaluate and own is not None:
-        validation = read(arguments.evaluation_places, ["validation"])["validation"]
-    return train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
-
-
-def from_reading_examples(examples: Dataset) -> list[RetrievalExample]:
-    """Return a reader's answerable ``examples`` with their contexts as the passages to find."""
-    return [
-        RetrievalExample(
-            row["id"],
-            row["question"],
-            list(row["answers"]["text"]),
-            Passage(row["title"] or "", row["context"], row["document_id"] or ""),
-            [],
-        )
-        for row in examples
-        if row["answers"]["text"]
-    ]
-
-
-def fingerprint(examples: Sequence[RetrievalExample]) -> str:
-    """Return a SHA-256 over all of ``examples``, for ``environment.json``."""
-    return hashlib.sha256(json.dumps(examples).encode("ascii")).hexdigest()
 
 
 @lru_cache(maxsize=_KEYS_KEPT)
@@ -99,11 +22,6 @@ def passage_key(text: str) -> int:
     """Return a number (64 bits, signed) that is the same for passages that :func:`runtime.text.comparable` says are."""
     digest = hashlib.sha256(comparable(text).encode("utf-8")).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def holds_answer(passage: Passage, answers: Collection[str]) -> bool:
-    """Whether an answer occurs in text or title of ``passage``, whatever blanks and Unicode forms."""
-    return answer_occurs(answers, passage.title, passage.text)
 
 
 def corpus_passages(corpus: Corpus) -> list[Passage]:
@@ -185,5 +103,6 @@ class TrainingQuestions:
         if missing := self.negatives - len(drawn):
             tries = min(len(self.passages), missing * _RANDOM_TRIES)
             candidates = (self.passages[index] for index in rng.sample(range(len(self.passages)), tries))
-            take(passage for passage in candidates if not holds_answer(passage, example.answers))
+            answers = example.answers
+            take(passage for passage in candidates if not answer_in_passage(answers, passage.title, passage.text))
         return [example.positive, *drawn.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,13 @@ def reading_mode(model: Any) -> Iterator[None]:
         if switch:
             model.set_attn_implementation(attention)
         model.train(training)
+
+
+def free_memory() -> None:
+    """Give back what nothing holds any more, of the device too."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def keep_freed_memory() -> None:

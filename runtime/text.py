@@ -69,13 +69,22 @@ def comparable(text: str) -> str:
     return _words(text).replace(" ", "")
 
 
-def answer_occurs(answers: Collection[str], *texts: str) -> bool:
-    """Whether one of ``answers`` occurs in one of ``texts``, such as title and text, in whatever forms.
+def answer_in_text(answers: Collection[str], text: str) -> bool:
+    """Whether one of ``answers`` occurs in ``text``, in whatever forms: a reader can answer from it.
 
     Where its blanks are others (훈민 정음 for 훈민정음) it must begin with a word: 의주 does not occur in 배의 주름.
+    Blank answers occur nowhere.
     """
-    wanted = [answer for answer in map(_words, answers) if answer]
-    return any(_occurs(answer, text) for text in map(_words, texts) for answer in wanted)
+    text = _words(text)
+    return any(_occurs(answer, text) for answer in map(_words, answers) if answer)
+
+
+def answer_in_passage(answers: Collection[str], title: str, text: str) -> bool:
+    """Whether one of ``answers`` occurs in the title or the text of a passage, as :func:`answer_in_text` has it.
+
+    Such a passage is no negative of a question: models read "title: text", and would learn that an answer is none.
+    """
+    return answer_in_text(answers, title) or answer_in_text(answers, text)
 
 
 def _occurs(answer: str, text: str) -> bool:

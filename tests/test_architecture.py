@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # A folder or file of the library may import from itself and from these.
 ARROWS = {
     "runtime": {"arguments"},
-    "loading": {"runtime"},
+    "loading": {"runtime", "arguments"},
     "models": {"runtime", "arguments"},
     "reading": {"runtime", "arguments", "models", "loading"},
     "retrieval": {"runtime", "arguments", "models", "loading"},

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(ROOT.glob("script/*.sh"))
 PAGES = [path for path in (ROOT / "README.md", ROOT / "README.ko.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()]
-PROGRAMS = sorted(path for folder in (".", "script", "benchmarks", "models") for path in ROOT.glob(f"{folder}/*.py"))
+PROGRAMS = sorted(path for folder in (".", "script", "benchmarks") for path in ROOT.glob(f"{folder}/*.py"))
 
 _FENCE = re.compile(r"^```(?:bash|sh|shell|console)?[ ]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)=(\"[^\"]*\"|[^\s(]*)\s*(?:#.*)?$", re.MULTILINE)
@@ -38,7 +38,7 @@ def commands_of(shell: str, passed: Sequence[str] = ()) -> Iterator[Command]:
     A call of one of our scripts with words of its own yields the commands in it with these words passed on.
     """
     shell = shell.replace("\\\n", " ").replace('"$@"', shlex.join(passed))
-    shell = re.sub(r"python -m models\.(\w+)", r"python models/\1.py", shell)
+    shell = re.sub(r"python -m (\w+)\.(\w+)", r"python \1/\2.py", shell)
     values = {name: value.strip('"') for name, value in _ASSIGNMENT.findall(shell)}
     shell = _LIST_VARIABLE.sub("", shell)
     # A variable that the text does not set, such as that of a loop, stands for some number.
@@ -187,7 +187,7 @@ CUDA_VISIBLE_DEVICES=0 run python train_mrc.py \\
 cd .. && python3 score.py --gold a --predictions b.json | tee scores
 for seed in 1 2; do accelerate launch --num_processes 2 train_mrc.py --seed $seed; done
 python -m pytest tests/test_score.py
-python -m models.average saved/x --last 3
+python -m benchmarks.heads saved/x --last 3
 # python commented.py --out
 $ python script/quickstart_table.py metrics.json "${timings[@]}"
 """
@@ -195,7 +195,7 @@ $ python script/quickstart_table.py metrics.json "${timings[@]}"
         Command("train_mrc.py", ["--dataset_path", "data/mini wiki", "--output_dir", "saved/x"]),
         Command("score.py", ["--gold", "a", "--predictions", "b.json"]),
         Command("train_mrc.py", ["--seed", "1"]),
-        Command("models/average.py", ["saved/x", "--last", "3"]),
+        Command("benchmarks/heads.py", ["saved/x", "--last", "3"]),
         Command("script/quickstart_table.py", ["metrics.json"]),
     ]
 

@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+import average
 import inference
 import retrieve
 import score
@@ -19,7 +20,7 @@ import train_mrc
 import train_mrc_v2
 import train_reranker
 from arguments import RetrieverArguments
-from models import average, load_reader
+from models import load_reader
 from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
@@ -75,9 +76,8 @@ def test_the_table_of_flags_is_complete(name: str, command: str, groups: type, u
 
 def test_the_documented_commands_are_understood() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = (train_mrc, train_mrc_v2, train_dpr, train_reranker, retrieve, inference, score)
+    commands = (train_mrc, train_mrc_v2, train_dpr, train_reranker, retrieve, inference, score, average)
     parsers = {f"{command.__name__}.py": command.parse for command in commands}
-    parsers["-m models.average"] = average.parse_arguments
     for name, parse in parsers.items():
         documented = re.findall(rf"^python {re.escape(name)} (.*)$", text, flags=re.MULTILINE)
         assert documented, name

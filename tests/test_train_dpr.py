@@ -139,8 +139,8 @@ def test_the_evaluation_is_that_of_the_kept_encoders_over_the_whole_corpus(
             gold = [passage["text"] for passage in corpus].index(paragraph["context"])
             ranks.append(1 + int((scores > scores[gold]).sum()))
     for k in (1, 5, 20, 100):
-        assert reference.metrics[f"eval_recall@{k}"] == pytest.approx(np.mean(np.array(ranks) <= k))
-    assert reference.metrics["eval_mrr@10"] == pytest.approx(np.mean(1 / np.array(ranks)))
+        assert reference.metrics[f"eval_recall@{k}"] == pytest.approx(100 * np.mean(np.array(ranks) <= k))
+    assert reference.metrics["eval_mrr@10"] == pytest.approx(100 * np.mean(1 / np.array(ranks)))
 
 
 # ------------------------------------------------------------------------------------------------------ how it trains
@@ -151,7 +151,7 @@ def test_learns_the_training_questions(command: list[str], tmp_path: Path) -> No
     metrics = train_dpr.main([*command, *flags])
     seen = losses(tmp_path / "run")
     assert len(seen) == 90 and np.mean(seen[-3:]) < np.mean(seen[:3]) / 4
-    assert metrics["eval_recall@1"] == 1  # the validation questions are among the training questions
+    assert metrics["eval_recall@1"] == 100  # the validation questions are among the training questions
 
 
 def test_two_encoders_are_trained_whole(reference: Reference, encoder_path: str) -> None:

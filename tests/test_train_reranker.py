@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from comparing import PROPORTIONAL_STEPS, assert_equal_weights, assert_same_training, close_to, weights
 from killing import kill_and_resume
 from overflowing import overflow_once
+from sentence_transformers import CrossEncoder as TheirCrossEncoder
 
 import train_reranker
 from loading.dpr_json import Passage, RetrievalExample, write_dpr_json
-from models.cross_encoder import load_cross_encoder
+from models.cross_encoder import Pair, load_cross_encoder
 from runtime.errors import UserError
 from runtime.tracking import read_metrics
 
@@ -46,7 +48,8 @@ def test_writes_exactly_these_files_and_measures_before_and_after(command: list[
         "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "best", "resume"
     }  # fmt: skip
     assert {path.name for path in (run / "best").iterdir()} == {
-        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "reranker.json",
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "reranker.json", "modules.json",
+        "sentence_bert_config.json", "config_sentence_transformers.json",
         "arguments.json", "environment.json", "metrics.json",
     }  # fmt: skip
     assert json.loads((run / "metrics.json").read_text()) == metrics
@@ -58,6 +61,19 @@ def test_writes_exactly_these_files_and_measures_before_and_after(command: list[
     assert evaluated[metrics["step"]] == metrics["eval_mrr@10"] == max(evaluated.values())
     settings = load_cross_encoder(str(run / "best")).settings
     assert (settings.max_len, settings.title_prefix) == (128, True)
+
+
+def test_the_best_opens_in_sentence_transformers_with_equal_scores(command: list[str], tmp_path: Path) -> None:
+    train_reranker.main([*command, "--num_train_epochs", "0.3"])
+    best = str(tmp_path / "run" / "best")
+    pairs = [
+        Pair("왕은 누구인가?", *passage) for passage in (("세종", "세종은 왕이다."), ("서울", "한강이 흐른다. " * 20))
+    ]
+    scores = load_cross_encoder(best).score(pairs, precision="fp32")
+    theirs = TheirCrossEncoder(best, device="cpu")
+    assert theirs.max_seq_length == 128
+    found = theirs.predict([(pair.question, f"{pair.title}: {pair.text}") for pair in pairs])
+    np.testing.assert_allclose(found, scores, atol=1e-5)
 
 
 def test_learns_to_tell_passages_apart(command: list[str], tmp_path: Path, reranker_path: str) -> None:

@@ -8,30 +8,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_models import tiny_bert_config
-from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
+from tiny_models import save_checkpoints, tiny_reader
+from transformers import PreTrainedTokenizerFast
 
 from models import load_reader, load_tokenizer, save_reader
-from models.average import average_readers, best_checkpoints, last_checkpoints, main, parse_arguments
+from models.average import average_readers, best_checkpoints, last_checkpoints
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 
 
-def make_reader(tokenizer: PreTrainedTokenizerFast, seed: int, hidden: int = 32) -> BertForQuestionAnswering:
-    config = tiny_bert_config(tokenizer)
-    config.hidden_size = hidden
-    config.reader_head = {"name": "linear", "dropout": 0.1 * seed}
-    torch.manual_seed(seed)
-    return BertForQuestionAnswering(config)
-
-
 @pytest.fixture
 def run(bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Path:
-    """Four checkpoints; exact match 10, 40, 30, 40 at steps 5, 20, 100 and 300."""
-    for seed, (step, exact_match) in enumerate([(5, 10.0), (20, 40.0), (100, 30.0), (300, 40.0)]):
-        records = {"metrics": {"step": step, "eval_exact_match": exact_match}, "arguments": {"seed": seed}}
-        save_reader(tmp_path / "run" / f"checkpoint-{step}", make_reader(bert_tokenizer, seed), bert_tokenizer, records)
-    (tmp_path / "run" / "best").mkdir()
+    save_checkpoints(tmp_path / "run", bert_tokenizer)
     return tmp_path / "run"
 
 
@@ -71,27 +59,10 @@ def test_what_is_no_floating_point_number_is_the_first_s(
     assert weights(tmp_path / "average")["steps"] == 20
 
 
-@pytest.mark.parametrize(("flag", "steps"), [("--last", [300, 100, 20]), ("--best", [300, 20, 100])])
-def test_the_command_chooses_among_the_checkpoints_of_a_run(
-    run: Path, tmp_path: Path, flag: str, steps: list[int]
-) -> None:
-    main([str(run), flag, "3", "--output_dir", str(tmp_path / "average")])
-    record = json.loads((tmp_path / "average" / "average.json").read_text())
-    assert record["averaged"] == [str(run / f"checkpoint-{step}") for step in steps]
-
-
-def test_the_command_takes_checkpoints_of_several_runs(run: Path, tmp_path: Path) -> None:
-    main([str(run / "checkpoint-5"), str(run / "checkpoint-300"), "--output_dir", str(tmp_path / "average")])
-    assert torch.equal(
-        weights(tmp_path / "average")["qa_outputs.weight"],
-        (weights(run / "checkpoint-5")["qa_outputs.weight"] + weights(run / "checkpoint-300")["qa_outputs.weight"]) / 2,
-    )
-
-
 def test_settings_of_the_first_are_kept_and_the_folder_of_a_run_means_its_best(
     run: Path, tmp_path: Path, bert_tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    reader = make_reader(bert_tokenizer, 7)
+    reader = tiny_reader(bert_tokenizer, 7)
     reader.config.reader_settings = {"max_seq_len": 64}
     (run / "best").rmdir()
     with pytest.raises(UserError, match=f"{run} is a training run that has no best/ yet"):
@@ -107,15 +78,15 @@ def test_what_has_no_average_is_refused(
     run: Path, tmp_path: Path, bert_tokenizer: PreTrainedTokenizerFast, encoder_path: str
 ) -> None:
     first, wide, titled = run / "checkpoint-5", tmp_path / "wide", tmp_path / "titled"
-    save_reader(wide, make_reader(bert_tokenizer, 0, hidden=16), bert_tokenizer)
+    save_reader(wide, tiny_reader(bert_tokenizer, 0, hidden=16), bert_tokenizer)
     with pytest.raises(UserError, match=r"no average: bert\.\S+ is \(\d+, 32\) there and \(\d+, 16\) here"):
         average_readers([first, wide], tmp_path / "average")
-    reader = make_reader(bert_tokenizer, 0)
+    reader = tiny_reader(bert_tokenizer, 0)
     reader.config.title_prefix = True
     save_reader(titled, reader, bert_tokenizer)
     with pytest.raises(UserError, match="no average: title_prefix is False there and True here"):
         average_readers([first, titled], tmp_path / "average")
-    reader = make_reader(bert_tokenizer, 0)
+    reader = tiny_reader(bert_tokenizer, 0)
     for folder, length in ((tmp_path / "short", 64), (tmp_path / "long", 96)):
         reader.config.reader_settings = {"max_seq_len": length, "stride_len": 16}
         save_reader(folder, reader, bert_tokenizer)
@@ -130,15 +101,9 @@ def test_what_has_no_average_is_refused(
     assert not (tmp_path / "average").exists() and len(list(run.iterdir())) == 5
 
 
-def test_too_few_checkpoints_or_none_with_metrics(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_too_few_checkpoints_or_none_with_metrics(run: Path) -> None:
     with pytest.raises(UserError, match="has 4 checkpoints, not 5"):
         last_checkpoints(run, 5)
     (run / "checkpoint-20" / "metrics.json").unlink()
     with pytest.raises(UserError, match=r"--best needs the exact match of .*checkpoint-20"):
         best_checkpoints(run, 2)
-    for words in ("a b --last 2", "a --last 2 --best 2"):
-        with pytest.raises(SystemExit):
-            parse_arguments([*words.split(), "--output_dir", "x"])
-    assert "name one folder" in capsys.readouterr().err

@@ -8,8 +8,15 @@ from typing import NamedTuple
 import pytest
 import torch
 from accelerate import Accelerator
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Transformer
+from sentence_transformers.sentence_transformer.losses import CachedMultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.modules import Pooling
+from sentence_transformers.util import dot_score
 
+from arguments import RetrieverArguments
 from models.contrastive import in_batch_loss, joint_backward, same_passages
+from models.encoder import load_bi_encoder
 
 
 def brute_force_loss(q, p, labels, keys, temperature):
@@ -117,6 +124,41 @@ def test_without_dropout_the_chunks_change_nothing(data: Data) -> None:
         joint_backward(Accelerator(cpu=True), models[-1], data.chunks(size), [(7, 14)], data.loss)
     for model in models[1:]:
         torch.testing.assert_close(gradients_of(model), gradients_of(models[0]), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("size", [2, 3, 6])
+@pytest.mark.parametrize("temperature", [1.0, 0.05])
+def test_loss_and_gradients_are_those_of_sentence_transformers(
+    encoder_path: str, size: int, temperature: float
+) -> None:
+    """Of its cached ranking loss, over two copies of a tiny BERT in float32: three passages a question."""
+    questions = ["왕은 누구인가?", "수도는 어디인가?", "한강은?", "행성은 무엇인가?", "세종은?", "바다는 어디인가?"]
+    passages = [[("", f"{word}은 {n}번째 글이다.") for n in range(6)] for word in ("세종", "서울", "금성")]
+
+    their = SentenceTransformer(modules=[Transformer(encoder_path), Pooling(32, "cls")], device="cpu").eval()
+    loss = CachedMultipleNegativesRankingLoss(their, scale=1 / temperature, similarity_fct=dot_score, mini_batch_size=2)
+    columns = [questions, *([text for _, text in column] for column in passages)]
+    expected = loss([their.preprocess(column) for column in columns], torch.empty(0))
+    expected.backward()
+
+    flags = RetrieverArguments(title_prefix=False, question_max_len=64, passage_max_len=64)
+    ours = load_bi_encoder(encoder_path, flags, shared=True)
+    chunks = []
+    for start in range(0, 6, size):
+        rows = [passage for row in zip(*passages, strict=True) for passage in row][3 * start : 3 * (start + size)]
+        asked = ours.tokenize_questions(questions[start : start + size])
+        chunks.append((ours.pad(asked), ours.pad(ours.tokenize_passages(rows))))
+    labels = torch.arange(0, 18, 3)
+    same = torch.zeros(6, 18, dtype=torch.bool)
+    found = joint_backward(
+        Accelerator(cpu=True), ours, chunks, [(6, 18)], lambda q, p: in_batch_loss(q, p, labels, same, temperature)
+    )
+    torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-5)
+    gradients = {name: weight.grad for name, weight in ours.q_encoder.named_parameters() if weight.grad is not None}
+    theirs = {name: weight.grad for name, weight in their[0].model.named_parameters() if weight.grad is not None}
+    assert gradients.keys() == theirs.keys() and max(grad.abs().max() for grad in gradients.values()) > 1e-3
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, theirs[name], rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_gradients_add_up_over_calls(data: Data) -> None:

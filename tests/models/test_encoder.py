@@ -21,7 +21,7 @@ from models.encoder import (
     BiEncoder,
     EncoderSettings,
     encode,
-    fingerprint,
+    encoder_identity,
     load_bi_encoder,
     load_settings,
     pool,
@@ -327,17 +327,17 @@ def test_other_families_encode_too(bert_tokenizer: PreTrainedTokenizerFast, tmp_
     assert loaded.embed_passages(batch).shape == (4, 16)
 
 
-def test_a_fingerprint_tells_weights_tokenizer_and_settings_apart(bi_encoder: BiEncoder, tmp_path: Path) -> None:
+def test_the_identity_tells_weights_tokenizer_and_settings_apart(bi_encoder: BiEncoder, tmp_path: Path) -> None:
     save_bi_encoder(bi_encoder, tmp_path / "one")
-    first = fingerprint(tmp_path / "one", arguments())
+    first = encoder_identity(tmp_path / "one", arguments())
     assert json.loads(json.dumps(first)) == first
     assert len(set(first["encoders"])) == 2
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    assert fingerprint(tmp_path / "two", arguments()) == first
-    assert fingerprint(tmp_path / "two", arguments(question_prefix="질문")) == first | {"question_prefix": "질문"}
+    assert encoder_identity(tmp_path / "two", arguments()) == first
+    assert encoder_identity(tmp_path / "two", arguments(question_prefix="질문")) == first | {"question_prefix": "질문"}
     for name in ("q_encoder/model.safetensors", "p_encoder/tokenizer.json", "p_encoder/config.json"):
         path = tmp_path / "two" / name
         content = path.read_bytes()
         path.write_bytes(content.replace(b"0", b"1", 1) if name.endswith("json") else content[:-1] + b"\x01")
-        assert fingerprint(tmp_path / "two", arguments())["encoders"] != first["encoders"]
+        assert encoder_identity(tmp_path / "two", arguments())["encoders"] != first["encoders"]
         path.write_bytes(content)

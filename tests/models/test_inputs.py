@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from datasets import Dataset
 from tiny_models import tiny_bert
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     BartForSequenceClassification,
+    BertForSequenceClassification,
     BigBirdConfig,
     BigBirdModel,
     PreTrainedModel,
@@ -17,11 +19,13 @@ from transformers import (
 )
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from loading.examples import example_features
+from models.cross_encoder import CrossEncoder, Pair, RerankerSettings
 from models.encoder import BiEncoder, EncoderSettings
-from models.inputs import ModelInputs, tokenize
+from models.inputs import ModelInputs, longest_first_batches, padded, titled, tokenize
 from models.loading import encoder_class_of, load_pretrained, position_limit
 from reading.batching import FeatureCollator
-from reading.features import make_features
+from reading.features import build_features, make_features
 from runtime.errors import UserError
 
 _USUAL = {
@@ -239,3 +243,40 @@ def test_big_bird_reads_a_batch_alike_whatever_it_read_before(tmp_path: Any) -> 
     model.set_attention_type("original_full")
     full = BigBirdModel.from_pretrained(tmp_path, attention_type="original_full", add_pooling_layer=False).eval()
     assert (full(input_ids=long).last_hidden_state - before).abs().max() > 1e-3  # blocks do differ
+
+
+def test_reading_takes_the_longest_first_and_every_row_once() -> None:
+    lengths = [3, 9, 5, 9, 1]
+    assert longest_first_batches(lengths, 2) == [[1, 3], [2, 0], [4]]
+    assert longest_first_batches([], 2) == []
+
+
+def test_rows_are_padded_on_the_side_that_is_asked_for() -> None:
+    assert padded([1, 2], 4, 0) == [1, 2, 0, 0]
+    assert padded([1, 2], 4, 7, "left") == [7, 7, 1, 2]
+    assert padded([1, 2], 2, 0) == [1, 2]
+
+
+def test_a_passage_is_read_with_its_title_unless_that_is_blank() -> None:
+    assert titled("세종", "왕이다.") == "세종: 왕이다."
+    assert titled("", "왕이다.") == titled(" \u200b", "왕이다.") == "왕이다."
+
+
+@pytest.mark.parametrize("title", ["한강", ""])
+def test_readers_retrievers_and_rerankers_read_one_title_and_text(
+    title: str, bert_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    text = "강이다"
+    expected = bert_tokenizer(titled(title, text), add_special_tokens=False)["input_ids"]
+    model = tiny_bert(bert_tokenizer)
+    (read,) = BiEncoder(model, model, bert_tokenizer, EncoderSettings()).tokenize_passages([(title, text)])
+    scored = BertForSequenceClassification(model.config).eval()
+    (pair,) = CrossEncoder(scored, bert_tokenizer, RerankerSettings(64)).tokenize([Pair("강?", title, text)])
+    answers = {"text": ["강"], "answer_start": [0]}
+    row = {"id": "1", "title": title, "question": "강?", "context": text, "answers": answers, "document_id": "1"}
+    (feature,) = build_features(
+        Dataset.from_list([row], features=example_features()), bert_tokenizer, 64, 8, title_prefix=True
+    )
+    assert read["input_ids"][1:-1] == expected
+    assert pair["input_ids"][-len(expected) - 1 : -1] == expected
+    assert feature["input_ids"][-len(expected) - 1 : -1] == expected

@@ -12,10 +12,13 @@ from sentence_transformers import CrossEncoder as TheirCrossEncoder
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Dense, Normalize, Transformer
 from sentence_transformers.sentence_transformer.modules import Pooling
+from tiny_models import tiny_bert_config
+from transformers import BertForSequenceClassification
 
 from arguments import RetrieverArguments
-from models.cross_encoder import Pair, load_cross_encoder
+from models.cross_encoder import CrossEncoder, Pair, RerankerSettings, load_cross_encoder, save_cross_encoder
 from models.encoder import EncoderSettings, encode, load_bi_encoder, load_settings, save_bi_encoder
+from models.inputs import titled
 from runtime.errors import UserError
 
 TEXTS = ["세종은 조선의 왕이다.", "서울은 대한민국의 수도이다. 한강이 서울의 가운데를 흐른다.", "수성"]
@@ -87,6 +90,37 @@ def test_ours_opens_there(encoder_path: str, tmp_path: Path, pooling: str, norma
         model = SentenceTransformer(str(tmp_path / name), device="cpu")
         np.testing.assert_allclose(model.encode(TEXTS), vectors(tmp_path, side), atol=1e-5)
     assert model.max_seq_length == 64 and model.encode(TEXTS).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["bert_tokenizer", "roberta_tokenizer"])
+def test_a_reranker_that_was_saved_here_gives_the_same_scores_there(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    tokenizer = request.getfixturevalue(name)
+    config = tiny_bert_config(tokenizer)
+    config.num_labels, config.initializer_range = 1, 0.3  # scores that differ
+    torch.manual_seed(0)
+    ours = CrossEncoder(BertForSequenceClassification(config).eval(), tokenizer, RerankerSettings(max_len=48))
+    pairs = [
+        Pair(question, title, text)
+        for question in ("왕은 누구인가?", "수도는 어디인가?")
+        for title, text in (("세종", TEXTS[0]), ("", TEXTS[1]), ("서울", TEXTS[1] * 9))  # the last is cut
+    ]
+    scores = ours.score(pairs, precision="fp32")
+    save_cross_encoder(tmp_path / "best", ours)
+    theirs = TheirCrossEncoder(str(tmp_path / "best"), device="cpu")
+    found = theirs.predict([(pair.question, titled(pair.title, pair.text)) for pair in pairs])
+    np.testing.assert_allclose(found, scores, atol=1e-5)
+    assert np.std(scores) > 0.01
+    assert theirs.max_seq_length == 48
+    again = load_cross_encoder(str(tmp_path / "best")).score(pairs, precision="fp32")
+    np.testing.assert_allclose(again, scores, atol=1e-6)
+
+
+def test_an_encoder_may_begin_with_the_weights_of_a_reranker(reranker_path: str, tmp_path: Path) -> None:
+    save_cross_encoder(tmp_path / "best", load_cross_encoder(reranker_path))
+    assert load_settings(tmp_path / "best", RetrieverArguments()) == EncoderSettings()
+    load_bi_encoder(tmp_path / "best", RetrieverArguments(passage_max_len=64))
 
 
 def test_our_reranker_opens_there(reranker_path: str) -> None:

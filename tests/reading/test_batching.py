@@ -19,7 +19,7 @@ from transformers import (
     RobertaForQuestionAnswering,
 )
 
-from reading.batching import FeatureCollator, LengthGroupedBatches, longest_first_batches
+from reading.batching import FeatureCollator, LengthGroupedBatches
 from reading.features import build_features
 from runtime.errors import UserError
 
@@ -197,9 +197,3 @@ def test_lengths_are_grouped_and_batches_are_not_sorted() -> None:
     other = LengthGroupedBatches(lengths, 16, seed=0)
     other.start_epoch(1, lengths)
     assert len({frozenset(batch) for batch in grouped} & {frozenset(batch) for batch in other}) < 5
-
-
-def test_reading_takes_the_longest_first_and_every_row_once() -> None:
-    lengths = [3, 9, 5, 9, 1]
-    assert longest_first_batches(lengths, 2) == [[1, 3], [2, 0], [4]]
-    assert longest_first_batches([], 2) == []

@@ -10,10 +10,8 @@ import pytest
 from datasets import Dataset
 from transformers import EvalPrediction
 
-from reading import metrics
 from reading.metrics import (
     METRICS,
-    bootstrap_interval,
     compute_metrics,
     klue_rouge_w,
     korquad_f1,
@@ -321,40 +319,6 @@ def test_references_of():
         }
     )
     assert list(references_of(examples).items()) == [("q2", ["가나", "가"]), ("q1", [])]
-
-
-# --- bootstrap ------------------------------------------------------------------------------------------------------
-
-
-def test_bootstrap_equals_a_direct_loop_over_the_same_indices(monkeypatch):
-    values, samples = [0.0, 0.25, 1.0, 1.0, 0.5], 101
-    indices = np.random.default_rng(7).integers(5, size=(samples, 5))
-    means = sorted(sum(values[i] for i in row) / 5 for row in indices.tolist())
-
-    def percentile(share):
-        below, fraction = divmod(share * (samples - 1), 1)
-        return means[int(below)] * (1 - fraction) + means[int(below) + 1] * fraction
-
-    expected = pytest.approx((percentile(0.025), percentile(0.975)))
-    assert bootstrap_interval(values, samples, seed=7) == expected
-    monkeypatch.setattr(metrics, "_BOOTSTRAP_CELLS", 15)  # three resamples at once: the same draws
-    assert bootstrap_interval(values, samples, seed=7) == expected
-    monkeypatch.setattr(metrics, "_BOOTSTRAP_CELLS", 1)
-    assert bootstrap_interval(values, samples, seed=7) == expected
-
-
-def test_bootstrap_is_deterministic_contains_the_mean_and_follows_the_normal_law():
-    values = np.random.default_rng(0).random(400)
-    low, high = bootstrap_interval(values, 2000, seed=1)
-    assert (low, high) == bootstrap_interval(values, 2000, seed=1)
-    assert (low, high) != bootstrap_interval(values, 2000, seed=2)
-    margin = 1.96 * values.std() / 20
-    assert (low, high) == pytest.approx((values.mean() - margin, values.mean() + margin), abs=0.1 * margin)
-
-
-def test_bootstrap_of_constant_values_collapses():
-    assert bootstrap_interval([0.5] * 30, 200, seed=0) == (0.5, 0.5)
-    assert bootstrap_interval([1.0], 1, seed=0) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("metric", list(METRICS))

@@ -11,7 +11,7 @@ from datasets import Dataset
 from sklearn.metrics import ndcg_score
 
 from loading.corpus import Corpus
-from retrieval.metrics import GoldPassages, has_answer, ranking_metrics, relevant_by_answer, relevant_by_id
+from retrieval.metrics import GoldPassages, answerable, answers_among, ranking_metrics, recall_at
 
 CORPUS = Corpus(
     ["a", "b", "c", "d", "e"],
@@ -39,27 +39,27 @@ ROWS = np.array([[3, 0, 1], [2, 1, 0], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
 
 
 def test_gold_passages_by_id_and_by_text():
-    assert relevant_by_id(ROWS, EXAMPLES, CORPUS).tolist() == [
+    gold = GoldPassages(EXAMPLES, CORPUS)
+    assert gold.among(ROWS).tolist() == [
         [True, False, False],
         [True, False, True],
         [False, True, False],
         [False, False, False],
         [False, False, False],
     ]
-    gold = GoldPassages(EXAMPLES, CORPUS)
     assert gold.known.tolist() == [True, True, True, True, False]
     assert gold.held.tolist() == [True, True, True, False, False]
 
 
 def test_gold_answers_in_the_text():
-    assert relevant_by_answer(ROWS, EXAMPLES, CORPUS).tolist() == [
+    assert answers_among(ROWS, EXAMPLES, CORPUS).tolist() == [
         [True, False, False],
         [True, False, True],
         [True, True, True],
         [False, False, False],
         [False, False, False],
     ]
-    assert has_answer(EXAMPLES).tolist() == [True, True, True, True, False]
+    assert answerable(EXAMPLES).tolist() == [True, True, True, True, False]
 
 
 def test_a_gold_passage_by_another_name_of_it():
@@ -76,31 +76,35 @@ def test_blanks_and_forms_of_characters_make_no_other_passage_and_no_other_answe
     )
     examples = examples_of(("", "KBS는 방송국이다", ["KBS"]), ("", "", ["훈민정음", ""]), ("", "", ["\u200b"]))
     rows = np.array([[0, 1]] * 3)
-    assert relevant_by_id(rows, examples, corpus).tolist() == [[True, False], [False, False], [False, False]]
-    assert relevant_by_answer(rows, examples, corpus).tolist() == [[True, False], [False, True], [False, False]]
-    assert has_answer(examples).tolist() == [True, True, False]
+    assert GoldPassages(examples, corpus).among(rows).tolist() == [[True, False], [False, False], [False, False]]
+    assert answers_among(rows, examples, corpus).tolist() == [[True, False], [False, True], [False, False]]
+    assert answerable(examples).tolist() == [True, True, False]
     titled = Corpus(["a"], ["훈민정음"], ["글"])
-    assert not relevant_by_answer(np.array([[0]] * 3), examples, titled).any()  # readers read the text
+    assert not answers_among(np.array([[0]] * 3), examples, titled).any()  # readers read the text
 
 
 def test_examples_whose_answers_are_missing():
     answers = [{"text": None, "answer_start": None}, None, {"text": [None, "물"], "answer_start": [0, 0]}]
     examples = Dataset.from_dict({"id": ["0", "1", "2"], "answers": answers})
-    assert has_answer(examples).tolist() == [False, False, True]
+    assert answerable(examples).tolist() == [False, False, True]
 
 
 def test_examples_of_test_questions_have_neither():
     examples = Dataset.from_dict({"id": ["0"], "question": ["?"]})
-    assert not relevant_by_id(ROWS[:1], examples, CORPUS).any()
-    assert not relevant_by_answer(ROWS[:1], examples, CORPUS).any()
+    assert not GoldPassages(examples, CORPUS).among(ROWS[:1]).any()
+    assert not answers_among(ROWS[:1], examples, CORPUS).any()
     assert not GoldPassages(examples, CORPUS).known.any()
 
 
-@pytest.mark.parametrize("relevant", [relevant_by_id, relevant_by_answer])
-def test_no_questions(relevant):
-    found = relevant(np.empty((0, 3), np.int64), EXAMPLES.select([]), CORPUS)
-    assert (found.shape, found.dtype) == ((0, 3), bool)
-    assert ranking_metrics(found, [1])["recall@1"].shape == (0,)
+def test_no_questions():
+    nothing, none = np.empty((0, 3), np.int64), EXAMPLES.select([])
+    for found in (GoldPassages(none, CORPUS).among(nothing), answers_among(nothing, none, CORPUS)):
+        assert (found.shape, found.dtype) == ((0, 3), bool)
+        assert ranking_metrics(found, [1])["recall@1"].shape == (0,)
+
+
+def test_recall_is_one_from_the_first_rank_on():
+    assert recall_at(2, [1, 2, 3, np.inf, np.nan]).tolist() == [1, 1, 0, 0, 0]
 
 
 def test_metrics_by_hand():

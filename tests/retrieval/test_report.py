@@ -46,7 +46,7 @@ def test_the_tables():
 def test_the_tables_of_a_fusion():
     fusion = {
         "flags": "--fusion rrf --fusion_weights 0.5 1", "tuned_on_questions": 7, "held_out_questions": 5,
-        "curve": [{"weights": [0.5, 1.0], "recall_at_5": 0.75, "mrr_at_10": 0.5}],
+        "curve": [{"weights": [0.5, 1.0], "recall_at_5": 75.0, "mrr_at_10": 50.0}],
         "held_out": {"tuned": {"recall@5": {"mean": 80.0, "low": 75.0, "high": 85.0}}},
     }  # fmt: skip
     assert (

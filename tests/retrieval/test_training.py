@@ -15,7 +15,7 @@ import pytest
 from arguments import DatasetArguments
 from loading.corpus import Corpus
 from loading.dpr_json import find_dpr_json, read_dpr_json, write_dpr_json
-from loading.examples import load_examples
+from loading.questions import load_questions
 from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
 from retrieval.base import SearchResults
 from retrieval.joint_batch import JointBatch
@@ -23,11 +23,10 @@ from retrieval.mining import find_hard_negatives, mine_hard_negatives, with_hard
 from retrieval.training import (
     TrainingQuestions,
     corpus_passages,
-    holds_answer,
-    load_questions,
     with_gold_passages,
 )
 from runtime.errors import DataError, UserError
+from runtime.text import answer_in_passage
 
 DECOMPOSED = "\u1112\u1161\u11ab\u1100\u1161\u11bc"  # 한강, as some files have it
 
@@ -145,9 +144,9 @@ def test_gold_passages_that_the_corpus_lacks_are_added_once(corpus: Corpus) -> N
 
 
 def test_an_answer_is_found_whatever_its_unicode_form_and_blanks() -> None:
-    assert holds_answer(Passage("", "긴  한강 이야기"), [f"{DECOMPOSED}\n이야기"])
-    assert holds_answer(Passage("한강", "글"), ["한강"])
-    assert not holds_answer(Passage("한", "강"), ["한강", "", " "])
+    assert answer_in_passage([f"{DECOMPOSED}\n이야기"], "", "긴  한강 이야기")
+    assert answer_in_passage(["한강"], "한강", "글")
+    assert not answer_in_passage(["한강", "", " "], "한", "강")
 
 
 POSITIVE, OTHER = Passage("세종", "세종은 조선의 4대 왕이다.", "1"), Passage("", "ＫＢＳ는 1927년에 문을 열었다.")
@@ -221,10 +220,10 @@ def test_questions_to_evaluate_on_may_be_in_or_beside_the_data_set(
     write_dpr_json(tmp_path / "data" / "train.json", examples)
     write_dpr_json(tmp_path / "mine.json", examples[:2])
     arguments = DatasetArguments(dataset_path=str(tmp_path / "data"), test_eval_dataset_path="mine.json")
-    train, evaluation = load_questions(arguments, load_examples, evaluate=True)
+    train, evaluation = load_questions(arguments, evaluate=True)
     assert (len(train), [example.question for example in evaluation]) == (5, ["?", "??"])
     with pytest.raises(UserError) as refusal:
-        load_questions(replace(arguments, test_eval_dataset_path="none.json"), load_examples, evaluate=True)
+        load_questions(replace(arguments, test_eval_dataset_path="none.json"), evaluate=True)
     inside, beside = tmp_path / "data" / "none.json", tmp_path / "none.json"
     assert str(refusal.value).startswith(f"none.json does not exist, nor {inside}, nor {beside}; ")
 

@@ -7,7 +7,16 @@ import unicodedata
 
 import pytest
 
-from runtime.text import answer_occurs, comparable, fold, inner_span, is_blank, seen_text, strip_blanks
+from runtime.text import (
+    answer_in_passage,
+    answer_in_text,
+    comparable,
+    fold,
+    inner_span,
+    is_blank,
+    seen_text,
+    strip_blanks,
+)
 
 ALL = [chr(code) for code in range(sys.maxunicode + 1)]
 INVISIBLE = [
@@ -94,10 +103,10 @@ def test_texts_are_the_same_whatever_blanks_and_forms() -> None:
 
 
 def test_an_answer_occurs_in_one_text_or_the_other_and_blank_ones_nowhere() -> None:
-    assert answer_occurs(["물", "훈민 정음"], "세종", "\u00ad훈민정\u00ad음은")
-    assert answer_occurs(["세종"], "세 종", "글")
-    assert answer_occurs(["훈민 정음"], "글은 훈민정음이다")
-    assert answer_occurs(["의주"], "신의주로") and not answer_occurs(["의주"], "배의 주름살")
-    assert answer_occurs(["(주) 한강?"], "㈜한강?")
-    assert not answer_occurs(["한강"], "한", "강")
-    assert not answer_occurs(["", " ", "\u200b"], "세종", "글")
+    assert answer_in_passage(["물", "훈민 정음"], "세종", "\u00ad훈민정\u00ad음은")
+    assert answer_in_passage(["세종"], "세 종", "글")
+    assert answer_in_text(["훈민 정음"], "글은 훈민정음이다")
+    assert answer_in_text(["의주"], "신의주로") and not answer_in_text(["의주"], "배의 주름살")
+    assert answer_in_text(["(주) 한강?"], "㈜한강?")
+    assert not answer_in_passage(["한강"], "한", "강")
+    assert not answer_in_passage(["", " ", "\u200b"], "세종", "글")
