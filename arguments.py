@@ -7,6 +7,7 @@ Nothing here imports torch: a command answers before that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 from loading.arguments import DataArguments, TrainingDataArguments
@@ -35,7 +36,17 @@ from retrieval.bm25 import BM25Arguments
 from retrieval.dense import EncodingArguments
 from retrieval.rerank import RerankArguments
 from runtime.arguments import ComputeArguments, EvalBatchArguments, OutputArguments, RunArguments, SeedArguments
-from runtime.command_line import changed, command, flag, only_if, parse_arguments, part_of, read_only_if, record_of
+from runtime.command_line import (
+    changed,
+    check_command_line,
+    command,
+    flag,
+    only_if,
+    parse_arguments,
+    part_of,
+    read_only_if,
+    record_of,
+)
 from training.arguments import (
     IF_EVALUATED,
     CheckpointArguments,
@@ -52,7 +63,7 @@ __all__ = [
     "AugmentationArguments", "DatasetArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments",
     "ModelArguments", "OptimizationArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments",
     "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments",
-    "parse_arguments", "part_of", "record_of",
+    "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -398,6 +409,11 @@ class InferenceArguments(
     output_dir: str = changed(OutputArguments, "output_dir", "./outputs")
     do_predict: bool = flag(False, "Answer the test questions and write predictions.json.", group="data")
     do_eval: bool = flag(False, "Answer the validation questions and score retrieval and answers.", group="data")
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is missing or too much."""
+        if self.do_eval == self.do_predict:
+            yield "say what to answer: --do_predict for the test questions, or --do_eval for the validation ones"
 
 
 @command("retrieve.py", "Measure retrievers.")

@@ -11,7 +11,10 @@ from __future__ import annotations
 if __name__ == "__main__":
     from runtime.interrupts import leave_when_interrupted
 
-    leave_when_interrupted()  # while the imports below take their seconds
+    leave_when_interrupted()  # while imports take their seconds
+    from arguments import InferenceArguments, check_command_line
+
+    check_command_line(InferenceArguments)  # --help and mistakes are answered before the slow ones
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +23,7 @@ from typing import Any, NamedTuple
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from arguments import (
-    DatasetArguments,
-    InferenceArguments,
-    ModelArguments,
-    RetrieverArguments,
-    RunArguments,
-    parse_arguments,
-    resolved_arguments,
-)
+from arguments import DatasetArguments, InferenceArguments, parse_arguments, part_of, record_of
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
 from processor import QAProcessor
@@ -37,7 +32,7 @@ from reading.batching import FeatureCollator
 from reading.logits import read_features
 from reading.metrics import mean_scores, references_of
 from reading.passages import gold_passages, joined_passages, separate_passages
-from reading.reader_settings import SETTLED_LATER, as_trained
+from reading.reader_settings import as_trained
 from retrieval.finding import find_passages
 from retrieval.metrics import KS, hit_at_k
 from retrieval.table import Retrieved, write_retrieved_df
@@ -54,31 +49,6 @@ from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
 
-_TRAINS_NOTHING = "inference trains nothing"
-_KEPT_WITH_CHECKPOINT = "it is kept with the checkpoint"
-UNUSED = {
-    **dict.fromkeys(("concat_eval", "max_train_samples", "test_eval_dataset_path"), _TRAINS_NOTHING),
-    **dict.fromkeys(
-        ("backbone_dropout", "freeze_pretrained_weight", "freeze_pretrained_weight_epoch"), _TRAINS_NOTHING
-    ),
-    **dict.fromkeys(("freeze_embedding_layer_weight", "logging_dir", "logging_steps"), _TRAINS_NOTHING),
-    **dict.fromkeys(("report_to", "wandb_project", "wandb_entity"), _TRAINS_NOTHING),
-    **dict.fromkeys(("head", "head_dropout_ratio", "config_name"), _KEPT_WITH_CHECKPOINT),
-    **dict.fromkeys(("head_shared", "head_channels", "head_kernel_size", "head_repeats"), _KEPT_WITH_CHECKPOINT),
-    "cache_dir": "retrieved passages are read once, their features are not kept",
-    "overwrite_output_dir": "every file of an earlier run is replaced whole",
-    "run_name": "results are named by --output_dir",
-    "description": "results are named by --output_dir",
-}
-
-
-class Arguments(NamedTuple):
-    run: RunArguments
-    model: ModelArguments
-    dataset: DatasetArguments
-    retriever: RetrieverArguments
-    inference: InferenceArguments
-
 
 class Reader(NamedTuple):
     """A trained reader and what it needs to read."""
@@ -90,64 +60,60 @@ class Reader(NamedTuple):
     precision: str
 
 
-def parse(argv: Sequence[str] | None = None) -> Arguments:
+def parse(argv: Sequence[str] | None = None) -> InferenceArguments:
     """Parse the command line."""
-    groups = [RunArguments, ModelArguments, DatasetArguments, RetrieverArguments, InferenceArguments]
-    own = {"output_dir": "./outputs", **SETTLED_LATER}
-    return Arguments(*parse_arguments("inference.py", groups, argv, UNUSED, own, description="Answer questions."))
+    return parse_arguments(InferenceArguments, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Answer the questions; return the metrics (empty without --do_eval)."""
     args = parse(argv)
-    if args.inference.do_eval == args.inference.do_predict:
-        raise UserError("say what to answer: --do_predict for the test questions, or --do_eval for the validation ones")
     configure_logging()
-    with claimed(args.run.output_dir):
+    with claimed(args.output_dir):
         return answer(args)
 
 
-def answer(args: Arguments) -> dict[str, float]:
+def answer(args: InferenceArguments) -> dict[str, float]:
     """Find, read and write as the arguments say; return the metrics."""
-    set_seed(args.run.seed)
+    set_seed(args.seed)
     keep_freed_memory()
     device = default_device()
-    precision = resolve_precision(args.run.precision, device)
+    precision = resolve_precision(args.precision, device)
     stopwatch = Stopwatch()
 
     # data and model
     args = as_trained(args)
-    tokenizer = load_tokenizer(args.model.tokenizer or args.model.model)
-    title_prefix = getattr(load_config(args.model.model), "title_prefix", False)
-    qa_processor = QAProcessor(args.dataset, tokenizer, title_prefix=title_prefix)
-    examples = qa_processor.get_eval_examples() if args.inference.do_eval else qa_processor.get_test_examples()
+    tokenizer = load_tokenizer(args.tokenizer or args.model)
+    title_prefix = getattr(load_config(args.model), "title_prefix", False)
+    qa_processor = QAProcessor(part_of(args, DatasetArguments), tokenizer, title_prefix=title_prefix)
+    examples = qa_processor.get_eval_examples() if args.do_eval else qa_processor.get_test_examples()
     attention = fastest_attention(device, 0.0, training=False)
-    model = load_reader(args.model.model, attention=attention, trained=True).to(device)
-    check_length(model, args.dataset.max_seq_len)
-    collator = FeatureCollator(model, tokenizer, args.dataset.max_seq_len if args.dataset.use_max_padding else None)
-    reader = Reader(model, qa_processor, collator, args.run.per_device_eval_batch_size, precision)
+    model = load_reader(args.model, attention=attention, trained=True).to(device)
+    check_length(model, args.max_seq_len)
+    collator = FeatureCollator(model, tokenizer, args.max_seq_len if args.use_max_padding else None)
+    reader = Reader(model, qa_processor, collator, args.per_device_eval_batch_size, precision)
     stopwatch.lap("load")
 
     # retrieve
-    retrieved = find_passages(examples, args.retriever, args.dataset, args.model.tokenizer or args.model.model)
+    retrieved = find_passages(examples, args, args.dataset_path, args.skip_bad_rows, args.tokenizer or args.model)
     stopwatch.lap("retrieve")
 
     # read
     if retrieved is None:
         answers = read(reader, own_contexts(examples), "reading")
     else:
-        answers = read_retrieved(reader, retrieved, len(examples), args.inference)
+        answers = read_retrieved(reader, retrieved, len(examples), args)
     stopwatch.lap("read")
 
     # score
     metrics: dict[str, float] = {}
-    if args.inference.do_eval:
+    if args.do_eval:
         metrics = score(reader, examples, retrieved, answers)
         stopwatch.lap("score")
         print_metrics(metrics)
 
     # save
-    save(args, examples, retrieved, answers, metrics, environment(device, precision, args.run.seed), stopwatch.laps)
+    save(args, examples, retrieved, answers, metrics, environment(device, precision, args.seed), stopwatch.laps)
     return metrics
 
 
@@ -170,14 +136,14 @@ def read(reader: Reader, examples: Dataset, what: str, retrieval_weight: float =
 
 
 def read_retrieved(
-    reader: Reader, retrieved: Retrieved, questions: int, arguments: InferenceArguments
+    reader: Reader, retrieved: Retrieved, questions: int, args: InferenceArguments
 ) -> dict[str, list[Answer]]:
     """Read every question's retrieved passages, some thousand passages at a time, so that memory stays bounded."""
-    to_examples = joined_passages if arguments.passage_reading == "joined" else separate_passages
+    to_examples = joined_passages if args.passage_reading == "joined" else separate_passages
     answers: dict[str, list[Answer]] = {}
     with progress_bar(total=questions, desc="answering", unit="question") as progress:
         for block in retrieved.blocks():
-            answers |= read(reader, to_examples(block), "reading", arguments.retrieval_weight)
+            answers |= read(reader, to_examples(block), "reading", args.retrieval_weight)
             progress.update(len(answers) - progress.n)
     return answers
 
@@ -208,7 +174,7 @@ def print_metrics(metrics: dict[str, float]) -> None:
 
 
 def save(
-    args: Arguments,
+    args: InferenceArguments,
     examples: Dataset,
     retrieved: Retrieved | None,
     answers: dict[str, list[Answer]],
@@ -217,7 +183,7 @@ def save(
     seconds: dict[str, float],
 ) -> None:
     """Write answers, passages, metrics and what the run was to --output_dir."""
-    output_dir = Path(args.run.output_dir)
+    output_dir = Path(args.output_dir)
     predictions, nbest = predictions_of(answers), nbest_of(answers)
     write_json(output_dir / "predictions.json", {question: predictions[question] for question in examples["id"]})
     write_json(output_dir / "nbest_predictions.json", {question: nbest[question] for question in examples["id"]})
@@ -225,7 +191,7 @@ def save(
         write_retrieved_df(retrieved.blocks(), output_dir / "retrieved_passages.csv")
     if metrics:
         write_json(output_dir / "metrics.json", metrics | {"seconds": seconds})
-    write_json(output_dir / "arguments.json", resolved_arguments(*args))
+    write_json(output_dir / "arguments.json", record_of(args))
     write_json(output_dir / "environment.json", record | {"seconds": seconds})
     logger.info("%d answers in %s", len(predictions), output_dir / "predictions.json")
 

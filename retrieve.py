@@ -13,22 +13,17 @@ from __future__ import annotations
 if __name__ == "__main__":
     from runtime.interrupts import leave_when_interrupted
 
-    leave_when_interrupted()  # while the imports below take their seconds
+    leave_when_interrupted()  # while imports take their seconds
+    from arguments import RetrieveArguments, check_command_line
 
-import dataclasses
+    check_command_line(RetrieveArguments)  # --help and mistakes are answered before the slow ones
+
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from arguments import (
-    ComparisonArguments,
-    DatasetArguments,
-    RetrieveArguments,
-    RunArguments,
-    parse_arguments,
-    resolved_arguments,
-)
+from arguments import RetrieveArguments, RetrieverArguments, parse_arguments, part_of, record_of
 from loading.corpus import find_corpus, load_corpus
 from loading.dpr_json import write_dpr_json
 from loading.examples import load_examples
@@ -50,52 +45,26 @@ from runtime.record import environment
 
 logger = get_logger("retrieve")
 
-_NOT_READ = "passages are found, not read"
-_MEASURED = "nothing is trained"
-UNUSED = {
-    **dict.fromkeys(("max_seq_len", "stride_len", "use_max_padding", "max_ans_len", "n_best_size"), _NOT_READ),
-    **dict.fromkeys(("version_2_with_negative", "null_score_diff_threshold", "cache_dir"), _NOT_READ),
-    **dict.fromkeys(("preprocessing_num_workers",), _NOT_READ),
-    **dict.fromkeys(("concat_eval", "max_train_samples", "logging_dir", "logging_steps"), _MEASURED),
-    **dict.fromkeys(("report_to", "wandb_project", "wandb_entity"), _MEASURED),
-    "test_eval_dataset_path": "--dataset_path and --split name the questions",
-    "per_device_eval_batch_size": "--encode_batch_size is the batch of encoders",
-    "precision": "encoders run in the best precision of the device",
-    "overwrite_output_dir": "every file of an earlier run is replaced whole",
-    "run_name": "results are named by --output_dir",
-    "description": "results are named by --output_dir",
-    "retrieved_df_path": "this command writes tables",
-}
 
-
-class Arguments(NamedTuple):
-    run: RunArguments
-    dataset: DatasetArguments
-    retrieve: RetrieveArguments
-    comparison: ComparisonArguments
-
-
-def parse(argv: Sequence[str] | None = None) -> Arguments:
+def parse(argv: Sequence[str] | None = None) -> RetrieveArguments:
     """Parse the command line."""
-    groups = [RunArguments, DatasetArguments, RetrieveArguments, ComparisonArguments]
-    own = {"output_dir": "./outputs/retrieval"}
-    return Arguments(*parse_arguments("retrieve.py", groups, argv, UNUSED, own, description="Measure retrievers."))
+    return parse_arguments(RetrieveArguments, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the retrievers; return what retrieval.json holds."""
     args = parse(argv)
     configure_logging()
-    with claimed(args.run.output_dir):
+    with claimed(args.output_dir):
         return compare(args)
 
 
-def compare(args: Arguments) -> dict[str, Any]:
+def compare(args: RetrieveArguments) -> dict[str, Any]:
     """Retrieve with each retriever, one after the other, and write what came out."""
-    output_dir, top_k = Path(args.run.output_dir), args.retrieve.top_k_retrieval
-    specs = list(dict.fromkeys(args.retrieve.retriever_type))
+    output_dir, top_k = Path(args.output_dir), args.top_k_retrieval
+    specs = list(dict.fromkeys(args.retriever_type))
     for spec in specs:  # a mistake in one is found before anything is built
-        create_retriever(dataclasses.replace(args.retrieve, retriever_type=spec))
+        create_retriever(part_of(args, RetrieverArguments, retriever_type=spec))
 
     # data
     questions = load(args)
@@ -103,13 +72,13 @@ def compare(args: Arguments) -> dict[str, Any]:
     # retrieve and measure
     rows, fusions = [], {}
     for spec, name in zip(specs, folder_names(specs), strict=True):
-        arguments = arguments_of(spec, args.retrieve)
+        arguments = arguments_of(spec, args, RetrieverArguments)
         retriever = create_retriever(arguments)
-        row = {"retriever": spec, **prepare(retriever, questions.corpus, args.retrieve.index_dir)}
+        row = {"retriever": spec, **prepare(retriever, questions.corpus, args.index_dir)}
         results, row["milliseconds_per_question"] = timed_search(retriever, questions.examples["question"], top_k)
         rows.append(row | measure(results, questions))
-        write(args.comparison.write, output_dir / name if len(specs) > 1 else output_dir, name, results, questions)
-        if args.comparison.tune_fusion and isinstance(retriever, HybridRetrieval):
+        write(args.write, output_dir / name if len(specs) > 1 else output_dir, name, results, questions)
+        if args.tune_fusion and isinstance(retriever, HybridRetrieval):
             fusions[spec] = tune_fusion(retriever, arguments.hybrid_retrievers, questions, top_k)
             print(fusion_markdown(spec, fusions[spec]))
         del retriever, results
@@ -117,7 +86,7 @@ def compare(args: Arguments) -> dict[str, Any]:
 
     # write
     n, gold = len(questions.examples), questions.gold
-    report = {"split": args.comparison.split, "questions": n, "passages": len(questions.corpus), "top_k": top_k}
+    report = {"split": args.split, "questions": n, "passages": len(questions.corpus), "top_k": top_k}
     report |= {"gold_passages": int(gold.known.sum()), "in_corpus": int(gold.held.sum())}
     report |= {"answerable": int(questions.answerable.sum()), "retrievers": rows}
     print(markdown(report))
@@ -125,22 +94,22 @@ def compare(args: Arguments) -> dict[str, Any]:
     return report
 
 
-def load(args: Arguments) -> Questions:
+def load(args: RetrieveArguments) -> Questions:
     """Return the questions and the passages; raise :class:`UserError` for what these questions cannot give."""
-    split = args.comparison.split
-    examples = load_examples(args.dataset.dataset_path, [split], args.dataset.skip_bad_rows)[split]
-    if args.dataset.max_eval_samples is not None:
-        examples = examples.select(range(min(args.dataset.max_eval_samples, len(examples))))
-    path = args.retrieve.context_path or find_corpus(args.dataset.dataset_path)
-    corpus = load_corpus(path, skip_bad_rows=args.dataset.skip_bad_rows)
-    questions = questions_of(examples, corpus, args.run.seed)
+    split = args.split
+    examples = load_examples(args.dataset_path, [split], args.skip_bad_rows)[split]
+    if args.max_eval_samples is not None:
+        examples = examples.select(range(min(args.max_eval_samples, len(examples))))
+    path = args.context_path or find_corpus(args.dataset_path)
+    corpus = load_corpus(path, skip_bad_rows=args.skip_bad_rows)
+    questions = questions_of(examples, corpus, args.seed)
     known, held = questions.gold.known, questions.gold.held
     if missing := int((known & ~held).sum()):
         logger.warning("%d of %d questions are missed by all: no gold passage in %s", missing, len(examples), path)
     if not known.any():
-        if args.comparison.tune_fusion:
+        if args.tune_fusion:
             raise UserError("--tune_fusion needs questions whose passages are known, and these name none")
-        if "dpr_json" in args.comparison.write:
+        if "dpr_json" in args.write:
             raise UserError("--write dpr_json needs questions whose passages are known, and these name none")
     return questions
 
@@ -166,12 +135,12 @@ def write(forms: Sequence[str], folder: Path, tag: str, results: SearchResults, 
         write_dpr_json(folder / "dpr.json", training_examples(results, questions))
 
 
-def save(args: Arguments, report: Mapping[str, Any], fusions: Mapping[str, Any]) -> None:
+def save(args: RetrieveArguments, report: Mapping[str, Any], fusions: Mapping[str, Any]) -> None:
     """Write the figures, the table, the plot and what the run was to --output_dir."""
-    output_dir = Path(args.run.output_dir)
+    output_dir = Path(args.output_dir)
     device = default_device()
-    contents = {"retrieval.json": report, "arguments.json": resolved_arguments(*args)}
-    contents["environment.json"] = environment(device, resolve_precision("auto", device), args.run.seed)
+    contents = {"retrieval.json": report, "arguments.json": record_of(args)}
+    contents["environment.json"] = environment(device, resolve_precision("auto", device), args.seed)
     if fusions:
         contents["fusion.json"] = fusions
     for name, content in contents.items():
@@ -185,7 +154,7 @@ def save(args: Arguments, report: Mapping[str, Any], fusions: Mapping[str, Any])
             names.append("retrieval.png")
         except UserError as error:
             logger.warning("retrieval.png is left out: %s", error)
-    forms = f" and {', '.join(args.comparison.write)} of each retriever" if args.comparison.write else ""
+    forms = f" and {', '.join(args.write)} of each retriever" if args.write else ""
     print(f"{', '.join(sorted(names))}{forms} in {output_dir}")
 
 

@@ -29,28 +29,26 @@ logger = get_logger(__name__)
 
 
 def parse(argv: Sequence[str] | None = None) -> ScoreArguments:
-    (score_args,) = parse_arguments(
-        "score.py", [ScoreArguments], argv, description="Score a predictions file against gold answers."
-    )
-    return score_args
+    """Parse the command line."""
+    return parse_arguments(ScoreArguments, argv)
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Print the figures and return them: ``questions``, and each score in percent with its ``_low`` and ``_high``."""
-    score_args = parse(argv)
+    args = parse(argv)
     configure_logging()
 
-    predictions = read_predictions(score_args.predictions)
-    references = read_references(score_args.gold)
-    scores = score_examples(predictions, references, score_args.metric)
+    predictions = read_predictions(args.predictions)
+    references = read_references(args.gold)
+    scores = score_examples(predictions, references, args.metric)
     warn_of_mismatch(predictions, references)
 
     figures: dict[str, float] = {"questions": len(references)}
-    print(f"metric       {score_args.metric:>8}")
+    print(f"metric       {args.metric:>8}")
     print(f"questions    {len(references):>8}")
-    for name, values in zip(("exact_match", METRICS[score_args.metric].overlap_name), scores, strict=True):
+    for name, values in zip(("exact_match", METRICS[args.metric].overlap_name), scores, strict=True):
         mean = percent(values)
-        low, high = bootstrap_interval(100 * values, score_args.bootstrap_samples, score_args.score_seed)
+        low, high = bootstrap_interval(100 * values, args.bootstrap_samples, args.score_seed)
         figures |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         print(f"{name:<13}{mean:>8.2f} %  (95 % interval {low:.2f} to {high:.2f})")
     return figures

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from arguments import DatasetArguments
+from loading.arguments import TrainingDataArguments
 from loading.dpr_json import find_dpr_json, read_dpr_json
 from loading.examples import load_examples
 from loading.retrieval_examples import Passage, RetrievalExample
@@ -20,7 +20,7 @@ logger = get_logger(__name__)
 
 
 def load_questions(
-    arguments: DatasetArguments, evaluate: bool
+    arguments: TrainingDataArguments, evaluate: bool
 ) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
     """Return the questions to train on and those to ``evaluate`` on, as the flags of the data choose them.
 

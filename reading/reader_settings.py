@@ -22,7 +22,7 @@ _Arguments = TypeVar("_Arguments", bound=Any)
 
 
 def settings_of(arguments: Any) -> dict[str, Any]:
-    """Return what becomes a reader's ``config.reader_settings``; ``arguments`` are :class:`DatasetArguments` or like."""
+    """Return what becomes a reader's ``config.reader_settings``; ``arguments`` hold these flags."""
     return {name: getattr(arguments, name) for name in _KINDS}
 
 

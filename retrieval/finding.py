@@ -6,7 +6,6 @@ from functools import partial
 
 from datasets import Dataset
 
-from loading.arguments import DataArguments
 from loading.corpus import find_corpus, load_corpus
 from retrieval import create_retriever, load_or_build
 from retrieval.arguments import RetrieverArguments
@@ -15,7 +14,7 @@ from runtime.errors import UserError
 
 
 def find_passages(
-    examples: Dataset, arguments: RetrieverArguments, data: DataArguments, default_tokenizer: str
+    examples: Dataset, arguments: RetrieverArguments, dataset_path: str, skip_bad_rows: bool, default_tokenizer: str
 ) -> Retrieved | None:
     """Return the passages of every question (see ``retrieval/table.py``); None without a retriever.
 
@@ -29,7 +28,7 @@ def find_passages(
         df = get_retrieved_df(arguments.retrieved_df_path, examples, arguments.top_k_retrieval)
         return Retrieved(partial(table_blocks, df), int(df["rank"].max()))
     retriever = create_retriever(arguments, default_tokenizer)
-    corpus = load_corpus(arguments.context_path or find_corpus(data.dataset_path), skip_bad_rows=data.skip_bad_rows)
+    corpus = load_corpus(arguments.context_path or find_corpus(dataset_path), skip_bad_rows=skip_bad_rows)
     retriever = load_or_build(retriever, corpus, arguments.index_dir)
     results = retriever.search(examples["question"], arguments.top_k_retrieval)
     return Retrieved(partial(retrieved_blocks, examples, corpus, results), results.ids.shape[1])
