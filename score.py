@@ -10,7 +10,10 @@ from __future__ import annotations
 if __name__ == "__main__":
     from runtime.interrupts import leave_when_interrupted
 
-    leave_when_interrupted()  # while the imports below take their seconds
+    leave_when_interrupted()  # while imports take their seconds
+    from arguments import ScoreArguments, check_command_line
+
+    check_command_line(ScoreArguments)  # --help and mistakes are answered before the slow ones
 
 import json
 from collections import Counter

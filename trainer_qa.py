@@ -42,7 +42,7 @@ from transformers.trainer_utils import PredictionOutput, TrainOutput
 
 from models.span_loss import reader_loss
 from processor import QAProcessor
-from reading.augmentation import AugmentedFeatures
+from reading.augmented_features import AugmentedFeatures
 from reading.batching import FeatureCollator, LengthGroupedBatches, training_loader
 from reading.features import example_ids
 from reading.logits import read_features

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from loading.arguments import SourceArguments, TrainingDataArguments
 from reading.augmentation import AUGMENTATIONS, names_in
+from reading.metrics import METRICS
 from runtime.command_line import (
     changed,
     default_of,
@@ -132,8 +133,6 @@ class ScoringArguments:
 
     gold: str = flag(help="Gold answers: any layout that --dataset_path takes.")
     predictions: str = flag(help="predictions.json: {id: text}.")
-    metric: str = flag(
-        "korquad", "Whose definition of normalisation and overlap.", choices=["korquad", "squad", "klue"]
-    )
+    metric: str = flag("korquad", "Whose definition of normalisation and overlap.", choices=list(METRICS))
     bootstrap_samples: int = flag(1000, "Resamples behind the 95 % intervals.", at_least=1)
     score_seed: int = flag(42, "Seed of the resampling.", at_least=0)
