@@ -101,6 +101,8 @@ class QAProcessor:
             return self.get_train_features()
         negatives = {}
         if "negative_passage" in names:
+            if not arguments.negative_passages_path:
+                raise UserError("--augment negative_passage needs --negative_passages_path, the table to draw from")
             tables = [get_retrieved_df(path, examples, partly=True) for path in arguments.negative_passages_path]
             negatives = answer_free(examples, pd.concat(tables))
         return AugmentedFeatures(

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from comparing import assert_close
 from torch import nn
 
-from models.heads import ALIASES, HEADS, default_parameters, head_name
+from models.heads import ALIASES, HEADS, default_parameters, head_class, head_name
 from models.heads.convolution import ParallelConvolutions
 from runtime.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("on_device")
-MODULES = [name for name, head in HEADS.items() if head is not None]
+MODULES = [name for name, head in HEADS.items() if head.place is not None]
 
 
 def text() -> torch.Tensor:
@@ -26,7 +26,7 @@ def text() -> torch.Tensor:
 def make(name: str, hidden_size: int, dropout: float = 0.0, **parameters: object) -> nn.Module:
     """A head with random weights everywhere, in biases and norms too."""
     torch.manual_seed(0)
-    head = HEADS[name](hidden_size, dropout, **parameters).eval()
+    head = head_class(name)(hidden_size, dropout, **parameters).eval()
     for parameter in head.parameters():
         nn.init.normal_(parameter, std=0.3)
     return head
@@ -37,7 +37,7 @@ def make(name: str, hidden_size: int, dropout: float = 0.0, **parameters: object
 @pytest.mark.parametrize("name", MODULES)
 def test_logits_have_these_shapes_and_do_not_see_padding(name: str, hidden_size: int) -> None:
     torch.manual_seed(0)
-    head = HEADS[name](hidden_size, 0.1, **default_parameters(name)).eval()
+    head = head_class(name)(hidden_size, 0.1, **default_parameters(name)).eval()
     texts = [torch.randn(length, hidden_size) for length in (7, 12, 1)]
     for tokens in (12, 20):
         padded = 100 * torch.randn(3, tokens, hidden_size)

@@ -16,8 +16,9 @@ from tiny_models import tiny_bert_config
 from transformers import BertForSequenceClassification
 
 from arguments import RetrieverArguments
+from models.arguments import EncoderSettings
 from models.cross_encoder import CrossEncoder, Pair, RerankerSettings, load_cross_encoder, save_cross_encoder
-from models.encoder import EncoderSettings, encode, load_bi_encoder, load_settings, save_bi_encoder
+from models.encoder import encode, load_bi_encoder, load_settings, save_bi_encoder
 from models.inputs import titled
 from runtime.errors import UserError
 

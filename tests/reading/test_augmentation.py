@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import unicodedata
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -18,9 +19,7 @@ from processor import QAProcessor
 from reading.augmentation import (
     AUGMENTATIONS,
     MASKED,
-    AugmentedFeatures,
     Material,
-    answer_free,
     augmentation_names,
     mask_context,
     mask_entity,
@@ -30,8 +29,12 @@ from reading.augmentation import (
     random_flip,
     split_clauses,
 )
+from reading.augmented_features import AugmentedFeatures
 from reading.features import make_features
-from runtime.errors import UserError
+from reading.negatives import answer_free
+from retrieval.finding import find_passages
+from retrieval.table import write_retrieved_df
+from runtime.errors import DataError, UserError
 
 CONTEXT = "세종은 1443년에 훈민정음을 만들었다. 훈민정음은 세종이 만든 글자이다."
 
@@ -258,10 +261,13 @@ def processor(dataset_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp_pa
 
 
 def augmented(processor: QAProcessor, augment: str, seed: int = 1, **options: Any) -> AugmentedFeatures | Dataset:
-    retriever = RetrieverArguments(
-        analyzer="bigram", index_dir=f"{processor.dataset_args.cache_dir}/index", top_k_retrieval=6
-    )
-    return processor.get_augmented_features(AugmentationArguments(augment=augment, **options), retriever, seed)
+    if "negative_passage" in augment:
+        folder, examples = Path(processor.dataset_args.cache_dir), processor.get_train_examples()
+        retriever = RetrieverArguments(analyzer="bigram", index_dir=str(folder / "index"), top_k_retrieval=6)
+        found = find_passages(examples, retriever, processor.dataset_args.dataset_path, False, "")
+        write_retrieved_df(found.blocks(), folder / "passages.csv")
+        options["negative_passages_path"] = [str(folder / "passages.csv")]
+    return processor.get_augmented_features(AugmentationArguments(augment=augment, **options), seed)
 
 
 def inputs(features: AugmentedFeatures | Dataset) -> list[list[int]]:
@@ -342,7 +348,7 @@ def test_every_epoch_has_as_many_features_whatever_is_drawn() -> None:
     assert len(features) == 5 and set(features["row"]) == {0, 1, 2}  # all of the three, two of them twice
 
 
-def test_negatives_come_through_the_retriever_and_a_table(processor: QAProcessor, tmp_path) -> None:
+def test_negatives_come_from_tables(processor: QAProcessor, tmp_path) -> None:
     originals = processor.get_train_features()
     features = augmented(processor, "negative_passage", negative_passages=2)
     assert Counter(features["example_index"]) == dict.fromkeys(range(12), 3)  # all three are of the one question
@@ -350,20 +356,24 @@ def test_negatives_come_through_the_retriever_and_a_table(processor: QAProcessor
     assert len(features) == len(originals) + 24
     answered = [row for row in range(len(features)) if features[row]["gold_starts"] != [0]]
     assert len(answered) == len(originals)
-    with pytest.raises(UserError, match="--augment negative_passage needs a retriever"):
-        processor.get_augmented_features(
-            AugmentationArguments(augment="negative_passage"), RetrieverArguments(retriever_type="none"), 1
-        )
+    with pytest.raises(UserError, match="--augment negative_passage needs --negative_passages_path"):
+        processor.get_augmented_features(AugmentationArguments(augment="negative_passage"), 1)
     table = pd.DataFrame(
         [
             {"id": f"train-{number}", "question": "", "rank": 1, "document_id": "9", "title": "", "context": "없다."}
             for number in range(12)
         ]
     ).assign(score=1.0)
-    table.to_csv(tmp_path / "table.csv", index=False)
-    retriever = RetrieverArguments(retriever_type="get_retrieved_df", retrieved_df_path=str(tmp_path / "table.csv"))
-    features = processor.get_augmented_features(AugmentationArguments(augment="negative_passage"), retriever, 1)
-    assert len(features) == len(originals) + 12
+    table[:5].to_csv(tmp_path / "first.csv", index=False)
+    table[5:].to_csv(tmp_path / "second.csv", index=False)
+    both = [str(tmp_path / name) for name in ("first.csv", "second.csv")]
+    for paths, negatives in ((both, 12), (both[:1], 5)):
+        arguments = AugmentationArguments(augment="negative_passage", negative_passages_path=paths)
+        assert len(processor.get_augmented_features(arguments, 1)) == len(originals) + negatives
+    table.assign(id="stranger").to_csv(tmp_path / "other.csv", index=False)
+    arguments = AugmentationArguments(augment="negative_passage", negative_passages_path=[str(tmp_path / "other.csv")])
+    with pytest.raises(DataError, match=r"other\.csv: no question of the data set is in it"):
+        processor.get_augmented_features(arguments, 1)
 
 
 def test_multiple_answers_reach_the_features(processor: QAProcessor) -> None:

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from arguments import DatasetArguments, ModelArguments
-from reading.reader_settings import SETTLED_LATER, as_trained, settings_of
+from arguments import DatasetArguments, TrainMRCArguments, part_of
+from reading.reader_settings import as_trained, settings_of
 from runtime.errors import UserError
-
-
-class Arguments(NamedTuple):
-    model: ModelArguments
-    dataset: DatasetArguments
 
 
 @pytest.fixture
@@ -33,8 +27,8 @@ def trained(reader_path: str, tmp_path: Path):
     return make
 
 
-def settle(folder: Any, **flags: Any) -> DatasetArguments:
-    return as_trained(Arguments(ModelArguments(str(folder)), DatasetArguments(**SETTLED_LATER | flags))).dataset
+def settle(folder: Any, **flags: Any) -> TrainMRCArguments:
+    return as_trained(TrainMRCArguments(model=str(folder), **flags))
 
 
 FULL = {"max_seq_len": 96, "stride_len": 24, "max_ans_len": 7, "version_2_with_negative": True}
@@ -61,7 +55,7 @@ def test_an_encoder_and_a_reader_of_another_make_leave_the_usual(
     encoder_path: str, reader_path: str, trained: Any, log_lines: list[str]
 ) -> None:
     for folder in (encoder_path, reader_path):
-        assert asdict(settle(folder)) == asdict(DatasetArguments())
+        assert part_of(settle(folder), DatasetArguments) == DatasetArguments()
     assert log_lines == []
     assert settings_of(settle(trained({"max_ans_len": 5}))) == settings_of(DatasetArguments(max_ans_len=5))
 

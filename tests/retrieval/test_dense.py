@@ -18,7 +18,8 @@ from loading.corpus import Corpus
 from models.encoder import BiEncoder, load_bi_encoder
 from retrieval import create_retriever, load_or_build
 from retrieval.base import top_k
-from retrieval.dense import DenseRetrieval, search_vectors
+from retrieval.dense import DenseRetrieval
+from retrieval.vector_search import search_vectors
 from runtime.errors import NotFiniteError, UserError
 
 CPU = torch.device("cpu")

@@ -12,7 +12,8 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from arguments import RetrieverArguments
-from models.encoder import EncoderSettings, load_settings
+from models.arguments import EncoderSettings
+from models.encoder import load_settings
 from runtime.errors import UserError
 from script import build_offline_encoder as builder
 
