@@ -16,7 +16,7 @@ from datasets import Dataset
 from loading.corpus import Corpus
 from runtime.identifiers import identifier, identifiers_in
 from runtime.statistics import percent
-from runtime.text import answer_in_text, comparable, is_blank, seen_text
+from runtime.text import answer_in_text, comparable, is_blank
 
 KS = (1, 5, 10, 20, 50, 100)  # of the recall@k and hit@k that are reported
 _DEPTH = 10  # of MRR and nDCG
@@ -160,8 +160,3 @@ def _answers(examples: Dataset) -> list[list[str]]:
 
 def _column(examples: Dataset, name: str) -> Sequence:
     return list(examples[name]) if name in examples.column_names else [None] * len(examples)
-
-
-def normalize_text(text: str) -> str:
-    """Return ``text`` composed (NFC), without invisible characters and with single blanks."""
-    return " ".join(seen_text(text).split())

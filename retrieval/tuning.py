@@ -11,9 +11,10 @@ from datasets import Dataset
 
 from retrieval.comparison import Questions, summary
 from retrieval.hybrid import HybridRetrieval
-from retrieval.metrics import normalize_text, ranking_metrics
+from retrieval.metrics import ranking_metrics
 from runtime.errors import UserError
 from runtime.statistics import percent
+from runtime.text import seen_text
 
 _GRID = [round(0.1 * step, 1) for step in range(11)]
 _SWEEPS = 3
@@ -97,8 +98,6 @@ def halves(examples: Dataset) -> np.ndarray:
     Drawn by a hash of the passage's text, or of its id where there is none, so that no passage is in both halves and
     the halves are the same in every run.
     """
-    digests = [
-        hashlib.sha256(normalize_text(example["context"] or example["document_id"]).encode("utf-8")).digest()
-        for example in examples
-    ]
+    texts = [" ".join(seen_text(example["context"] or example["document_id"]).split()) for example in examples]
+    digests = [hashlib.sha256(text.encode("utf-8")).digest() for text in texts]
     return np.array([digest[0] % 2 == 0 for digest in digests], dtype=bool)

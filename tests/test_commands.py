@@ -38,7 +38,7 @@ def commands_of(shell: str, passed: Sequence[str] = ()) -> Iterator[Command]:
     A call of one of our scripts with words of its own yields the commands in it with these words passed on.
     """
     shell = shell.replace("\\\n", " ").replace('"$@"', shlex.join(passed))
-    shell = re.sub(r"python -m (\w+)\.(\w+)", r"python \1/\2.py", shell)
+    shell = re.sub(r"python -m (benchmarks|tools)\.(\w+)", r"python \1/\2.py", shell)
     values = {name: value.strip('"') for name, value in _ASSIGNMENT.findall(shell)}
     shell = _LIST_VARIABLE.sub("", shell)
     # A variable that the text does not set, such as that of a loop, stands for some number.
