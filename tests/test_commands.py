@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(ROOT.glob("script/*.sh"))
-PAGES = [path for path in (ROOT / "README.md", ROOT / "README.ko.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()]
+PAGES = sorted(path for pattern in ("*.md", "docs/*.md", "docs/ko/*.md") for path in ROOT.glob(pattern))
 PROGRAMS = sorted(path for folder in (".", "script", "benchmarks", "models") for path in ROOT.glob(f"{folder}/*.py"))
 
 _FENCE = re.compile(r"^```(?:bash|sh|shell|console)?[ ]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -114,7 +114,7 @@ def shell_texts() -> Iterator[tuple[str, str]]:
         yield path.name, path.read_text(encoding="utf-8")
     for path in PAGES:
         for number, block in enumerate(_FENCE.findall(path.read_text(encoding="utf-8")), start=1):
-            yield f"{path.name}, block {number}", block
+            yield f"{path.relative_to(ROOT)}, block {number}", block
     for path in PROGRAMS:
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         indented = [line.strip() for line in docstring.splitlines() if line.startswith("    ")]

@@ -1,4 +1,4 @@
-"""``pip install -e .`` finds everything: what pyproject.toml lists is what lies there, under a licence that it names."""
+"""``pip install -e .`` finds everything: what pyproject.toml lists is what lies there, under the licence it names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_every_module_and_folder_is_installed(settings: dict[str, Any]) -> None:
     installed = settings["tool"]["setuptools"]
     assert {path.stem for path in ROOT.glob("*.py")} <= set(installed["py-modules"])
     folders = {path.parent.relative_to(ROOT) for path in ROOT.glob("[!.]*/**/__init__.py")}
-    packages = {".".join(folder.parts) for folder in folders if folder.parts[0] not in ("saved", "outputs")}
+    packages = {".".join(folder.parts) for folder in folders if folder.parts[0] not in ("saved", "outputs", "build")}
     assert packages == set(installed["packages"])
 
 
