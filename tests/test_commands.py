@@ -16,10 +16,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(ROOT.glob("script/*.sh"))
-PAGES = [path for path in (ROOT / "README.md", ROOT / "README.ko.md", *sorted(ROOT.glob("docs/*.md"))) if path.exists()]
+PAGES = sorted(path for pattern in ("*.md", "docs/*.md", "docs/ko/*.md") for path in ROOT.glob(pattern))
 PROGRAMS = sorted(path for folder in (".", "script", "benchmarks") for path in ROOT.glob(f"{folder}/*.py"))
 
-_FENCE = re.compile(r"^```(?:bash|sh|shell|console)?[ ]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\w*)[ ]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_SHELLS = ("", "bash", "sh", "shell", "console")
 _ASSIGNMENT = re.compile(r"^\s*(?:export\s+)?(\w+)=(\"[^\"]*\"|[^\s(]*)\s*(?:#.*)?$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::-([^}]*))?\})")
 _LIST_VARIABLE = re.compile(r'"\$\{\w+\[@\]\}"')
@@ -113,8 +114,9 @@ def shell_texts() -> Iterator[tuple[str, str]]:
     for path in SCRIPTS:
         yield path.name, path.read_text(encoding="utf-8")
     for path in PAGES:
-        for number, block in enumerate(_FENCE.findall(path.read_text(encoding="utf-8")), start=1):
-            yield f"{path.name}, block {number}", block
+        blocks = [block for language, block in _FENCE.findall(path.read_text(encoding="utf-8")) if language in _SHELLS]
+        for number, block in enumerate(blocks, start=1):
+            yield f"{path.relative_to(ROOT)}, block {number}", block
     for path in PROGRAMS:
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         indented = [line.strip() for line in docstring.splitlines() if line.startswith("    ")]
@@ -172,7 +174,7 @@ def test_commands_are_found_where_they_must_be():
     assert found["retrieve_example.sh"] == ["script/build_offline_encoder.py", "retrieve.py"]
     expected = ["script/build_offline_encoder.py", "train_dpr.py", "retrieve.py", "inference.py"]
     assert found["train_dpr_example.sh"] == expected
-    assert found["README.md"] or not (ROOT / "README.md").exists()
+    assert {path.name for path in ROOT.glob("train_*.py")} < set(found["README.md"])
 
 
 # ------------------------------------------------------------------------------------------- the finder and the reader

@@ -1,38 +1,59 @@
-"""The READMEs tell the truth: their Python runs, their flags exist, and both tell the same."""
+"""The pages tell the truth: their Python runs, what they name exists, and both languages say the same."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import pytest
 
-import average
-import inference
-import retrieve
-import score
-import train_dpr
-import train_mrc
-import train_mrc_v2
-import train_reranker
 from arguments import RetrieverArguments
+from loading.examples import load_examples
 from models import load_reader
 from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
 from retrieval.analyzers import ANALYZERS
 
-ROOT = Path(train_mrc.__file__).parent
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    str(path.relative_to(ROOT)) for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/ko/*.md"))
+)
 READMES = ["README.md", "README.ko.md"]
+# A page and the same page in Korean.
+PAIRS = [READMES, *([page.replace("docs/ko/", "docs/"), page] for page in PAGES if page.startswith("docs/ko/"))]
 
 
-@pytest.mark.parametrize("name", READMES)
+def text_of(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """The fenced blocks of a page that are marked with ``language``."""
+    return re.findall(rf"```{language}\n(.*?)```", text_of(page), flags=re.DOTALL)
+
+
+def anchors_of(page: str) -> set[str]:
+    """What a link can name in a page: its headings, as GitHub writes them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text_of(page), flags=re.DOTALL), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def without_comments(shell: str) -> list[str]:
+    return [line.split("    #")[0] for line in shell.splitlines() if not line.startswith("#")]
+
+
+# ------------------------------------------------------------------------------------------------------------ examples
+
+
+@pytest.mark.parametrize("readme, api", [("README.md", "docs/api.md"), ("README.ko.md", "docs/ko/api.md")])
 def test_the_python_examples_run(
-    name: str,
+    readme: str,
+    api: str,
     encoder_path: str,
     dataset_path: str,
     tmp_path: Path,
@@ -41,91 +62,97 @@ def test_the_python_examples_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outputs = []
-    for code in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL):
+    for code in (*blocks_of(readme, "python"), *blocks_of(api, "python")):
         code = code.replace("saved/e5-small-ko", encoder_path).replace("data/mini_wiki", dataset_path)
         code = code.replace("max_seq_len=384, stride_len=128", "max_seq_len=128, stride_len=16")
-        exec(compile(code, name, "exec"), {})
+        exec(compile(code, readme, "exec"), {})
         outputs.append(capsys.readouterr().out)
-    reading, training = outputs
+    training, reading, heads, retrieval = outputs
     assert re.match(r"\d+\.\d+ \{'exact_match': .*\n\{'id': .*'prediction_text': .*\n\{'id': .*'answers': ", reading)
     assert "eval_exact_match" in training
     assert re.search(r"^cnn \{.*'max_seq_len': 128.*\}$", training, flags=re.MULTILINE)
     assert load_reader("saved/notebook/best", trained=True).config.reader_head["dropout"] == 0.1
+    assert "'cnn_sds'" in heads and "'repeats': 3" in heads
+    assert re.fullmatch(r"(\d+\.\d\d \S.*\n){3}", retrieval)
+
+
+@pytest.mark.parametrize("page", ["docs/data.md", "docs/ko/data.md"])
+def test_the_smallest_data_set_can_be_read(page: str, tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text(blocks_of(page, "json")[0], encoding="utf-8")
+    (example,) = load_examples(str(tmp_path), ["train"])["train"]
+    assert example["answers"]["text"][0] in example["context"]
+    assert set(json.loads(blocks_of(page, "json")[1])) == {"id", "title", "text"}
 
 
 @pytest.mark.parametrize("name", READMES)
+def test_every_command_has_its_example(name: str) -> None:
+    commands = {path.name for path in ROOT.glob("*.py") if 'if __name__ == "__main__"' in path.read_text("utf-8")}
+    shell = "".join(blocks_of(name, "bash")).replace("\\\n", " ")
+    assert commands <= set(re.findall(r"^python (\w+\.py) .", shell, flags=re.MULTILINE))
+    for line in without_comments(shell):
+        shlex.split(line)
+    assert len(text_of(name).splitlines()) <= 300
+
+
+# ------------------------------------------------------------------------------------------------------- names, links
+
+
 @pytest.mark.parametrize(
-    ("command", "groups", "unused"),
+    ("page", "flag", "values"),
     [
-        ("train_mrc.py", train_mrc.Arguments, {}),
-        ("train_dpr.py", train_dpr.Arguments, train_dpr.UNUSED),
-        ("train_reranker.py", train_reranker.Arguments, train_reranker.UNUSED),
-        ("retrieve.py", retrieve.Arguments, retrieve.UNUSED),
-        ("inference.py", inference.Arguments, inference.UNUSED),
+        ("heads.md", "head", HEADS),
+        ("training.md", "augment", AUGMENTATIONS),
+        ("retrieval.md", "retriever_type", [*RETRIEVERS, "get_retrieved_df", "none"]),
+        ("retrieval.md", "analyzer", ANALYZERS),
+        ("milvus.md", "milvus_vectors", get_args(get_type_hints(RetrieverArguments)["milvus_vectors"])),
     ],
 )
-def test_the_table_of_flags_is_complete(name: str, command: str, groups: type, unused: dict[str, str]) -> None:
-    section = (ROOT / name).read_text(encoding="utf-8").split(f"### {command}")[1].split("\n### ")[0]
-    rows = [line for line in section.splitlines() if line.startswith("|") and "`--" in line and " --" in line]
-    listed = [flag for row in rows for flag in re.findall(r"--(\w+)", row)]
-    expected = [
-        field.name for group in get_type_hints(groups).values() for field in fields(group) if field.name not in unused
-    ]
-    assert listed == expected
-
-
-def test_the_documented_commands_are_understood() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8").replace("\\\n", " ")
-    commands = (train_mrc, train_mrc_v2, train_dpr, train_reranker, retrieve, inference, score, average)
-    parsers = {f"{command.__name__}.py": command.parse for command in commands}
-    for name, parse in parsers.items():
-        documented = re.findall(rf"^python {re.escape(name)} (.*)$", text, flags=re.MULTILINE)
-        assert documented, name
-        for words in documented:
-            parse(shlex.split(words))
-
-
-@pytest.mark.parametrize("name", READMES)
-@pytest.mark.parametrize(
-    ("flag", "values"),
-    [
-        ("head", HEADS),
-        ("augment", AUGMENTATIONS),
-        ("retriever_type", [*RETRIEVERS, "get_retrieved_df", "none"]),
-        ("analyzer", ANALYZERS),
-        ("milvus_vectors", get_args(get_type_hints(RetrieverArguments)["milvus_vectors"])),
-    ],
-)
-def test_the_tables_of_values_are_complete(name: str, flag: str, values: Iterable[str]) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
+@pytest.mark.parametrize("folder", ["docs", "docs/ko"])
+def test_the_tables_name_what_there_is(folder: str, page: str, flag: str, values: Iterable[str]) -> None:
+    """What is new is listed by docs/flags.md; here a row explains a value, and its value exists."""
+    text = text_of(f"{folder}/{page}")
     (table,) = re.findall(rf"^\| `--{flag}` \|.*\n\|[-|]+\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
     first_cells = " ".join(line.split("|")[1] for line in table.splitlines())
-    assert sorted(re.findall(r"`(\w+)`", first_cells)) == sorted(values)
+    named = re.findall(r"`(\w+)`", first_cells)
+    assert named and set(named) <= set(values)
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_files_and_headings_that_are_linked_or_run_exist(name: str) -> None:
-    text = (ROOT / name).read_text(encoding="utf-8")
-    headings = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}
-    targets = re.findall(r"\]\(([^)]+)\)", text)
-    assert {"docs/heads.md", "docs/retrieval.md"} <= set(targets)
-    assert [target for target in targets if target[0] == "#" and target[1:] not in headings] == []
-    files = [target for target in targets if target[0] != "#"] + re.findall(r"script/\w+\.(?:sh|py)", text)
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_headings_and_files_that_are_named_exist(page: str) -> None:
+    text = text_of(page)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = ((ROOT / page).parent / file).resolve() if file else ROOT / page
+        assert linked.is_file(), target
+        assert not anchor or anchor in anchors_of(str(linked.relative_to(ROOT))), target
+    folders = "|".join(path.parent.name for path in ROOT.glob("*/__init__.py"))
+    files = re.findall(rf"(?<![\w/.])(?:script|tests|benchmarks|{folders})/[\w/]+\.(?:sh|py)", text)
     assert [file for file in files if not (ROOT / file).is_file()] == []
 
 
-def test_both_languages_have_the_same_commands_and_sections() -> None:
-    texts = [(ROOT / name).read_text(encoding="utf-8") for name in READMES]
-    for pattern in (r"```bash\n(.*?)```", r"^(#+) ", r"^\|(?=[^-])"):
-        found = [re.findall(pattern, text, flags=re.DOTALL | re.MULTILINE) for text in texts]
-        assert len(found[0]) == len(found[1]) > 0, pattern
-    commands = [
-        [
-            line.split("    #")[0]
-            for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
-            for line in block.splitlines()
-        ]
-        for text in texts
-    ]
-    assert commands[0] == commands[1]
-    assert READMES[1] in texts[0].splitlines()[2] and READMES[0] in texts[1].splitlines()[2]
+def test_every_page_can_be_reached_from_the_first() -> None:
+    reached, left = set(), ["README.md"]
+    while left:
+        if (page := left.pop()) not in reached:
+            reached.add(page)
+            targets = re.findall(r"\]\(([^)\s#]+\.md)", text_of(page))
+            paths = [((ROOT / page).parent / target).resolve() for target in targets]
+            left += [str(path.relative_to(ROOT)) for path in paths]
+    assert set(PAGES) <= reached
+
+
+# ----------------------------------------------------------------------------------------------------- both languages
+
+
+@pytest.mark.parametrize("pages", PAIRS, ids=[pair[1] for pair in PAIRS])
+def test_both_languages_have_the_same_commands_sections_and_rows(pages: list[str]) -> None:
+    texts = [text_of(page) for page in pages]
+    for language in ("bash", "yaml"):
+        first, second = ([without_comments(block) for block in blocks_of(page, language)] for page in pages)
+        assert first == second
+    for pattern in (r"^```\w*$", r"^#{1,3} ", r"^\|(?=[^-])", r"^- "):
+        first, second = (re.findall(pattern, text, flags=re.MULTILINE) for text in texts)
+        assert first == second, pattern
+    assert Path(pages[1]).name in texts[0].splitlines()[2] and Path(pages[0]).name in texts[1].splitlines()[2]

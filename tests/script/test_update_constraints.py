@@ -46,6 +46,7 @@ def test_a_package_is_pinned_where_its_version_can_be_had(package: dict[str, str
 
 
 def test_pip_is_asked_what_an_empty_environment_would_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("tomllib")  # of Python 3.11
     asked = []
 
     def run(words: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
@@ -55,11 +56,23 @@ def test_pip_is_asked_what_an_empty_environment_would_get(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(update_constraints, "ROOT", tmp_path)
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["c>=1", "A==1.0"]\n[project.optional-dependencies]\nx = ["b<2"]\n'
+    )
     update_constraints.main()
     assert {"--dry-run", "--ignore-installed", str(tmp_path / "requirements-dev.txt")} <= set(asked[0])
+    assert (tmp_path / "requirements.txt").read_text().splitlines()[1:] == ["A==1.0", "c>=1"]
+    assert (tmp_path / "requirements-dev.txt").read_text().splitlines()[1:] == ["-r requirements.txt", "b<2"]
     head, _, *lines = (tmp_path / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert f"Python {platform.python_version()}" in head
     assert lines == ["A==1.0", "b==1.0", "c==1.0"]
+
+
+def test_the_requirements_are_those_of_the_project() -> None:
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, content in update_constraints.requirements(project).items():
+        assert (ROOT / name).read_text(encoding="utf-8") == content, f"run script/update_constraints.py for {name}"
 
 
 def test_everything_that_is_required_is_pinned_within_its_range() -> None:
