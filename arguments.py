@@ -21,6 +21,7 @@ from reading.arguments import (
     ScoringArguments,
     WorkerArguments,
 )
+from reading.metrics import mean_scores
 from retrieval.arguments import (
     ComparisonArguments,
     CorpusArguments,
@@ -35,7 +36,14 @@ from retrieval.base import IndexArguments
 from retrieval.bm25 import BM25Arguments
 from retrieval.dense import EncodingArguments
 from retrieval.rerank import RerankArguments
-from runtime.arguments import ComputeArguments, EvalBatchArguments, OutputArguments, RunArguments, SeedArguments
+from runtime.arguments import (
+    ComputeArguments,
+    EvalBatchArguments,
+    OutputArguments,
+    RunArguments,
+    SeedArguments,
+    TrainingRunArguments,
+)
 from runtime.command_line import (
     changed,
     check_command_line,
@@ -79,8 +87,7 @@ _OF_THE_TRAINER = {
 
 @command("train_mrc.py", "Train a reader.")
 class TrainMRCArguments(
-    RunArguments,
-    ComputeArguments,
+    TrainingRunArguments,
     EvalBatchArguments,
     ModelArguments,
     FreezeScheduleArguments,
@@ -130,8 +137,7 @@ _EVALUATING = only_if(
 
 @command("train_mrc_v2.py", "Train a reader with the Hugging Face Trainer.")
 class TrainMRCV2Arguments(
-    RunArguments,
-    ComputeArguments,
+    TrainingRunArguments,
     EvalBatchArguments,
     ModelArguments,
     FreezeArguments,
@@ -277,6 +283,14 @@ class TrainMRCV2Arguments(
         read_if=only_if(lambda args: args.save_safetensors, "weights are saved as safetensors"),
     )
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield what this command does not do."""
+        if not self.do_train:
+            yield "add --do_train: this command trains a reader, inference.py evaluates one and answers with it"
+        metric, known = self.metric_for_best_model, ["loss", *mean_scores({}, {"": []})]
+        if metric is not None and metric.removeprefix("eval_") not in known:
+            yield f"--metric_for_best_model {metric} is not measured; choose from: {', '.join(known)}"
+
     def settle(self) -> None:
         """Let --do_eval and --eval_strategy say the same."""
         if self.eval_strategy is None:
@@ -294,8 +308,7 @@ _LEAVES_QUESTIONS = only_if(
 
 @command("train_dpr.py", "Train a dense passage retriever.")
 class TrainDPRArguments(
-    RunArguments,
-    ComputeArguments,
+    TrainingRunArguments,
     TrainingDataArguments,
     CorpusArguments,
     DPRArguments,
@@ -350,8 +363,7 @@ class TrainDPRArguments(
 
 @command("train_reranker.py", "Train a reranker.")
 class TrainRerankerArguments(
-    RunArguments,
-    ComputeArguments,
+    TrainingRunArguments,
     EvalBatchArguments,
     TrainingDataArguments,
     RerankerArguments,

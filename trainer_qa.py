@@ -52,6 +52,7 @@ from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints
 from training.freezing import log_frozen, log_thawed
 from training.loss_window import LossWindow, Place
+from training.trainer_callbacks import evaluations
 
 logger = get_logger(__name__)
 
@@ -371,8 +372,3 @@ class StopEarlyCallback(TrainerCallback):
         for line in evaluations(state):
             best.update(line["step"], line["eval_loss"], line.get("eval_exact_match", 0.0), line.get("eval_f1", 0.0))
         return best.stale >= self.patience
-
-
-def evaluations(state: TrainerState) -> list[dict[str, float]]:
-    """Return step and metrics of every evaluation so far; checkpoints keep them."""
-    return [line for line in state.log_history if "eval_loss" in line]

@@ -168,6 +168,21 @@ def load_bi_encoder(
     return bi_encoder.eval()
 
 
+def load_bi_encoder_to_train(
+    path: str | Path, arguments: EncoderArguments, shared: bool, dropout: float | None
+) -> BiEncoder:
+    """Return what :func:`load_bi_encoder` does, with the attention to train it fastest.
+
+    Raises :class:`UserError` also for a pair where one ``shared`` encoder is wanted, and for weights that are not
+    finite numbers.
+    """
+    bi_encoder = load_bi_encoder(path, arguments, shared, dropout, training=True)
+    if shared and bi_encoder.q_encoder is not bi_encoder.p_encoder:
+        raise UserError(f"--shared_encoder: {path} holds two encoders; name one of its folders to begin with")
+    check_encoders(bi_encoder, f"--dpr_model {path}")
+    return bi_encoder
+
+
 def load_settings(path: str | Path, arguments: EncoderArguments) -> EncoderSettings:
     """Return the settings of the encoders in ``path``: of the flags, else as they were saved, else the defaults.
 

@@ -17,9 +17,9 @@ from loading.retrieval_examples import RetrievalExample
 from models.contrastive import in_batch_loss, same_passages
 from models.encoder import BiEncoder, encode
 from retrieval.base import SearchResults, top_k
-from retrieval.dense import search_vectors
 from retrieval.metrics import GoldPassages, ranking_metrics
 from retrieval.training import with_gold_passages
+from retrieval.vector_search import search_vectors
 from runtime.device import reading_mode
 from runtime.errors import NotFiniteError
 from runtime.log import get_logger

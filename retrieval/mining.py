@@ -74,3 +74,12 @@ def with_hard_negatives(
         example._replace(negatives=[*example.negatives, *(passages[row] for row in rows)])
         for example, rows in zip(examples, mined, strict=True)
     ]
+
+
+def with_missing_negatives(
+    examples: Sequence[RetrievalExample], corpus: Corpus, retriever: Retriever, depth: int, index_dir: str | Path
+) -> list[RetrievalExample]:
+    """Return ``examples`` as :func:`with_hard_negatives` does, but mine only for those that have no negatives."""
+    without = [example for example in examples if not example.negatives]
+    mined = iter(with_hard_negatives(without, corpus, retriever, depth, index_dir) if without else ())
+    return [example if example.negatives else next(mined) for example in examples]

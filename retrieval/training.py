@@ -79,6 +79,10 @@ class TrainingQuestions:
     def __len__(self) -> int:
         return len(self.examples)
 
+    def ids(self, rows: Iterable[int]) -> list[str]:
+        """Return the ids of the questions ``rows``."""
+        return [self.examples[row].id for row in rows]
+
     def batches(self, epoch: int, batch_size: int) -> list[list[int]]:
         """Return the rows of every batch of ``epoch``, shuffled; the last batch may be smaller."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)

@@ -82,6 +82,11 @@ class ComputeArguments(SeedArguments):
 
 
 @flag_group("run")
+class TrainingRunArguments(RunArguments, ComputeArguments):
+    """A run that trains."""
+
+
+@flag_group("run")
 class EvalBatchArguments:
     """How much is read at once."""
 

@@ -78,13 +78,14 @@ def main_process_does(action: Callable[[], object]) -> None:
         raise UserError(message)
 
 
-def close_accelerator(accelerator: Accelerator) -> None:
-    """Wait for the other processes: none may leave while another still talks to it.
+def wait_for_all() -> None:
+    """Wait for the other processes at the end: none may leave while another still talks to it.
 
-    That of a Trainer leaves them as ours does, not by ``Trainer.end``, which goes while its model is still there.
+    Those of a Trainer leave as ours do, not by ``Trainer.end``, which goes while its model is still there.
     """
-    accelerator.wait_for_everyone()
-    if accelerator.num_processes > 1:
+    processes = PartialState()
+    processes.wait_for_everyone()
+    if processes.num_processes > 1:
         atexit.register(_leave)
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from itertools import count
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 
+import training.start
 
-def overflow_once(patch: pytest.MonkeyPatch, command: ModuleType) -> None:
-    """Let ``command`` scale its losses, on whatever device, and the gradients of its first step be infinite."""
-    original = command.open_accelerator
+
+def overflow_once(patch: pytest.MonkeyPatch) -> None:
+    """Let a run scale its losses, on whatever device, and the gradients of its first step be infinite."""
+    original = training.start.open_accelerator
 
     def open_accelerator(precision: str, **options: Any) -> Accelerator:
         accelerator, calls = original(precision, **options), count()
@@ -22,4 +23,4 @@ def overflow_once(patch: pytest.MonkeyPatch, command: ModuleType) -> None:
         accelerator.backward = lambda loss: backward(loss if next(calls) else 1e38 * loss)
         return accelerator
 
-    patch.setattr(command, "open_accelerator", open_accelerator)
+    patch.setattr(training.start, "open_accelerator", open_accelerator)

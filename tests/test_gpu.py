@@ -70,7 +70,7 @@ def test_auto_is_bf16_where_the_gpu_computes_it(training_command: list[str], tmp
 def test_a_step_of_fp16_that_overflows_is_skipped_and_the_run_goes_on(
     training_command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overflow_once(monkeypatch, train_mrc)
+    overflow_once(monkeypatch)
     train_mrc.main([*training_command, "--precision", "fp16"])
     rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert rates == pytest.approx([1e-3, *(1e-3 * (12 - step) / 12 for step in range(11))])

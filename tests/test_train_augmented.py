@@ -50,10 +50,10 @@ def test_every_epoch_is_drawn_anew_and_the_seed_decides(
     read: list[frozenset[bytes]] = []
     original = train_mrc.train_step
 
-    def note(run: train_mrc.Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def note(run: train_mrc.Run, batch: dict[str, torch.Tensor]) -> None:
         rows = (row[row != run.tokenizer.pad_token_id] for row in batch["input_ids"])
         read.append(frozenset(row.cpu().numpy().tobytes() for row in rows))
-        return original(run, batch)
+        original(run, batch)
 
     monkeypatch.setattr(train_mrc, "train_step", note)
     train_mrc.main([*command, "--augment", "mask_word"])

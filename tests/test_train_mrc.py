@@ -28,6 +28,7 @@ import train_mrc
 from models import load_reader
 from runtime.errors import DataError, UserError
 from runtime.tracking import read_metrics
+from training.loop import TrainingLoop
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_same_seed_same_weights_other_seed_other_weights(command: list[str], tmp
 def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_path: str
 ) -> None:
-    overflow_once(monkeypatch, train_mrc)
+    overflow_once(monkeypatch)
     train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "1", "--output_dir", str(tmp_path / "one")])
     after, name = weights(tmp_path / "one" / "best"), "embeddings.word_embeddings.weight"
     assert torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
@@ -113,7 +114,7 @@ def _without(command: list[str], flag: str) -> list[str]:
 @pytest.mark.parametrize("accumulation", ["1", "2"])
 @pytest.mark.parametrize(
     ("function", "call"),
-    [("train_step", 2), ("train_step", 5), ("train_step", 9), ("evaluate", 2), ("save_run_state", 2), ("save", 1)],
+    [("train_step", 2), ("train_step", 5), ("train_step", 9), ("evaluate", 2), ("save_state", 2), ("save", 1)],
 )
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int, accumulation: str
@@ -122,7 +123,8 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
     undisturbed = [*command, "--output_dir", str(tmp_path / "undisturbed")]
     train_mrc.main(undisturbed)
 
-    kill_and_resume(train_mrc.main, command, monkeypatch, train_mrc, function, call)
+    owner = TrainingLoop if function == "save_state" else train_mrc
+    kill_and_resume(train_mrc.main, command, monkeypatch, owner, function, call)
 
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
@@ -187,7 +189,8 @@ def test_weights_that_are_equal_take_the_room_of_one(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def evaluate(run: train_mrc.Run) -> dict[str, float]:
-        return {"eval_loss": 1.0 / run.progress.step, "eval_exact_match": float(run.progress.step), "eval_f1": 0.0}
+        step = run.loop.progress.step
+        return {"eval_loss": 1.0 / step, "eval_exact_match": float(step), "eval_f1": 0.0}
 
     monkeypatch.setattr(train_mrc, "evaluate", evaluate)
     train_mrc.main([*command, "--do_eval"])

@@ -28,6 +28,8 @@ from models import load_reader, load_tokenizer
 from runtime.errors import UserError
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
+from training import trainer_callbacks
+from training.trainer_checkpoint import find_checkpoint
 
 ROOT = Path(train_mrc_v2.__file__).parent
 
@@ -157,18 +159,18 @@ def test_killed_and_resumed_gives_the_same_weights(
 
 def test_an_incomplete_checkpoint_is_passed_over(command: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"
-    assert train_mrc_v2.find_checkpoint(run, None) is None
-    assert train_mrc_v2.find_checkpoint(run, "true") is None
+    assert find_checkpoint(run, None) is None
+    assert find_checkpoint(run, "true") is None
     train_mrc_v2.main([*command, "--save_steps", "4"])
     (run / "checkpoint-12" / "trainer_state.json").unlink()
-    assert train_mrc_v2.find_checkpoint(run, "true") == run / "checkpoint-8"
+    assert find_checkpoint(run, "true") == run / "checkpoint-8"
     for half in ("", "[]", "{}", '{"global_step": '):
         (run / "checkpoint-12" / "trainer_state.json").write_text(half)
-        assert train_mrc_v2.find_checkpoint(run, "true") == run / "checkpoint-8"
-    assert train_mrc_v2.find_checkpoint(tmp_path / "elsewhere", str(run)) == run / "checkpoint-8"
-    assert train_mrc_v2.find_checkpoint(tmp_path / "elsewhere", str(run / "checkpoint-4")) == run / "checkpoint-4"
+        assert find_checkpoint(run, "true") == run / "checkpoint-8"
+    assert find_checkpoint(tmp_path / "elsewhere", str(run)) == run / "checkpoint-8"
+    assert find_checkpoint(tmp_path / "elsewhere", str(run / "checkpoint-4")) == run / "checkpoint-4"
     with pytest.raises(UserError, match="holds no checkpoint of the Trainer; name a checkpoint-N"):
-        train_mrc_v2.find_checkpoint(run, str(run / "best"))
+        find_checkpoint(run, str(run / "best"))
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_up_unasked(command: list[str], tmp_path: Path) -> None:
@@ -198,7 +200,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     original = QATrainer._read
     monkeypatch.setattr(QATrainer, "_read", read)
-    monkeypatch.setattr(train_mrc, "evaluate", lambda run: metrics(run.progress.step))
+    monkeypatch.setattr(train_mrc, "evaluate", lambda run: metrics(run.loop.progress.step))
     yield
 
 
@@ -243,10 +245,10 @@ def test_a_checkpoint_that_is_written_again_leaves_best_as_it_is(
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(PreTrainedModel, "save_pretrained", half)
-        patch.setattr(train_mrc_v2, "is_best", lambda *_: False)
+        patch.setattr(trainer_callbacks, "is_best", lambda *_: False)
         train_mrc_v2.main([*command, "--resume_from_checkpoint", earlier])
     assert (run / "best" / "model.safetensors").read_bytes() == before
-    assert train_mrc_v2.find_checkpoint(run, "true") != run / "checkpoint-2"
+    assert find_checkpoint(run, "true") != run / "checkpoint-2"
 
 
 @pytest.mark.parametrize(("limit", "kept"), [([], {2, 4, 5}), (["--save_total_limit", "0"], {1, 2, 3, 4, 5})])
@@ -256,7 +258,7 @@ def test_a_disk_is_not_filled_unasked_and_the_best_stays(
     run, flags = tmp_path / "run", ["--num_train_epochs", "1.6", "--do_eval", "--eval_steps", "1", "--save_steps", "1"]
     assert train_mrc_v2.main([*command, *flags, *limit])["step"] == 2
     assert {int(path.name.split("-")[1]) for path in run.glob("checkpoint-*")} == kept
-    assert train_mrc_v2.find_checkpoint(run, "true") == run / "checkpoint-5"
+    assert find_checkpoint(run, "true") == run / "checkpoint-5"
 
 
 @pytest.mark.parametrize("main", [train_mrc.main, train_mrc_v2.main])

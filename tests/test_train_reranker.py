@@ -112,7 +112,7 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
 def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overflow_once(monkeypatch, train_reranker)
+    overflow_once(monkeypatch)
     train_reranker.main(command)
     rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert rates == pytest.approx([1e-3, *(1e-3 * left / 6 for left in (6, 5, 4, 3, 2))])
@@ -134,12 +134,6 @@ def test_two_halves_accumulated_are_one_batch(command: list[str], tmp_path: Path
         sizes = ["--per_device_train_batch_size", size, "--gradient_accumulation_steps", accumulation]
         train_reranker.main([*command, *same, *sizes, "--output_dir", str(tmp_path / name)])
     assert_equal_weights(tmp_path / "whole" / "best", tmp_path / "halves" / "best", atol=2e-5)
-
-
-def test_the_loss_is_the_cross_entropy_of_each_group() -> None:
-    logits = torch.tensor([2.0, -1.0, 0.5, 0.0, 3.0])  # groups of three and two
-    expected = -(logits[:3].log_softmax(0)[0] + logits[3:].log_softmax(0)[0]) / 2
-    torch.testing.assert_close(train_reranker.listwise_loss(logits, [3, 2]), expected)
 
 
 def test_negatives_of_dpr_json_are_taken_and_only_the_others_mined(

@@ -314,7 +314,7 @@ def test_of_equal_exact_matches_f1_then_loss_decide(training: Training, monkeypa
     monkeypatch.setattr(
         QATrainer, "_read", lambda self, *args: original(self, *args)._replace(metrics=metrics(self.state.global_step))
     )
-    monkeypatch.setattr(train_mrc, "evaluate", lambda run: metrics(run.progress.step))
+    monkeypatch.setattr(train_mrc, "evaluate", lambda run: metrics(run.loop.progress.step))
     training = training._replace(words=[*training.words, "--do_eval"])
     kept = training(per_device_train_batch_size=4, num_train_epochs=2, eval_steps=1, learning_rate=1e-3)
     assert kept["step"] == 4

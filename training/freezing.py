@@ -69,6 +69,14 @@ class FreezeSchedule:
         return 0 < len(self.frozen_steps) < self.total_steps
 
 
+def freeze_embeddings(*models: PreTrainedModel) -> None:
+    """Freeze the word embeddings of ``models``, some of which may be one, for the whole run."""
+    embeddings = dict.fromkeys(model.get_input_embeddings().weight for model in models)
+    for weight in embeddings:
+        weight.requires_grad_(False)
+    log_frozen("the word embeddings", embeddings)
+
+
 def log_frozen(what: str, weights: Iterable[torch.nn.Parameter], end: int = 0, total_steps: int = 0) -> None:
     """Say that ``weights`` are frozen from now until optimizer step ``end``; by default for the whole run."""
     until = f"step {end} of {total_steps}" if end < total_steps else "the end"

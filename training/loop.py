@@ -1,196 +1,233 @@
-"""The frame of a training loop: which batch comes next, when to log, evaluate and stop, and what can be resumed.
+"""The loop of a training: which batch comes next, what it weighs, when to log, evaluate, save state and stop.
 
-with loop.running(arguments, read_again):
-    for rows in loop.batches():
+with loop.running(read_again):
+    for batch in loop.batches():
         with loop.synchronising():
             loss = ...
-            loop.accelerator.backward(loss * loop.share_of_step())
-        if loop.finish_batch(loss) and loop.is_evaluation_due():
-            ...
-            loop.save_state()
+            loop.backward(loss, rows)
+        if loop.finish_batch():
+            loop.log(evaluate(...))
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 
-from runtime.arguments import RunArguments
+from runtime.command_line import part_of
 from runtime.log import get_logger
 from runtime.processes import take_step
 from runtime.progress import progress_bar, show_figures
 from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
-from training.checkpoint import BestScores, Progress, check_steps, load_state, save_state
+from training.arguments import OptimizationArguments
+from training.checkpoint import BestCheckpoints, BestScores, Progress, check_steps, load_state, save_state
+from training.freezing import FreezeSchedule
 from training.loss_window import LossWindow, Place
+from training.optimization import count_steps, make_optimizer, make_scheduler
+from training.start import Start
 
 logger = get_logger(__name__)
 
 
 @dataclass
+class Batches:
+    """What is trained on: joint batches of all processes, of rows that ``ids_of`` names in messages.
+
+    ``of_epoch(epoch)`` starts an epoch and gives the rows of each of its batches, as many in every epoch.
+    ``load(first)`` gives what a training step takes of them, from the ``first``-th on; by default the rows themselves.
+    """
+
+    of_epoch: Callable[[int], Sequence[Sequence[int]]]
+    ids_of: Callable[[Sequence[int]], Sequence[str]]
+    load: Callable[[int], Iterable[Any]] | None = None
+
+
 class TrainingLoop:
     """Where a run stands, and what moves it on.
 
-    ``model`` and ``optimizer`` are what ``accelerator.prepare`` gave; ``batches_of(epoch)`` are the joint batches of
-    all processes, ``batches_per_epoch`` each time, of rows that ``ids`` names. An optimizer step is over
-    ``accumulation`` batches, fewer at the end of an epoch. ``eval_steps`` is None to evaluate after every epoch;
-    ``patience`` bounds ``best.stale``.
+    ``model`` is trained by AdamW as ``options`` say (``ScheduleArguments`` with ``early_stopping_patience``), over the weights that ``freezing`` trains at some step, by default
+    those that want a gradient; afterwards the attribute ``model`` is what ``accelerator.prepare`` made of it.
+    ``freezing(steps_per_epoch, total_steps)`` gives the schedule. An optimizer step is over
+    ``gradient_accumulation_steps`` batches, fewer at the end of an epoch, of which every row weighs the same.
+    ``eval_steps`` is None to evaluate after every epoch; ``best`` is the save rule, and
+    ``early_stopping_patience`` bounds its ``stale``.
     """
 
-    run_args: RunArguments
-    accelerator: Accelerator
-    model: torch.nn.Module
-    optimizer: Any
-    scheduler: Any
-    batches_of: Callable[[int], Sequence[list[int]]]
-    batches_per_epoch: int
-    ids: Sequence[str]
-    total_steps: int
-    eval_steps: int | None
-    accumulation: int = 1
-    max_grad_norm: float = 1.0
-    patience: int | None = None
-    progress: Progress = field(default_factory=Progress)
-    best: BestScores = field(default_factory=BestScores)
-    _took_step: bool = field(default=False, init=False)
-    _saved_step: int | None = field(default=None, init=False)
+    def __init__(
+        self,
+        start: Start,
+        options: Any,
+        model: torch.nn.Module,
+        batches: Batches,
+        eval_steps: int | None,
+        best: BestCheckpoints | BestScores,
+        freezing: Callable[[int, int], FreezeSchedule] | None = None,
+    ) -> None:
+        self.start, self.options, self.accelerator = start, options, start.accelerator
+        self._source, self._eval_steps, self.best = batches, eval_steps, best
+        self.progress = Progress()
+        self._accumulation = options.gradient_accumulation_steps
+        batches_per_epoch = len(batches.of_epoch(0))
+        self.total_steps = count_steps(options, batches_per_epoch)
+        self._freezing = freezing and freezing(math.ceil(batches_per_epoch / self._accumulation), self.total_steps)
+        trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+        if self._freezing is not None:
+            trained = self._freezing.trained_parameters()
+        optimizer = make_optimizer(
+            trained, part_of(options, OptimizationArguments), getattr(model, "base_model_prefix", "")
+        )
+        self.scheduler = make_scheduler(optimizer, options, self.total_steps)
+        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+
+    @property
+    def bare_model(self) -> torch.nn.Module:
+        """The model without what accelerate wraps around it."""
+        return self.accelerator.unwrap_model(self.model)
 
     def resume(self, state_folder: Path) -> None:
         """Go on from a saved state; :class:`UserError` if it is of a later step than this run's last."""
-        scaler = self.accelerator.scaler
         self.progress, self.best = load_state(
-            state_folder, self._bare_model, self.optimizer.optimizer, self.scheduler, scaler, BestScores
-        )
+            state_folder, self.bare_model, self.optimizer.optimizer, self.scheduler, self.accelerator.scaler,
+            type(self.best),
+        )  # fmt: skip
         check_steps(self.progress.step, self.total_steps, state_folder)
 
     @contextlib.contextmanager
-    def running(self, config: dict[str, Any], read_again: Callable[[Sequence[int]], torch.Tensor]) -> Iterator[None]:
-        """Show a bar and write metrics.jsonl while the block runs; ``config`` is what wandb shows of the run.
+    def running(self, read_again: Callable[[Any], torch.Tensor]) -> Iterator[None]:
+        """Show a bar and write metrics.jsonl while the block runs.
 
-        What ``read_again(rows)`` gives of some of the rows of the last batch must be numbers before the model is
-        evaluated or saved (see :meth:`LossWindow.check`).
+        What ``read_again(batch)`` gives of the last batch must be numbers before the model is evaluated or saved (see
+        :meth:`LossWindow.check`).
         """
         is_main, step = self.accelerator.is_main_process, self.progress.step
         self._read_again = read_again
-        self.window = LossWindow(self.accelerator, lambda rows: [self.ids[row] for row in rows], self.progress.window)
+        self._window = LossWindow(self.accelerator, self._source.ids_of, self.progress.window)
         with (
-            Tracker(self.run_args, config, step, is_main) as self.tracker,
-            progress_bar(total=self.total_steps, initial=step, desc="training", disable=not is_main) as self.bar,
-            stop_requests() as self.stop,
-            self.window.ends_run(),
+            Tracker(self.start.args, self.start.records["arguments"], step, is_main) as self._tracker,
+            progress_bar(total=self.total_steps, initial=step, desc="training", disable=not is_main) as self._bar,
+            stop_requests() as self._stop,
+            self._window.ends_run(),
         ):
             self.model.train()
             yield
 
-    def batches(self) -> Iterator[list[int]]:
+    def batches(self) -> Iterator[Any]:
         """Yield the batches that are left, until all steps are taken or evaluations get no better.
 
-        Asked to stop, it saves the state of a whole step and raises ``Interrupted``.
+        After whatever follows an evaluation it saves the state, and where it is asked to stop, that of a whole step, to
+        raise ``Interrupted``.
         """
         while not self.is_over():
-            self._batches = self.batches_of(self.progress.epoch)
-            for rows in self._batches[self.progress.batch :]:
-                yield rows
+            self._batches = self._source.of_epoch(self.progress.epoch)
+            first = self.progress.batch
+            for batch in self._source.load(first) if self._source.load else self._batches[first:]:
+                self._batch = batch
+                if self._freezing is not None:
+                    self._freezing.apply(self.progress.step)
+                yield batch
+                if not self._took_step:
+                    continue
+                if self._is_due:
+                    self.save_state()
                 if self.is_over():
                     break
-                if self._took_step and self.stop.is_made():
-                    if self._saved_step != self.progress.step:
-                        self._check(rows)
+                if self._stop.is_made():
+                    if not self._is_due:
+                        self._check()
                         self.save_state()
-                    self.stop.leave()
+                    self._stop.leave()
             else:
                 self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
         if self.progress.step < self.total_steps:
             logger.info("stopped: %d evaluations in a row got no better", self.best.stale)
 
-    def share_of_step(self) -> float:
-        """Return what the current batch counts in its optimizer step: its share of the rows."""
-        batch = self.progress.batch
-        return len(self._batches[batch]) / rows_of_step(self._batches, batch, self.accumulation)
-
-    def ends_step(self) -> bool:
-        """Whether the current batch is the last of its optimizer step."""
-        done = self.progress.batch + 1
-        return done % self.accumulation == 0 or done == self.batches_per_epoch
-
     def synchronising(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context of a batch: processes exchange gradients only at the last of an optimizer step."""
         return contextlib.nullcontext() if self.ends_step() else self.accelerator.no_sync(self.model)
 
-    def finish_batch(self, loss: torch.Tensor) -> bool:
-        """Take the optimizer step if the batch ends one, and count; return whether it did.
+    def backward(self, loss: torch.Tensor, rows: Sequence[int] | torch.Tensor) -> None:
+        """Add the gradient of ``loss`` (), the mean over this process's ``rows`` of the batch, to that of the step."""
+        self.take_in(loss, len(rows), rows)
+        # gradients are averaged over processes
+        self.accelerator.backward(loss * (len(rows) / self._rows_of_step()) * self.accelerator.num_processes)
 
-        The ``loss`` of the batch is the mean of those that the processes have of it.
-        """
-        rate, ends_step = self.scheduler.get_last_lr()[0], self.ends_step()
-        self._took_step = ends_step
-        rows, batch = self._batches[self.progress.batch], self.progress.batch % self.accumulation + 1
-        place = Place(self.progress.step + 1, batch, rate, rows)
-        self.window.add(loss, len(rows) / self.accelerator.num_processes, place)
-        if ends_step:
-            if self.max_grad_norm > 0:
-                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-                self.window.add_norm(norm)
+    def take_in(self, loss: torch.Tensor, examples: float, rows: Sequence[int] | torch.Tensor) -> None:
+        """Count ``loss`` () as the mean of so many ``examples`` in what is logged; ``rows`` name it in a message."""
+        batch = self.progress.batch % self._accumulation + 1
+        self._window.add(loss, examples, Place(self.progress.step + 1, batch, self._rate(), rows))
+
+    def share_of_step(self) -> float:
+        """Return what the joint batch counts in its optimizer step: its share of the rows."""
+        return len(self._batches[self.progress.batch]) / self._rows_of_step()
+
+    def ends_step(self) -> bool:
+        """Whether the current batch is the last of its optimizer step."""
+        done = self.progress.batch + 1
+        return done % self._accumulation == 0 or done == len(self._batches)
+
+    def finish_batch(self) -> bool:
+        """Take and log the optimizer step if the batch ends one; return whether an evaluation is due."""
+        rate, self._took_step, self._is_due = self._rate(), self.ends_step(), False
+        if self._took_step:
+            if self.options.max_grad_norm > 0:
+                norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm)
+                self._window.add_norm(norm)
             take_step(self.accelerator, self.optimizer, self.scheduler)
             self.optimizer.zero_grad()
             self.progress.step += 1
-            self.bar.update()
+            self._bar.update()
         self.progress.batch += 1
-        if ends_step and self._is_due(self.run_args.logging_steps):
-            epoch = self.progress.epoch + self.progress.batch / self.batches_per_epoch
-            values = self.window.close() | {"learning_rate": rate, "epoch": epoch}
-            self.tracker.log(self.progress.step, values)
-            show_figures(self.bar, values)
-        if ends_step and self.is_evaluation_due():
-            self._check(rows)
-        return ends_step
+        if self._took_step and self._is_multiple(self.start.args.logging_steps):
+            epoch = self.progress.epoch + self.progress.batch / len(self._batches)
+            values = self._window.close() | {"learning_rate": rate, "epoch": epoch}
+            self.log(values)
+            show_figures(self._bar, values)
+        if self._took_step and self._is_evaluation_due():
+            self._is_due = True
+            self._check()
+        return self._is_due
 
-    def is_evaluation_due(self) -> bool:
-        """Whether this optimizer step is followed by an evaluation and a resumable state."""
-        if self.eval_steps is None:
-            return self.progress.batch == self.batches_per_epoch or self.progress.step == self.total_steps
-        return self._is_due(self.eval_steps)
+    def log(self, values: dict[str, float]) -> None:
+        """Write ``values`` of this step to metrics.jsonl, and to what else tracks the run."""
+        self._tracker.log(self.progress.step, values)
 
     def is_over(self) -> bool:
-        """Whether all optimizer steps are taken, or ``patience`` evaluations in a row got no better."""
-        done = self.progress.step >= self.total_steps
-        return done or (self.patience is not None and self.best.stale >= self.patience)
+        """Whether all optimizer steps are taken, or evaluations got no better for ``early_stopping_patience``."""
+        patience = self.options.early_stopping_patience
+        return self.progress.step >= self.total_steps or (patience is not None and self.best.stale >= patience)
 
     def save_state(self) -> None:
         """Write what --resume_from_checkpoint continues from."""
-        self._saved_step = self.progress.step
-        self.progress.window = self.window.state()
+        self.progress.window = self._window.state()
         if self.accelerator.is_main_process:
             save_state(
-                self.run_args.run_dir,
-                replace(self.progress),
-                self.best,
-                self._bare_model,
-                self.optimizer.optimizer,
-                self.scheduler,
-                self.accelerator.scaler,
-            )
+                self.start.folder.path, replace(self.progress), self.best, self.bare_model, self.optimizer.optimizer,
+                self.scheduler, self.accelerator.scaler,
+            )  # fmt: skip
         self.accelerator.wait_for_everyone()
 
-    def _check(self, rows: Sequence[int]) -> None:
-        self.window.check(self._bare_model, partial(self._read_again, rows))
+    def _is_evaluation_due(self) -> bool:
+        if self._eval_steps is None:
+            return self.progress.batch == len(self._batches) or self.progress.step == self.total_steps
+        return self._is_multiple(self._eval_steps)
 
-    @property
-    def _bare_model(self) -> torch.nn.Module:
-        return self.accelerator.unwrap_model(self.model)
-
-    def _is_due(self, every: int) -> bool:
+    def _is_multiple(self, every: int) -> bool:
         return self.progress.step % every == 0 or self.progress.step == self.total_steps
 
+    def _rows_of_step(self) -> int:
+        first = self.progress.batch // self._accumulation * self._accumulation
+        return sum(map(len, self._batches[first : first + self._accumulation]))
 
-def rows_of_step(batches: Sequence[Sequence[int]], batch: int, accumulation: int) -> int:
-    """Return how many rows the optimizer step is over that the ``batch``-th of an epoch's ``batches`` belongs to."""
-    first = batch // accumulation * accumulation
-    return sum(map(len, batches[first : first + accumulation]))
+    def _rate(self) -> float:
+        return self.scheduler.get_last_lr()[0]
+
+    def _check(self) -> None:
+        self._window.check(self.bare_model, partial(self._read_again, self._batch))

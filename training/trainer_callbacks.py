@@ -1,13 +1,21 @@
-"""What the Hugging Face Trainer does as the loops of ours: one bar, and a stop after a whole step when it is asked."""
+"""What the Hugging Face Trainer does as our loop: one bar, the files of a run, a stop after a whole step."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import PreTrainedTokenizerBase, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from models import save_reader
+from runtime.files import share_weights, write_json
+from runtime.log import get_logger
 from runtime.progress import progress_bar, show_figures
 from runtime.stopping import StopRequest
+from runtime.tracking import Tracker
+from training.optimization import warn_of_long_warmup
+
+logger = get_logger(__name__)
 
 
 class BarCallback(TrainerCallback):
@@ -32,6 +40,56 @@ class BarCallback(TrainerCallback):
     def close(self) -> None:
         """Leave the bar as it is."""
         self.bar.close()
+
+
+class RunCallback(TrainerCallback):
+    """Keeps beside the Trainer's checkpoints what train_mrc.py keeps: metrics.jsonl, best/, records in every folder."""
+
+    def __init__(self, tracker: Tracker, tokenizer: PreTrainedTokenizerBase, records: dict[str, Any]) -> None:
+        self.tracker = tracker
+        self.tokenizer = tokenizer
+        self.records = records
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        warn_of_long_warmup(args.get_warmup_steps(state.max_steps), state.max_steps)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if args.logging_strategy == "steps" and state.global_step == state.max_steps:
+            control.should_log = True  # the last steps too, however few
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
+    ) -> None:
+        self.tracker.log(state.global_step, logs)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
+        best, metrics = Path(args.output_dir) / "best", evaluations(state)[-1]
+        texts = {"eval_loss": "eval loss %.4f", "eval_exact_match": "exact match %.2f", "eval_f1": "F1 %.2f"}
+        figures = ", ".join(text % metrics[name] for name, text in texts.items() if name in metrics)
+        logger.info("step %d: %s", state.global_step, figures)
+        if state.is_world_process_zero and (is_best(state, args) or not best.is_dir()):
+            save_reader(best, run["model"], self.tokenizer, self.records | {"metrics": metrics})
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        measured = [line for line in evaluations(state) if line["step"] == state.global_step]
+        records = self.records | ({"metrics": measured[-1]} if measured else {})
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        for name, record in records.items():
+            write_json(checkpoint / f"{name}.json", record)
+        share_weights(checkpoint, Path(args.output_dir) / "best")
+
+
+def is_best(state: TrainerState, args: TrainingArguments) -> bool:
+    """Whether the last evaluation is better than all before it; of equal ones, as train_mrc.py has it."""
+    name = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+    sign = 1 if args.greater_is_better else -1
+    *earlier, last = [
+        (sign * line[name], line["eval_exact_match"], line["eval_f1"], -line["eval_loss"])
+        for line in evaluations(state)
+    ]
+    return all(last > value for value in earlier)
 
 
 class StopCallback(TrainerCallback):
@@ -63,3 +121,8 @@ class StopCallback(TrainerCallback):
 
     def _save(self, control: TrainerControl) -> None:
         self.leaving = control.should_save = True
+
+
+def evaluations(state: TrainerState) -> list[dict[str, float]]:
+    """Return step and metrics of every evaluation so far; checkpoints keep them."""
+    return [line for line in state.log_history if "eval_loss" in line]

@@ -229,12 +229,22 @@ def test_a_missing_package_names_the_way_out(tmp_path: Path, use: Any) -> None:
     check_tracking(_arguments(tmp_path, wandb_project="odqa", report_to="none"))
 
 
-@pytest.mark.parametrize(("command", "flags"), [("train_mrc", []), ("train_mrc_v2", ["--do_train"])])
+@pytest.mark.parametrize(
+    ("command", "flags"),
+    [
+        ("train_mrc", "--output_dir {run}"),
+        ("train_mrc_v2", "--do_train --output_dir {run}"),
+        ("train_dpr", "--retriever_dir {run}"),
+        ("train_reranker", "--output_dir {run}"),
+    ],
+)
 def test_a_missing_package_is_noticed_before_the_data_are_read(
-    tmp_path: Path, use: Any, command: str, flags: list[str]
+    tmp_path: Path, use: Any, command: str, flags: str
 ) -> None:
     use(None)
-    places = ["--output_dir", str(tmp_path / "run"), "--dataset_path", str(tmp_path / "nowhere")]
+    words = flags.format(run=tmp_path / "run").split()
     with pytest.raises(UserError, match="pip install wandb"):
-        importlib.import_module(command).main([*places, "--wandb_project", "odqa", *flags])
+        importlib.import_module(command).main(
+            [*words, "--dataset_path", str(tmp_path / "nowhere"), "--wandb_project", "odqa"]
+        )
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,80 @@
+"""The data that retrieval models are trained on, as the flags name them: questions, a corpus, hard negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from loading.arguments import DataArguments, TrainingDataArguments
+from loading.corpus import Corpus, find_corpus, load_corpus
+from loading.dpr_json import find_dpr_json
+from loading.questions import load_questions
+from loading.retrieval_examples import RetrievalExample
+from retrieval.base import Retriever
+from retrieval.bm25 import BM25Arguments, SparseRetrieval_BM25P
+from retrieval.dense import DenseArguments, DenseRetrieval
+from retrieval.mining import with_hard_negatives
+from retrieval.training import with_gold_passages
+from runtime.command_line import part_of
+from runtime.errors import DataError, UserError
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
+
+
+def load_questions_there_are(dataset: TrainingDataArguments) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
+    """Return the questions to train on and to evaluate on, the latter empty where the data has none.
+
+    Raises :class:`UserError` and :class:`DataError` as :func:`loading.questions.load_questions` does.
+    """
+    try:
+        train_examples, eval_examples = load_questions(dataset, evaluate=True)
+        reason = "--concat_eval trains on the validation questions"
+    except DataError:
+        raise
+    except UserError as error:
+        if dataset.concat_eval or dataset.test_eval_dataset_path is not None:
+            raise
+        train_examples, eval_examples = load_questions(dataset, evaluate=False)
+        reason = str(error)
+    if not eval_examples:
+        logger.warning("nothing is evaluated, the last encoders are kept: %s", reason)
+    return train_examples, eval_examples
+
+
+def choose_corpus(dataset: DataArguments, context_path: str | None, examples: Sequence[RetrievalExample]) -> Corpus:
+    """Return the corpus in ``context_path``, else that of the data set, else the passages of ``examples``."""
+    path: str | Path | None = context_path
+    if path is None and not _brings_negatives(dataset):
+        try:
+            path = find_corpus(dataset.dataset_path)
+        except UserError:
+            logger.info("no corpus is given or found: the passages of the training questions are the corpus")
+    if path is not None:
+        return load_corpus(path, dataset.skip_bad_rows)
+    passages = (passage for example in examples for passage in (*example.positives, *example.negatives))
+    return with_gold_passages(Corpus([], [], []), passages)[0]
+
+
+def add_negatives(
+    examples: list[RetrievalExample], corpus: Corpus, args: Any, default_tokenizer: str
+) -> list[RetrievalExample]:
+    """Return ``examples`` with hard negatives: their own, and those that --mine_from finds.
+
+    ``args`` are those of train_dpr.py; ``default_tokenizer`` serves ``--analyzer wordpiece``.
+    """
+    if args.hard_negatives == 0 or (args.context_path is None and _brings_negatives(args)):
+        return examples
+    miner: Retriever
+    if args.mine_from == "dense":
+        start = {"retriever_dir": args.dpr_model, "encode_batch_size": args.dpr_eval_batch}
+        miner = DenseRetrieval.from_arguments(part_of(args, DenseArguments, **start), default_tokenizer)
+    else:
+        miner = SparseRetrieval_BM25P.from_arguments(part_of(args, BM25Arguments), default_tokenizer)
+    return with_hard_negatives(examples, corpus, miner, args.mining_depth, args.index_dir)
+
+
+def _brings_negatives(dataset: DataArguments) -> bool:
+    """Whether the data set is DPR JSON, which needs no corpus and is not mined without one."""
+    return find_dpr_json(dataset.dataset_path, "train") is not None
