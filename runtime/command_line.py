@@ -319,12 +319,16 @@ def read_arguments(
     namespace, unknown = parser.parse_known_args(words)
     given = vars(namespace)
     given.pop("config", None)
-    arguments = arguments_class(**base | given)
 
     words = [word for word in unknown if word.startswith("-") and not _NEGATIVE_NUMBER.match(word)]
     complaints = [_complain_unknown(word, parser) for word in words]
     if unknown and not complaints:
         complaints.append(f"do not know what to do with {' '.join(masked(unknown))}: every value needs its flag")
+    required = [key for key, value in usual.items() if value is dataclasses.MISSING and key not in given]
+    if required:
+        missing = ", ".join(f"--{spelling_of(fields[key])}" for key in required)
+        raise FlagError([*complaints, f"the following arguments are required: {missing}"])
+    arguments = arguments_class(**base | given)
     complaints += list(_complain_ignored(arguments, given))
     complaints += [
         f"--{spelling_of(fields[key])} must not hold credentials: {flag_of(fields[key]).way_out_of_credentials}"
@@ -358,8 +362,7 @@ class _Parser(_FlagParser):
             names = [spelling_of(origin), *flag_of(origin).aliases]
             self.spellings += names
             dashed = [one.replace("_", "-") for one in names if "_" in one]
-            required = default_of(origin) is dataclasses.MISSING
-            options = {"dest": key, "default": argparse.SUPPRESS, "required": required}
+            options = {"dest": key, "default": argparse.SUPPRESS}
             options |= _options(hints[key], flag_of(origin).choices)
             action = self.add_argument(*(f"--{one}" for one in (*names, *dashed)), **options)
             action.option_strings = [f"--{one}" for one in names]  # errors need not repeat the others

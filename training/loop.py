@@ -53,8 +53,9 @@ class Batches:
 class TrainingLoop:
     """Where a run stands, and what moves it on.
 
-    ``model`` is trained by AdamW as ``options`` say (``ScheduleArguments`` with ``early_stopping_patience``), over the weights that ``freezing`` trains at some step, by default
-    those that want a gradient; afterwards the attribute ``model`` is what ``accelerator.prepare`` made of it.
+    ``model`` is trained by AdamW as ``options`` say, the arguments of a command with ``ScheduleArguments`` and
+    ``early_stopping_patience``, over the weights that ``freezing`` trains at some step, by default those that want a
+    gradient; afterwards the attribute ``model`` is what ``accelerator.prepare`` made of it.
     ``freezing(steps_per_epoch, total_steps)`` gives the schedule. An optimizer step is over
     ``gradient_accumulation_steps`` batches, fewer at the end of an epoch, of which every row weighs the same.
     ``eval_steps`` is None to evaluate after every epoch; ``best`` is the save rule, and

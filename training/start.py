@@ -80,8 +80,8 @@ def enter_run(
     """Keep the folder of a run to it while the block runs; the processes of a run enter and leave together.
 
     ``find_state(folder, resume_from, flag)`` gives the state to resume from, ``newest_step(folder)`` the step of the
-    newest; ``flag`` is the one that names the folder. Raises :class:`UserError` for a tracker that is not installed, a folder
-    that cannot be used (see :func:`training.run_folder.run_folder`) and a state that is not there.
+    newest; ``flag`` is the one that names the folder. Raises :class:`UserError` for a tracker that is not installed, a
+    folder that cannot be used (see :func:`training.run_folder.run_folder`) and a state that is not there.
     """
     check_tracking(args)
     flag = f"--{spelling_of(fields_by_name(args)['output_dir'])}"
