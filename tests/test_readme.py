@@ -11,6 +11,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
+import retrieve
 from arguments import RetrieverArguments
 from loading.examples import load_examples
 from models import load_reader
@@ -82,6 +83,14 @@ def test_the_smallest_data_set_can_be_read(page: str, tmp_path: Path) -> None:
     (example,) = load_examples(str(tmp_path), ["train"])["train"]
     assert example["answers"]["text"][0] in example["context"]
     assert set(json.loads(blocks_of(page, "json")[1])) == {"id", "title", "text"}
+
+
+@pytest.mark.parametrize("page", ["docs/retrieval.md", "docs/ko/retrieval.md"])
+def test_the_configuration_file_is_understood(page: str, tmp_path: Path) -> None:
+    (tmp_path / "flags.yaml").write_text(blocks_of(page, "yaml")[0], encoding="utf-8")
+    hybrid = "HybridRetrieval,hybrid_retrievers=SparseRetrieval_BM25P+DenseRetrieval,fusion_weights=0.4+0.6"
+    expected = retrieve.parse(["--retriever_type", "SparseRetrieval_BM25P", hybrid])
+    assert retrieve.parse(["--config", str(tmp_path / "flags.yaml")]) == expected
 
 
 @pytest.mark.parametrize("name", READMES)
