@@ -29,7 +29,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from typing_extensions import dataclass_transform
 
@@ -41,8 +41,16 @@ from runtime.masking import is_secret, masked
 _Class = TypeVar("_Class", bound=type)
 _Arguments = TypeVar("_Arguments")
 
-Condition = Callable[[Any], str | None]
-"""Given the arguments of a command, why a flag would be ignored; None where it is read."""
+
+class Condition(Protocol):
+    """Whether a flag is read."""
+
+    def __call__(self, arguments: Any) -> str | None:
+        """Return why the flag would be ignored with these arguments of a command; None where it is read."""
+
+    def reasons(self) -> list[str]:
+        """Return everything that a call may give."""
+
 
 COMMANDS: dict[str, type] = {}
 """The arguments of every command, by the file that users type."""
@@ -92,9 +100,54 @@ def changed(source: type, name: str, default: Any = dataclasses.MISSING, /, **fa
     return flag(default_of(origin) if default is dataclasses.MISSING else default, **described)
 
 
-def only_if(test: Callable[[Any], Any], reason: str) -> Condition:
+@dataclass(frozen=True)
+class OnlyIf:
+    """A :class:`Condition` that holds where ``test(arguments)`` does."""
+
+    test: Callable[[Any], Any]
+    reason: str
+
+    def __call__(self, arguments: Any) -> str | None:
+        return None if self.test(arguments) else self.reason
+
+    def reasons(self) -> list[str]:
+        return [self.reason]
+
+
+def only_if(test: Callable[[Any], Any], reason: str) -> OnlyIf:
     """Return the condition that holds where ``test(arguments)`` does, else gives ``reason``."""
-    return lambda arguments: None if test(arguments) else reason
+    return OnlyIf(test, reason)
+
+
+@dataclass(frozen=True)
+class ReadByChosen:
+    """The :class:`Condition` of a parameter: an entry of a registry that is chosen must declare it and read it."""
+
+    name: str
+    registry: Mapping[str, type | None]
+    chosen_by: str
+    chosen: Callable[[Any], Collection[str]]
+
+    def __call__(self, arguments: Any) -> str | None:
+        found = [self._declared[key] for key in self.chosen(arguments) if key in self._declared]
+        faults = [[fault for test in flag_of(one).read_if if (fault := test(arguments))] for one in found]
+        if not all(faults):
+            return None
+        return faults[0][0] if faults else self.reasons()[0]
+
+    def reasons(self) -> list[str]:
+        names = list(self._declared)
+        mine = f"only --{self.chosen_by} {', '.join(names)} {'reads' if len(names) == 1 else 'read'} it"
+        theirs = [
+            reason for one in self._declared.values() for test in flag_of(one).read_if for reason in test.reasons()
+        ]
+        return list(dict.fromkeys([mine, *theirs]))
+
+    @functools.cached_property
+    def _declared(self) -> dict[str, dataclasses.Field]:
+        """The field of each entry that has this parameter."""
+        fields = {key: fields_by_name(declared) for key, declared in self.registry.items() if declared is not None}
+        return {key: found[self.name] for key, found in fields.items() if self.name in found}
 
 
 @dataclass_transform(field_specifiers=(flag, changed))
@@ -154,7 +207,7 @@ def with_parameters(
             hints = typing.get_type_hints(declared)
             for name in fields_by_name(declared):
                 if name not in own and name not in namespace:
-                    condition = functools.partial(_unread_parameter, registry, chosen_by, chosen, name)
+                    condition = ReadByChosen(name, registry, chosen_by, chosen)
                     namespace[name] = changed(declared, name, read_if=condition)
                     namespace["__annotations__"][name] = hints[name]
         bases = (
@@ -168,26 +221,6 @@ def with_parameters(
 
 def _inherits(cls: type, base: type) -> bool:
     return cls is not base and issubclass(cls, base)
-
-
-def _unread_parameter(
-    registry: Mapping[str, type | None], chosen_by: str, chosen: Callable, name: str, arguments: Any
-) -> str | None:
-    """Return why the parameter ``name`` is not read with what is chosen; None if one of these reads it."""
-    having = {key: fields_by_name(declared) for key, declared in registry.items() if declared is not None}
-    having = {key: found for key, found in having.items() if name in found}
-    reasons = []
-    for key in chosen(arguments):
-        if key in having:
-            faults = [fault for test in flag_of(having[key][name]).read_if if (fault := test(arguments))]
-            if not faults:
-                return None
-            reasons += faults
-    return (
-        reasons[0]
-        if reasons
-        else f"only --{chosen_by} {', '.join(having)} {'reads' if len(having) == 1 else 'read'} it"
-    )
 
 
 def _take_older_names(group: type) -> None:
