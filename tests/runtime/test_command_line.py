@@ -33,7 +33,7 @@ class Run:
     """The run."""
 
     folder: str = flag("./out", "Where results go.", aliases=["dir"])
-    seed: int = flag(42, "Seed.", at_least=0, at_most=9)
+    seed: int = flag(4, "Seed.", at_least=0, at_most=9)
     rate: float = flag(0.5, "Rate.", above=0, at_most=1)
     share: float | None = flag(None, "Share.", at_least=0)
     shift: float = flag(0.0, "Any number.")
@@ -100,11 +100,12 @@ class Other:
 
 
 @command("needy.py", "Need something.")
-class Needy(Run):
+class Needy:
     """What must be given."""
 
     source: str = flag(help="From.")
     target: str = flag(help="To.")
+    seed: int = flag(1, "Seed.")
 
 
 # they are known elsewhere by name only while the tests here run
@@ -153,9 +154,9 @@ def test_without_flags_every_value_is_its_default() -> None:
     [
         ("--seed 3 --my_rate 1e-5", {"seed": 3, "rate": 1e-5}),
         ("--my-rate=1", {"rate": 1.0}),
-        ("--fast --mode quick", {"fast": True}),
-        ("--fast True --mode quick", {"fast": True}),
-        ("--fast on --mode quick", {"fast": True}),
+        ("--fast --mode quick", {"fast": True, "mode": "quick"}),
+        ("--fast True --mode quick", {"fast": True, "mode": "quick"}),
+        ("--fast on --mode quick", {"fast": True, "mode": "quick"}),
         ("--fast false", {"fast": False}),
         ("--safe no", {"safe": False}),
         ("--no_safe", {"safe": False}),
@@ -235,7 +236,7 @@ def test_what_a_group_is_read_only_if() -> None:
         ("--xyzzy a", "--xyzzy is not a flag of command.py"),
         ("--foo -1", "--foo is not a flag of command.py"),
         ("-x", "-x is not a flag of command.py"),
-        ("--sea 1", "--sea is not a flag of command.py; did you mean --seed?"),
+        ("--see 1", "--see is not a flag of command.py; did you mean --seed?"),
         ("--pages 3", "--pages has no effect in command.py; it is a flag of other.py"),
         ("--source 3", "--source has no effect in command.py; it is a flag of needy.py"),
         ("--rate 3", "--rate is not a flag of command.py: use --my_rate"),
@@ -306,10 +307,10 @@ def test_everything_that_is_wrong_is_said_at_once(refusal: Any) -> None:
         "--name would be ignored: add --fast",
         "--radius would be ignored: only --kind Ball reads it",
         "--seed 11 must be at least 0 and at most 9",
+        "--my_rate 2 must be above 0 and at most 1",
         "--name '1' must be letters",
         "--radius -1 must be above 0",
-        "--my_rate 2 must be above 0 and at most 1",
-    ] or sorted(refusal("--sead a --slowly --name 1 --my_rate 2 --seed 11 --radius -1")) == sorted([])
+    ]
 
 
 def test_required_flags_are_named_with_what_else_is_wrong(refusal: Any) -> None:
@@ -329,9 +330,9 @@ def test_arguments_that_are_read_several_times() -> None:
         def readings(self) -> list[Any]:
             return [dataclasses.replace(self, kind=kind) for kind in self.kind.split("+")]
 
-    assert read_arguments(Several, "--kind Point+Ball --radius 2 --width 3".split()).radius == 2.0
+    assert read_arguments(Several, ["--kind", "Point+Ball", "--radius", "2", "--width", "3"]).radius == 2.0
     with pytest.raises(FlagError) as caught:
-        read_arguments(Several, "--kind Point+Ball --open --width 3 --depth 2".split())
+        read_arguments(Several, ["--kind", "Point+Ball", "--open", "--width", "3", "--depth", "2"])
     assert caught.value.complaints == [
         "--width would be ignored: only --kind Box, Ball read it",
         "--width would be ignored: an open ball has no width",
@@ -499,6 +500,4 @@ def test_help_of_all_explains_every_flag_once(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_group_that_is_not_there_names_those_that_are(refusal: Any) -> None:
-    assert refusal("--help runs") == [
-        "--help runs is not a group of flags; choose from: run, shape, box, ball, all"
-    ]
+    assert refusal("--help runs") == ["--help runs is not a group of flags; choose from: run, shape, box, ball, all"]
