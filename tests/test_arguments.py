@@ -115,7 +115,7 @@ _READ_BY_NAME = {
     *OF_THE_TRAINER,
 }
 _HOLDERS = {
-    "args", "arguments", "options", "self", "dataset_args", "data", "dataset", "own", "given", "run", "settings", "settled",
+    "args", "arguments", "options", "self", "dataset_args", "data", "dataset", "own", "given", "run", "settled"
 }  # fmt: skip
 
 
@@ -445,7 +445,7 @@ def _case(field: dataclasses.Field, command: type, reason: str) -> tuple[str, st
         return (
             f"{{flag}} {{value}} --retriever_type {other}",
             f"{{flag}} {{value}} --retriever_type {names[0]}"
-            + (f" {_WITH.get(field.name, '')}" if names[0] != "MilvusRetrieval" or field.name != "bm25_delta" else ""),
+            + (" --analyzer wordpiece" if field.name == "analyzer_model" else ""),
         )
     return _CASES[reason]
 
@@ -483,7 +483,8 @@ def test_every_case_is_about_a_reason() -> None:
         "--hybrid_retrievers SparseRetrieval_TFIDF,analyzer=bigram DenseRetrieval",
         "--tfidf_features char --retriever_type HybridRetrieval --hybrid_retrievers A "
         "HybridRetrieval,hybrid_retrievers=SparseRetrieval_BM25P+SparseRetrieval_TFIDF",
-        '--tfidf_features char --retriever_type HybridRetrieval,hybrid_retrievers="SparseRetrieval_TFIDF,analyzer=mecab"+A',
+        "--tfidf_features char --retriever_type "
+        'HybridRetrieval,hybrid_retrievers="SparseRetrieval_TFIDF,analyzer=mecab"+A',
         "--analyzer_model M --retriever_type SparseRetrieval_BM25P,analyzer=wordpiece",
         "--analyzer_tags NNG --retriever_type SparseRetrieval_BM25P,analyzer=mecab --analyzer bigram",
         "--retriever_dir D --milvus_vectors sparse --retriever_type MilvusRetrieval,milvus_vectors=dense",
@@ -623,7 +624,8 @@ def test_what_is_wrong_with_the_flags_of_a_reader_is_said(words: str, complaints
     ("command", "words", "complaint"),
     [
         (TrainDPRArguments, "--output_dir a", "--output_dir is not a flag of train_dpr.py: use --retriever_dir"),
-        (TrainDPRArguments, "--num_train_epochs 1", "--num_train_epochs is not a flag of train_dpr.py: use --dpr_epochs"),
+        (TrainDPRArguments, "--num_train_epochs 1", "--num_train_epochs is not a flag of train_dpr.py: "
+                                                   "use --dpr_epochs"),
         (TrainDPRArguments, "--per_device_train_batch_size 1", "--per_device_train_batch_size is not a flag of "
                                                                "train_dpr.py: use --dpr_train_batch"),
         (TrainDPRArguments, "--encode_batch_size 1", "--encode_batch_size is not a flag of train_dpr.py: use "
@@ -727,7 +729,7 @@ def test_a_yaml_file_and_a_json_file_give_values(config: Any) -> None:
         (TrainMRCArguments, "--augment negative_passage,mask_word --negative_passages_path a.csv b.csv"),
         (TrainMRCV2Arguments, "--do_eval --save_strategy epoch --optim adamw_torch --warmup_steps 0.1 --no_cuda"),
         (TrainMRCV2Arguments, '--lr_scheduler_kwargs {"a":1} --eval_strategy epoch'),
-        (TrainDPRArguments, "--retriever_dir a --dpr_epochs 1 --dpr_learning_rate 1e-3 --mine_from dense --chunk_size 2"),
+        (TrainDPRArguments, "--retriever_dir a --dpr_epochs 1 --dpr_learning_rate 1e-3 --mine_from dense"),
         (TrainRerankerArguments, "--retriever_type HybridRetrieval --fusion rrf --hybrid_retrievers A B --do_eval"),
         (InferenceArguments, "--retriever_type DenseRetrieval --pooling mean --normalize false --max_seq_len 384"),
         (RetrieveArguments, "--retriever_type A B,analyzer=mecab --top_k 3 --write csv trec"),
