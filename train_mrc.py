@@ -38,6 +38,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
+from loading.examples import hash_examples
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from models.reader_settings import SETTLED_LATER, as_trained, settings_of
 from models.span_loss import reader_loss
@@ -50,7 +51,6 @@ from reading.metrics import compute_metrics
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import run_command
 from runtime.files import link_or_copy, read_json, staged_folder, write_json
-from runtime.hashing import hash_rows
 from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator, open_accelerator, take_step
@@ -363,9 +363,9 @@ def make_records(run: Run) -> dict[str, Any]:
     """Return what the run is: its arguments, versions, device, seed and data."""
     record = environment(run.accelerator.device, run.precision, run.args.run.seed)
     record["processes"] = run.accelerator.num_processes
-    record["data"] = {"train": hash_rows(run.qa_processor.get_train_examples())}
+    record["data"] = {"train": hash_examples(run.qa_processor.get_train_examples())}
     if run.args.optimization.do_eval:
-        record["data"]["evaluation"] = hash_rows(run.qa_processor.get_eval_examples())
+        record["data"]["evaluation"] = hash_examples(run.qa_processor.get_eval_examples())
     return {"arguments": resolved_arguments(*run.args), "environment": record}
 
 

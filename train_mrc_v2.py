@@ -38,6 +38,7 @@ from arguments import (
     parse_arguments,
     resolved_arguments,
 )
+from loading.examples import hash_examples
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from models.reader_settings import SETTLED_LATER, as_trained
 from processor import QAProcessor
@@ -47,7 +48,6 @@ from reading.metrics import compute_metrics, mean_scores
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.files import read_json, share_weights, write_json
-from runtime.hashing import hash_rows
 from runtime.log import configure_logging, get_logger
 from runtime.output import warn_of_changes
 from runtime.processes import close_accelerator
@@ -322,9 +322,9 @@ def make_records(
     """Return what the run is: its arguments, versions, device, seed and data."""
     record = environment(training_args.device, precision, training_args.seed)
     record["processes"] = training_args.world_size
-    record["data"] = {"train": hash_rows(qa_processor.get_train_examples())}
+    record["data"] = {"train": hash_examples(qa_processor.get_train_examples())}
     if args.training.do_eval:
-        record["data"]["evaluation"] = hash_rows(qa_processor.get_eval_examples())
+        record["data"]["evaluation"] = hash_examples(qa_processor.get_eval_examples())
     return {"arguments": resolved_arguments(*args), "environment": record}
 
 
