@@ -77,6 +77,7 @@ class Flag:
     above: float = -math.inf
     at_most: float = math.inf
     choices: tuple[str, ...] | None = None
+    positional: bool = False  # words without a flag before them
     has_own_flags: bool = False  # a value may be NAME,flag=value,... (see runtime/one_word.py)
     read_if: tuple[Condition, ...] = ()
     fault: Callable[[Any], str | None] | None = None  # what is wrong with a value, to follow it in a sentence
@@ -359,7 +360,7 @@ def read_arguments(
         complaints.append(f"do not know what to do with {' '.join(masked(unknown))}: every value needs its flag")
     required = [key for key, value in usual.items() if value is dataclasses.MISSING and key not in given]
     if required:
-        missing = ", ".join(f"--{spelling_of(fields[key])}" for key in required)
+        missing = ", ".join(map(_shown, (fields[key] for key in required)))
         raise FlagError([*complaints, f"the following arguments are required: {missing}"])
     arguments = arguments_class(**base | given)
     complaints += list(_complain_ignored(arguments, given))
@@ -392,6 +393,9 @@ class _Parser(_FlagParser):
         self.add_argument("--config", default=argparse.SUPPRESS)
         hints = typing.get_type_hints(arguments_class)
         for key, origin in self.fields.items():
+            if flag_of(origin).positional:
+                self.add_argument(key, metavar=key.upper(), default=argparse.SUPPRESS, nargs="*")
+                continue
             names = [spelling_of(origin), *flag_of(origin).aliases]
             self.spellings += names
             dashed = [one.replace("_", "-") for one in names if "_" in one]
@@ -475,6 +479,10 @@ def _complain_unknown(word: str, parser: _Parser) -> str:
         return f"{typed} has no effect in {who}; it is a flag of {' and '.join(_shortened(owners))}"
     nearest = difflib.get_close_matches(name, parser.spellings, n=1)
     return f"{typed} is not a flag of {who}" + (f"; did you mean --{nearest[0]}?" if nearest else "")
+
+
+def _shown(origin: dataclasses.Field) -> str:
+    return origin.name.upper() if flag_of(origin).positional else f"--{spelling_of(origin)}"
 
 
 def _shortened(owners: list[str]) -> list[str]:

@@ -120,6 +120,20 @@ assert not {OPTIONAL} & set(sys.modules), {OPTIONAL} & set(sys.modules)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
+def test_flags_are_read_before_torch_is_imported() -> None:
+    """Nor is what takes as long: --help and a mistake are answered at once."""
+    slow = {"torch", "transformers", "datasets", "pandas", "accelerate", "sklearn", "scipy"}
+    code = f"import sys, arguments\nfound = {slow} & set(sys.modules)\nassert not found, found"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    for path in COMMANDS:
+        result = subprocess.run(
+            [sys.executable, "-X", "importtime", path.name, "--help"], capture_output=True, text=True, cwd=ROOT
+        )
+        imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines() if "|" in line}
+        assert (result.returncode, imported & slow) == (0, set()), path.name
+        assert result.stdout.startswith("usage: ")
+
+
 def test_optional_packages_are_imported_where_they_are_used() -> None:
     def at_the_top(tree: ast.Module) -> Iterator[ast.AST]:
         return (node for node in tree.body if _roots_imported(node) & OPTIONAL)

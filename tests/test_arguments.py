@@ -9,6 +9,7 @@ import os
 import re
 import typing
 from collections import Counter
+from dataclasses import MISSING
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 
 import arguments
 from arguments import (
+    AverageArguments,
     DatasetArguments,
     InferenceArguments,
     RetrieveArguments,
@@ -45,6 +47,7 @@ NEEDS = {
     TrainMRCV2Arguments: "--do_train",
     InferenceArguments: "--do_predict",
     ScoreArguments: "--gold a --predictions b",
+    AverageArguments: "a --output_dir b",
 }
 FLAGS = [
     pytest.param(command, field, id=f"{file} --{spelling_of(field)}")
@@ -100,7 +103,7 @@ def test_no_two_flags_of_a_command_are_spelled_alike(command: type) -> None:
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_condition_can_be_asked_of_its_command(command: type) -> None:
     """None looks at a flag that the command has not."""
-    args = command(gold="", predictions="") if command is ScoreArguments else command()
+    args = parse_arguments(command, NEEDS.get(command, "").split())
     readings = args.readings() if hasattr(args, "readings") else [args]
     conditions = [test for field in fields_by_name(command).values() for test in flag_of(field).read_if]
     answers = [test(reading) for test in conditions for reading in readings]
@@ -226,7 +229,7 @@ def test_constructors_understand_the_older_names_of_flags() -> None:
     assert DatasetArguments(data_dir="there").dataset_path == "there"
     assert DatasetArguments(data_dir="there", max_seq_len=512) == DatasetArguments("there", 512)
     for command in COMMANDS.values():
-        needed = {"gold": "", "predictions": ""} if command is ScoreArguments else {}
+        needed = {name: "" for name, field in fields_by_name(command).items() if default_of(field) is MISSING}
         for field in fields_by_name(command).values():
             for alias in flag_of(field).aliases:
                 assert getattr(command(**{alias: "7"}, **needed), field.name) == "7", (command, alias)
@@ -246,6 +249,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "train_reranker.py": "./saved/reranker",
         "inference.py": "./outputs",
         "retrieve.py": "./outputs/retrieval",
+        "average.py": None,
         "score.py": None,
     }
     for command in (TrainMRCArguments, TrainMRCV2Arguments, InferenceArguments):  # a reader brings these
@@ -266,8 +270,9 @@ def test_help_fits_a_screen_and_shows_every_flag(command: type, capsys: pytest.C
     overview, everything = shown("--help"), shown("--help", "all")
     groups = {flag_of(field).group for field in fields_by_name(command).values()}
     for field in fields_by_name(command).values():
-        assert f"--{spelling_of(field)} " in overview.replace("\n", " ") + " "
-        assert re.search(rf"^  --{spelling_of(field)}[ ,]", everything, flags=re.MULTILINE)
+        shown_as = field.name.upper() if flag_of(field).positional else f"--{spelling_of(field)}"
+        assert f"{shown_as} " in overview.replace("\n", " ") + " "
+        assert re.search(rf"^  {shown_as}[ ,]", everything, flags=re.MULTILINE)
     for group in groups:
         assert f"\n{group} " in overview
         if command is not TrainMRCV2Arguments:  # the Trainer has so many
