@@ -181,6 +181,13 @@ def command(file: str, description: str) -> Callable[[_Class], _Class]:
     return decorate
 
 
+def declared(title: str, **flags: tuple[Any, Any]) -> type:
+    """Return the group of ``flags``, each a type and a :func:`flag`: for a registry whose entries declare a few."""
+    hints = {name: hint for name, (hint, _) in flags.items()}
+    fields = {name: field for name, (_, field) in flags.items()}
+    return flag_group(title)(type("Parameters", (), {"__annotations__": hints, "__doc__": "Parameters.", **fields}))
+
+
 def read_only_if(group: type, *conditions: Condition) -> type:
     """Return a subclass of ``group`` all of whose flags are read only under these conditions as well."""
     namespace: dict[str, Any] = {"__annotations__": {}, "__doc__": group.__doc__, "__module__": group.__module__}
