@@ -215,7 +215,7 @@ def test_a_second_round_mines_what_the_given_encoders_find(
     dataset_path: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("retrieval.dense.resolve_precision", lambda *_: "fp32")  # bf16 may rank near scores otherwise
+    monkeypatch.setattr("runtime.device.resolve_precision", lambda *_: "fp32")  # bf16 may rank near scores otherwise
     flags = ["--mine_from", "dense", "--dpr_model", str(reference.run), "--mining_depth", "4", "--max_steps", "1"]
     train_dpr.main([*_dropped(command, "analyzer"), *flags, "--write_dpr_json", str(tmp_path / "second.json")])
     bi_encoder = load_bi_encoder(reference.run, RetrieverArguments())
