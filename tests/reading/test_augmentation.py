@@ -260,7 +260,9 @@ def processor(dataset_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp_pa
     return QAProcessor(arguments, bert_tokenizer)
 
 
-def augmented(processor: QAProcessor, augment: str | None, seed: int = 1, **options: Any) -> AugmentedFeatures | Dataset:
+def augmented(
+    processor: QAProcessor, augment: str | None, seed: int = 1, **options: Any
+) -> AugmentedFeatures | Dataset:
     if "negative_passage" in (augment or ""):
         folder, examples = Path(processor.dataset_args.cache_dir), processor.get_train_examples()
         retriever = RetrieverArguments(analyzer="bigram", index_dir=str(folder / "index"), top_k_retrieval=6)
