@@ -66,7 +66,7 @@ def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArgume
     """Train a reader in the folder of ``start``; return the metrics of the best one."""
     # data
     tokenizer = load_tokenizer(args.tokenizer or args.model)
-    title_prefix = "title_prefix" in augmentation_names(args.augmentation.augment)
+    title_prefix = "title_prefix" in augmentation_names(args.augment)
     qa_processor = QAProcessor(args, tokenizer, args.concat_eval, title_prefix)
     evaluation: dict[str, Any] = {}
     with training_args.main_process_first():  # the others read its feature cache
