@@ -10,6 +10,7 @@ example can give several (see ``reading/features.py``).
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,13 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 from loading.examples import load_examples
 from reading.answers import Answer, AnswerSettings, find_answers, predictions_of
 from reading.arguments import AugmentationArguments, DatasetArguments
-from reading.augmentation import Material, augmentation_names
+from reading.augmentation import DrawnArguments, Material, NegativePassageArguments, augmentation_names
 from reading.augmented_features import AugmentedFeatures
 from reading.features import build_features, check_tokenizer
 from reading.negatives import answer_free
 from reading.passages import gold_passages
 from retrieval.table import get_retrieved_df
+from runtime.command_line import part_of
 from runtime.errors import DataError, UserError
 
 
@@ -99,18 +101,19 @@ class QAProcessor:
         examples, names = self.get_train_examples(), augmentation_names(arguments.augment)
         if set(names) <= {"title_prefix"}:
             return self.get_train_features()
+        drawn, negative = part_of(arguments, DrawnArguments), part_of(arguments, NegativePassageArguments)
         negatives = {}
         if "negative_passage" in names:
-            if not arguments.negative_passages_path:
+            if not negative.negative_passages_path:
                 raise UserError("--augment negative_passage needs --negative_passages_path, the table to draw from")
-            tables = [get_retrieved_df(path, examples, partly=True) for path in arguments.negative_passages_path]
+            tables = [get_retrieved_df(path, examples, partly=True) for path in negative.negative_passages_path]
             negatives = answer_free(examples, pd.concat(tables))
         return AugmentedFeatures(
             examples,
             partial(self.make_features, cached=False),
             names,
-            arguments.augment_probability,
-            Material(self.tokenizer, negatives, arguments.negative_passages),
+            drawn.augment_probability,
+            Material(self.tokenizer, negatives, negative.negative_passages),
             seed,
         )
 
@@ -171,13 +174,14 @@ class QAProcessor:
         evaluation and prediction answer alike.
         """
         answers = self.find_answers(examples, features, predictions)
-        found = [{"id": name, "prediction_text": text} for name, text in predictions_of(answers).items()]
+        texts = predictions_of(answers)
+        found: list[dict[str, Any]] = [{"id": name, "prediction_text": text} for name, text in texts.items()]
         if self.dataset_args.version_2_with_negative:
             for row in found:
                 none = [answer.probability for answer in answers[row["id"]] if not answer.text]
                 row["no_answer_probability"] = sum(none)
         gold = [{"id": row["id"], "answers": row["answers"]} for row in examples.select_columns(["id", "answers"])]
-        return EvalPrediction(predictions=found, label_ids=gold)
+        return EvalPrediction(predictions=found, label_ids=gold)  # type: ignore[arg-type]  # not arrays, as there
 
     def load(self, *names: str) -> list[Dataset]:
         """Return data sets by name: train, validation, test, or evaluation (``test_eval_dataset_path``).

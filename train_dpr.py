@@ -55,7 +55,7 @@ class Run(NamedTuple):
     bi_encoder: BiEncoder
     questions: TrainingQuestions
     evaluation: RetrievalEvaluation | None
-    loop: TrainingLoop
+    loop: TrainingLoop[BestScores]
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainDPRArguments:
@@ -124,7 +124,7 @@ def train(run: Run) -> None:
         for rows in run.loop.batches():
             train_step(run, rows)
             if run.loop.finish_batch() and run.evaluation is not None:
-                metrics = evaluate(run)
+                metrics = evaluate(run, run.evaluation)
                 run.loop.log(metrics)
                 keep_if_best(run, metrics)
 
@@ -160,10 +160,10 @@ def read_again(run: Run, rows: Sequence[int]) -> torch.Tensor:
     return questions @ passages.T  # (questions, H) @ (H, passages)
 
 
-def evaluate(run: Run) -> dict[str, float]:
+def evaluate(run: Run, evaluation: RetrievalEvaluation) -> dict[str, float]:
     """Return loss, recall and reciprocal rank of the evaluation questions over the whole corpus."""
     batch, temperature = run.args.dpr_train_batch, run.args.temperature
-    metrics = run.evaluation.evaluate(run.bi_encoder, run.start.accelerator, batch, temperature)
+    metrics = evaluation.evaluate(run.bi_encoder, run.start.accelerator, batch, temperature)
     logger.info(
         "step %d: eval loss %.4f, recall@5 %.2f, MRR@10 %.2f",
         run.loop.progress.step, metrics["eval_loss"], metrics["eval_recall@5"], metrics["eval_mrr@10"],

@@ -20,7 +20,7 @@ if __name__ == "__main__":
 import shutil
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import DistributedDataParallelKwargs
@@ -57,7 +57,7 @@ class Run(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     qa_processor: QAProcessor
     collator: FeatureCollator
-    loop: TrainingLoop
+    loop: TrainingLoop[BestCheckpoints]
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainMRCArguments:
@@ -106,7 +106,7 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
         start.accelerator.process_index,
         start.accelerator.num_processes,
     )
-    loader = training_loader(start.accelerator, features, batches, collator)
+    loader: Any = training_loader(start.accelerator, features, batches, collator)
 
     def start_epoch(epoch: int) -> list[list[int]]:
         loader.set_epoch(epoch)  # draws augmented features
@@ -181,7 +181,7 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def save(run: Run) -> dict[str, float]:
     """Write best/ and metrics.json: the checkpoint best by exact match; without --do_eval the last weights."""
     output_dir, step = run.start.folder.path, run.loop.best.exact_match_step
-    metrics = {"step": run.loop.progress.step}
+    metrics: dict[str, float] = {"step": run.loop.progress.step}
     if run.start.accelerator.is_main_process:
         if step is None:
             records = run.start.records | {"metrics": metrics}

@@ -91,7 +91,8 @@ def _example(row: Any, index: int) -> RetrievalExample:
     if not isinstance(row, dict):
         raise ValueError("is not an object")
     faults = []
-    question, answers = row.get("question"), row.get("answers")
+    question: Any = row.get("question")
+    answers: Any = row.get("answers")
     if not isinstance(question, str) or is_blank(question):
         faults.append("question is not a text, or is empty")
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):

@@ -132,7 +132,7 @@ def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Sou
         return _hub_sources(places, splits)
     parts = {path / "train_dataset": ("train", "validation"), path / "test_dataset": ("test",)}
     if any(folder.is_dir() for folder in parts):
-        sources = {}
+        sources: dict[str, Source] = {}
         for folder, held in parts.items():
             if wanted := [split for split in splits if split in held]:
                 sources |= _saved_sources(folder, wanted)
@@ -141,8 +141,8 @@ def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Sou
         return _saved_sources(path, splits)
     if any(path.glob("*.json")):
         return {split: _json_source(_json_of_split(path, split)) for split in splits}
-    found = sorted(inside.name for inside in path.iterdir())
-    raise UserError(f"{path} holds no data set ({_list(found)}); {_LAYOUTS}")
+    held_names = sorted(inside.name for inside in path.iterdir())
+    raise UserError(f"{path} holds no data set ({_list(held_names)}); {_LAYOUTS}")
 
 
 def _serve_alone(path: Path, splits: Sequence[str], source_of: Callable[[str], Source]) -> dict[str, Source]:

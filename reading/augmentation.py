@@ -191,7 +191,7 @@ def negative_passage(example: Example, rng: random.Random, material: Material) -
     passages = material.negatives.get(example["id"], ())
     drawn = rng.sample(passages, min(len(passages), material.negative_passages))
     return [example] + [
-        example | passage | {"id": f"{example['id']} {passage['document_id']}", "answers": _NO_ANSWERS}
+        example | dict(passage) | {"id": f"{example['id']} {passage['document_id']}", "answers": _NO_ANSWERS}
         for passage in drawn
     ]
 
@@ -229,7 +229,7 @@ class NegativePassageArguments:
         1, "Passages without the answer drawn for each question in each epoch, from its rows in the tables.", at_least=1
     )
 
-    def contradictions(self) -> Iterator[str]:
+    def contradictions(self: Any) -> Iterator[str]:  # of a command, with --augment
         """Yield what is missing."""
         if "negative_passage" in names_in(self.augment) and not self.negative_passages_path:
             yield (

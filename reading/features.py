@@ -259,11 +259,11 @@ def _cls_index(input_ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
 
 def _gold_spans(offsets: list[list[int] | None], answers: Mapping[str, list[Any]]) -> list[tuple[int, int] | None]:
     """Return first and last token of every gold answer, ``None`` for those that are not all in the window."""
-    tokens = [index for index, span in enumerate(offsets) if span is not None]
-    if not tokens:
+    inside_context = {index: span for index, span in enumerate(offsets) if span is not None}
+    if not inside_context:
         return [None] * len(answers["text"])
-    starts = np.array([offsets[index][0] for index in tokens])  # (context tokens,)
-    ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
+    tokens = list(inside_context)
+    starts, ends = np.array(list(inside_context.values())).T  # (context tokens,) each
     spans: list[tuple[int, int] | None] = []
     for text, answer_start in zip(answers["text"], answers["answer_start"], strict=True):
         start, end = (answer_start + edge for edge in inner_span(text, 0, len(text)))  # blanks may have no token

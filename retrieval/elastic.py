@@ -65,8 +65,9 @@ class ElasticRetrieval:
     """
 
     name = "ElasticRetrieval"
-    libraries = ("elasticsearch",)
-    flags = ElasticArguments
+    libraries: Sequence[str] = ("elasticsearch",)
+    flags: type = ElasticArguments
+    build_seconds: float
 
     def __init__(
         self, url: str, k1: float = 1.5, b: float = 0.75, index: str | None = None, user_dictionary: Sequence[str] = ()

@@ -112,7 +112,7 @@ class ElasticServer:
             return 501, "not Elasticsearch"
         return _failed_part(response.body) or (None, response.body)
 
-    def _failure(self, error: Exception) -> tuple[int, str]:
+    def _failure(self, error: Any) -> tuple[int, str]:
         """Return the status (0 without any answer) and the reason of an error of the client."""
         if isinstance(error, self.library.UnsupportedProductError):
             return 501, "not Elasticsearch"

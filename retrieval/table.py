@@ -205,7 +205,7 @@ def _find_problems(df: pd.DataFrame, position: dict[str, int], partly: bool) -> 
         if not df["id"].isin(position).any():
             yield "", "no question of the data set is in it"
         return
-    for example_id in sorted(set(position) - set(df["id"][df["rank"] == 1]), key=position.get):
+    for example_id in sorted(set(position) - set(df["id"][df["rank"] == 1]), key=position.__getitem__):
         yield f"id {example_id}", "a question of the data set that has no row of rank 1"
 
 

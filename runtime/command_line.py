@@ -151,7 +151,7 @@ class ReadByChosen:
         return {key: found[self.name] for key, found in fields.items() if self.name in found}
 
 
-@dataclass_transform(field_specifiers=(flag, changed))
+@dataclass_transform()
 def flag_group(title: str) -> Callable[[_Class], _Class]:
     """Make a class a dataclass of flags that help shows under ``title``, whose constructor takes older names too."""
 
@@ -162,21 +162,22 @@ def flag_group(title: str) -> Callable[[_Class], _Class]:
                 declared.metadata = types.MappingProxyType(
                     {**declared.metadata, "flag": dataclasses.replace(flag_of(declared), group=title)}
                 )
-        cls = dataclass(cls)
+        dataclass(cls)
         _take_older_names(cls)
         return cls
 
     return decorate
 
 
+@dataclass_transform()
 def command(file: str, description: str) -> Callable[[_Class], _Class]:
     """Make a class the arguments of the command ``file``; its own flags are changed ones of its groups."""
 
     def decorate(cls: _Class) -> _Class:
-        cls = flag_group("command")(cls)
-        cls.command, cls.description = file, description
-        COMMANDS[file] = cls
-        return cls
+        made: Any = flag_group("command")(cls)
+        made.command, made.description = file, description
+        COMMANDS[file] = made
+        return made
 
     return decorate
 
@@ -218,11 +219,12 @@ def with_parameters(
                     condition = ReadByChosen(name, registry, chosen_by, chosen)
                     namespace[name] = changed(declared, name, read_if=condition)
                     namespace["__annotations__"][name] = hints[name]
-        bases = (
+        bases: tuple[type, ...] = (
             cls,
             *(one for one in parameter_classes if not any(_inherits(other, one) for other in parameter_classes)),
         )
-        return flag_group("")(type(cls.__name__, bases, namespace))
+        made: Any = type(cls.__name__, bases, namespace)
+        return flag_group("")(made)
 
     return decorate
 
@@ -246,7 +248,7 @@ def _take_older_names(group: type) -> None:
         construct(self, *args, **{newer.get(name, name): value for name, value in values.items()})
         for cls in type(self).__mro__:
             if "settle" in vars(cls):
-                cls.settle(self)
+                vars(cls)["settle"](self)
 
     group.__init__ = __init__  # type: ignore[misc]
 
@@ -406,7 +408,7 @@ class _Parser(_FlagParser):
             names = [spelling_of(origin), *flag_of(origin).aliases]
             self.spellings += names
             dashed = [one.replace("_", "-") for one in names if "_" in one]
-            options = {"dest": key, "default": argparse.SUPPRESS}
+            options: dict[str, Any] = {"dest": key, "default": argparse.SUPPRESS}
             options |= _options(hints[key], flag_of(origin).choices)
             action = self.add_argument(*(f"--{one}" for one in (*names, *dashed)), **options)
             action.option_strings = [f"--{one}" for one in names]  # errors need not repeat the others
@@ -527,7 +529,7 @@ def _complain_values(arguments: Any, given: Collection[str]) -> Iterator[str]:
             yield f"--{spelling_of(origin)} {value!r} {fault}"
     for cls in type(arguments).__mro__:
         if "contradictions" in vars(cls):  # each group's own
-            yield from cls.contradictions(arguments)  # type: ignore[attr-defined]
+            yield from vars(cls)["contradictions"](arguments)
 
 
 def _fault_of(number: float, described: Flag) -> str | None:

@@ -44,7 +44,7 @@ def words_of_config(
 
 def _is(usual: Any, value: Any, action: argparse.Action) -> bool:
     """Whether ``value``, text as yet, is the ``usual`` one."""
-    read = action.type or str
+    read: Any = action.type or str
     try:
         return usual == ([read(item) for item in value] if isinstance(value, list) else value and read(value))
     except (ValueError, TypeError, argparse.ArgumentTypeError):

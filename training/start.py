@@ -24,19 +24,17 @@ from training.run_folder import RunFolder, run_folder
 
 
 @dataclass
-class Start:
+class RunStart:
     """What a run starts with: its folder, the ``state`` to resume from (None: from scratch) and a resolved precision.
 
-    ``accelerator`` is None where a Trainer makes its own. :meth:`open` adds ``records``: what the run is, for its
-    folder and for every model that it saves.
+    :meth:`open` adds ``records``: what the run is, for its folder and for every model that it saves.
     """
 
     args: TrainingRunArguments
     folder: RunFolder
     state: Path | None
     precision: str
-    accelerator: Accelerator | None = None
-    records: dict[str, Any] = field(default_factory=dict)
+    records: dict[str, Any] = field(default_factory=dict, init=False)
 
     def open(
         self, args: TrainingRunArguments, data: Mapping[str, str], resume: Callable[[Path], object] = lambda state: None
@@ -57,6 +55,13 @@ class Start:
             self.folder.open(self.records)
 
 
+@dataclass
+class Start(RunStart):
+    """The start of a run whose processes are held together by an ``accelerator``; a Trainer makes its own."""
+
+    accelerator: Accelerator
+
+
 @contextmanager
 def start_run(args: TrainingRunArguments, **options: Any) -> Iterator[Start]:
     """Start a run that trains with a :class:`training.loop.TrainingLoop`; see :func:`enter_run`.
@@ -66,8 +71,7 @@ def start_run(args: TrainingRunArguments, **options: Any) -> Iterator[Start]:
     precision = resolve_precision(args.precision, default_device())
     accelerator = open_accelerator(precision, **options)
     with enter_run(args, precision, find_state, newest_step) as start:
-        start.accelerator = accelerator
-        yield start
+        yield Start(start.args, start.folder, start.state, start.precision, accelerator)
 
 
 @contextmanager
@@ -76,7 +80,7 @@ def enter_run(
     precision: str,
     find_state: Callable[[Path, str | None, str], Path | None],
     newest_step: Callable[[Path], int | None],
-) -> Iterator[Start]:
+) -> Iterator[RunStart]:
     """Keep the folder of a run to it while the block runs; the processes of a run enter and leave together.
 
     ``find_state(folder, resume_from, flag)`` gives the state to resume from, ``newest_step(folder)`` the step of the
@@ -91,5 +95,5 @@ def enter_run(
         state = find_state(folder.path, args.resume_from_checkpoint, flag)
         set_seed(args.seed)
         keep_freed_memory()
-        yield Start(args, folder, state, precision)
+        yield RunStart(args, folder, state, precision)
         wait_for_all()
