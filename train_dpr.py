@@ -246,7 +246,7 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def keep(run: Run, metrics: dict[str, float]) -> None:
     """Put both encoders and their metrics in place, all of the same step whenever one looks."""
     if run.start.accelerator.is_main_process:
-        with staged_together(run.start.folder.path) as staging:
+        with staged_together(run.start.folder) as staging:
             save_bi_encoder(run.bi_encoder, staging)
             write_json(staging / "metrics.json", metrics)
 
@@ -256,8 +256,8 @@ def save(run: Run) -> dict[str, float]:
     if run.loop.best.step is None:
         keep(run, {"step": run.loop.progress.step})
     run.start.accelerator.wait_for_everyone()
-    metrics = read_json(run.start.folder.path / "metrics.json")
-    logger.info("retriever: %s, of step %d", run.start.folder.path, metrics["step"])
+    metrics = read_json(run.start.folder / "metrics.json")
+    logger.info("retriever: %s, of step %d", run.start.folder, metrics["step"])
     return metrics
 
 

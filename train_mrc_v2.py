@@ -156,7 +156,7 @@ def train(start: Start, args: Arguments, training_args: TrainingArguments) -> di
         )
         trainer.remove_callback(ProgressCallback)
         trainer.state = state
-        stopped = any(callback.is_due(state) for callback in stopping) and (start.folder.path / "best").is_dir()
+        stopped = any(callback.is_due(state) for callback in stopping) and (start.folder / "best").is_dir()
         if not stopped:  # or it would take another step
             trainer.train(resume_from_checkpoint=start.state and str(start.state))
         if args.training.do_eval and not evaluations(trainer.state):
