@@ -40,7 +40,7 @@ from models.encoder import BiEncoder, load_bi_encoder_to_train, save_bi_encoder
 from retrieval.evaluation import RetrievalEvaluation
 from retrieval.joint_batch import JointBatch
 from retrieval.training import TrainingQuestions, corpus_passages, fingerprint
-from retrieval.training_data import add_negatives, choose_corpus, load_questions_there_are
+from retrieval.training_data import add_negatives, choose_corpus, load_dpr_questions
 from runtime.errors import run_command
 from runtime.files import read_json, staged_together, write_json
 from runtime.locks import check_writable
@@ -140,7 +140,7 @@ def prepare(start: Start, args: Arguments) -> Run:
         check_writable(Path(dpr.write_dpr_json).parent, "--write_dpr_json")
 
     # data and model
-    train_examples, eval_examples = load_questions_there_are(args.dataset)
+    train_examples, eval_examples = load_dpr_questions(args.dataset)
     bi_encoder = load_bi_encoder_to_train(dpr.dpr_model, args.retriever, dpr.shared_encoder, dpr.dpr_dropout)
     if dpr.dpr_freeze_embeddings:
         freeze_embeddings(bi_encoder.q_encoder, bi_encoder.p_encoder)
