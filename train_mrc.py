@@ -169,7 +169,7 @@ def evaluate(run: Run) -> dict[str, float]:
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
     """Save checkpoint-N when eval loss fell, or when exact match rose (of equal ones F1, then loss decide)."""
-    output_dir, step, best = run.start.folder.path, run.loop.progress.step, run.loop.best
+    output_dir, step, best = run.start.folder, run.loop.progress.step, run.loop.best
     better = best.update(step, metrics["eval_loss"], metrics["eval_exact_match"], metrics["eval_f1"])
     if better and run.start.accelerator.is_main_process:
         records = run.start.records | {"metrics": {"step": step} | metrics}
@@ -180,7 +180,7 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 
 def save(run: Run) -> dict[str, float]:
     """Write best/ and metrics.json: the checkpoint best by exact match; without --do_eval the last weights."""
-    output_dir, step = run.start.folder.path, run.loop.best.exact_match_step
+    output_dir, step = run.start.folder, run.loop.best.exact_match_step
     metrics: dict[str, float] = {"step": run.loop.progress.step}
     if run.start.accelerator.is_main_process:
         if step is None:

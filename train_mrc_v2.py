@@ -39,7 +39,7 @@ from runtime.tracking import Tracker
 from trainer_qa import FreezeBackboneCallback, FreezeCallback, FreezeEmbeddingCallback, QATrainer, StopEarlyCallback
 from training.checkpoint import check_steps
 from training.optimization import count_steps, parameter_groups
-from training.start import RunStart, enter_run
+from training.start import Start, enter_run
 from training.trainer_arguments import training_arguments
 from training.trainer_callbacks import BarCallback, RunCallback, StopCallback, evaluations, output_folder
 from training.trainer_checkpoint import find_checkpoint, newest_checkpoint
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         return train(start, as_trained(args), training_args)
 
 
-def train(start: RunStart, args: TrainMRCV2Arguments, training_args: TrainingArguments) -> dict[str, float]:
+def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArguments) -> dict[str, float]:
     """Train a reader in the folder of ``start``; return the metrics of the best one."""
     # data
     tokenizer = load_tokenizer(args.tokenizer or args.model)
@@ -116,7 +116,7 @@ def train(start: RunStart, args: TrainMRCV2Arguments, training_args: TrainingArg
         )
         trainer.remove_callback(ProgressCallback)
         trainer.state = state
-        stopped = any(callback.is_due(state) for callback in stopping) and (start.folder.path / "best").is_dir()
+        stopped = any(callback.is_due(state) for callback in stopping) and (start.folder / "best").is_dir()
         if not stopped:  # or it would take another step
             trainer.train(resume_from_checkpoint=start.state and str(start.state))
         if args.do_eval and not evaluations(trainer.state):

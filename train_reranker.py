@@ -184,12 +184,12 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def save_best(run: Run, metrics: dict[str, float]) -> None:
     """Write the reranker as it is to best/."""
     records = run.start.records | {"metrics": {"step": run.loop.progress.step} | metrics}
-    save_cross_encoder(run.start.folder.path / "best", run.cross_encoder, records)
+    save_cross_encoder(run.start.folder / "best", run.cross_encoder, records)
 
 
 def save(run: Run) -> dict[str, float]:
     """Write metrics.json, those of best/; without --do_eval best/ has the last weights."""
-    output_dir, metrics = run.start.folder.path, {}
+    output_dir, metrics = run.start.folder, {}
     if run.start.accelerator.is_main_process:
         if run.evaluation is None:
             save_best(run, {})

@@ -64,11 +64,6 @@ class FreezeSchedule:
             never |= {id(parameter) for parameter in self._model.base_model.parameters()}
         return [(name, value) for name, value in self._model.named_parameters() if id(value) not in never]
 
-    @property
-    def changes(self) -> bool:
-        """Whether some weights are trained at one step and frozen at another."""
-        return 0 < len(self.frozen_steps) < self.total_steps
-
 
 def freeze_embeddings(*models: PreTrainedModel) -> None:
     """Freeze the word embeddings of ``models``, some of which may be one, for the whole run."""

@@ -213,7 +213,7 @@ class TrainingLoop(Generic[_Best]):
         self.progress.window = self._window.state()
         if self.accelerator.is_main_process:
             save_state(
-                self.start.folder.path, replace(self.progress), self.best, self.bare_model, self.optimizer.optimizer,
+                self.start.folder, replace(self.progress), self.best, self.bare_model, self.optimizer.optimizer,
                 self.scheduler, self.accelerator.scaler,
             )  # fmt: skip
         self.accelerator.wait_for_everyone()
