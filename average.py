@@ -18,6 +18,7 @@ if __name__ == "__main__":
     check_command_line(AverageArguments)  # --help and mistakes are answered before the slow ones
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from arguments import AverageArguments, parse_arguments
 from models.average import average_readers, best_checkpoints, last_checkpoints
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Average the readers that the command line names."""
     args = parse(argv)
     configure_logging()
-    folders = args.folders
+    folders: Sequence[str | Path] = args.folders
     if args.last is not None:
         folders = last_checkpoints(folders[0], args.last)
     elif args.best is not None:
