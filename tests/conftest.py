@@ -30,6 +30,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+import retrieve
 from runtime.device import default_device
 
 # --------------------------------------------------------------------------------------------------------- the machine
@@ -108,6 +109,15 @@ def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     for name, content in contents.items():
         (folder / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def passages_path(dataset_path: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The table that retrieve.py writes of what it finds for the training questions."""
+    folder = tmp_path_factory.mktemp("passages")
+    flags = f"--split train --write csv --analyzer bigram --index_dir {folder}/index --output_dir {folder}/found"
+    retrieve.main(["--dataset_path", dataset_path, *flags.split()])
+    return str(folder / "found" / "retrieved_passages.csv")
 
 
 @pytest.fixture(scope="session")

@@ -186,11 +186,14 @@ def test_it_works_or_is_refused_in_this_sentence(runs: Runs, family: Family, com
             "tokenizer.json",
             "config.json",
         }
-        assert all(np.isfinite(line["loss"]) for line in read_metrics(out / "metrics.jsonl") if "loss" in line)
+        losses = [line["loss"] for line in read_metrics(out / "metrics.jsonl") if "loss" in line]
+        assert len(losses) == 1 and np.isfinite(losses).all()
         assert_the_backbone_is_the_copy_a_step_later(out / "best", runs.copy_of(family), frozen=command == "cnn_sds")
     elif command == "inference":
         texts = [text for _, text in passages()]
-        for head in out.iterdir():
+        answered = list(out.iterdir())
+        assert len(answered) == len(heads_of(family))
+        for head in answered:
             predictions = json.loads((head / "predictions.json").read_text(encoding="utf-8"))
             assert list(predictions) == ["q0", "q1"] and any(predictions.values())
             nbest = json.loads((head / "nbest_predictions.json").read_text(encoding="utf-8"))
@@ -346,7 +349,9 @@ def pair_of(inputs: ModelInputs, length: int) -> dict[str, torch.Tensor]:
 
 
 def heads_of(family: Family) -> list[str]:
-    return [head for head in HEADS if head not in family.refused]
+    heads = [head for head in HEADS if head not in family.refused]
+    assert heads, family.id
+    return heads
 
 
 @rows_where(loads)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import average
 import inference
 import retrieve
 import train_dpr
 import train_mrc
 import train_mrc_v2
 import train_reranker
-from models import average
 from runtime.errors import UserError
 
 
@@ -44,13 +44,11 @@ def foreign(reader_path: str, tmp_path: Path) -> Path:
 _TRAIN = "--dataset_path DATA --output_dir OUT --max_seq_len 128 --stride_len 16 --cache_dir CACHE --max_steps 1"
 _READ = "--dataset_path DATA --output_dir OUT --index_dir INDEX --do_predict --max_seq_len 128 --stride_len 16"
 _SEARCH = "--dataset_path DATA --output_dir OUT --index_dir INDEX"
-_NEGATIVE = f"{_TRAIN} --model ENCODER --augment negative_passage --index_dir INDEX"
 CASES = [
     (train_mrc.main, f"{_TRAIN} --model FOREIGN"),
     (train_mrc.main, f"{_TRAIN} --model ENCODER --tokenizer FOREIGN"),
     (train_mrc.main, f"{_TRAIN} --model ENCODER --config_name FOREIGN"),
     (train_mrc.main, f"{_TRAIN} --model ENCODER --head cnn --config_name FOREIGN"),
-    (train_mrc.main, f"{_NEGATIVE} --analyzer wordpiece --analyzer_model FOREIGN"),
     (train_mrc_v2.main, f"{_TRAIN} --do_train --model FOREIGN"),
     (train_mrc_v2.main, f"{_TRAIN} --do_train --model ENCODER --tokenizer FOREIGN"),
     (train_mrc_v2.main, f"{_TRAIN} --do_train --model ENCODER --config_name FOREIGN"),
@@ -107,6 +105,6 @@ def test_code_of_a_data_set_is_not_run(
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "theirs.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError):
+    with pytest.raises(UserError, match=f"--dataset_path {form}"):
         train_mrc.main(["--model", encoder_path, "--dataset_path", form, "--max_seq_len", "128", "--stride_len", "16"])
     assert not (tmp_path / "was_run").exists()

@@ -24,8 +24,8 @@ RUNS = {
     "loop": (train_mrc.main, f"{_READER} --max_steps 2"),
     "loop with all its parts": (
         train_mrc.main,
-        f"{_READER} --max_steps 2 --do_eval --max_ans_len 5 --head cnn_sds --head_repeats 2 --index_dir INDEX "
-        "--augment negative_passage,mask_word --analyzer bigram --freeze_pretrained_weight first",
+        f"{_READER} --max_steps 2 --do_eval --max_ans_len 5 --head cnn_sds --head_repeats 2 "
+        "--augment negative_passage,mask_word --negative_passages_path TABLE --freeze_pretrained_weight first",
     ),
     "Trainer": (train_mrc_v2.main, f"{_READER} --max_steps 2 --do_train"),
     "Trainer with all its parts": (
@@ -58,11 +58,11 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_arguments_of_a_run_repeat_it(
-    name: str, encoder_path: str, reader_path: str, dataset_path: str, tmp_path: Path
+    name: str, encoder_path: str, reader_path: str, dataset_path: str, passages_path: str, tmp_path: Path
 ) -> None:
     command: Callable[[list[str]], object]
     command, words = RUNS[name]
-    places = {"ENCODER": encoder_path, "READER": reader_path, "DATA": dataset_path}
+    places = {"ENCODER": encoder_path, "READER": reader_path, "DATA": dataset_path, "TABLE": passages_path}
     for place, path in (places | {"CACHE": tmp_path / "cache", "INDEX": tmp_path / "index"}).items():
         words = words.replace(f" {place}", f" {path}")
     folder = "--retriever_dir" if name == "dense" else "--output_dir"

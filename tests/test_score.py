@@ -206,8 +206,11 @@ def test_the_command_fails_in_one_sentence(gold, tmp_path):
 def test_flags(capsys):
     assert score.parse(["--gold", "g", "--predictions", "p"]).metric == "korquad"
     with pytest.raises(SystemExit):
-        score.parse(["--predictions", "p", "--metric", "rouge"])
-    assert "score.py: error: " in capsys.readouterr().err
+        score.parse(["--predictions", "p"])
+    assert "score.py: error: the following arguments are required: --gold\n" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        score.parse(["--gold", "g", "--predictions", "p", "--metric", "rouge"])
+    assert "score.py: error: argument --metric: invalid choice: 'rouge'" in capsys.readouterr().err
 
 
 def test_importing_the_command_is_silent_and_loads_no_heavy_library():

@@ -12,7 +12,6 @@ from killing import kill_and_resume
 from transformers import PreTrainedTokenizerFast
 
 import inference
-import retrieve
 import train_mrc
 from loading.corpus import load_corpus
 from models import load_reader
@@ -26,22 +25,14 @@ def command(training_command: list[str]) -> list[str]:
     return [*training_command, "--num_train_epochs", "3", "--eval_steps", "4"]
 
 
-@pytest.fixture
-def passages(dataset_path: str, tmp_path: Path) -> str:
-    """The table that retrieve.py writes of what it finds for the training questions."""
-    flags = f"--split train --write csv --analyzer bigram --index_dir {tmp_path}/index --output_dir {tmp_path}/found"
-    retrieve.main(["--dataset_path", dataset_path, *flags.split()])
-    return str(tmp_path / "found" / "retrieved_passages.csv")
-
-
 ALL = "random_flip,mask_word,mask_entity,mask_context,multiple_answers,negative_passage,title_prefix"
 
 
 @pytest.mark.parametrize(("call", "saved"), [(5, 4), (18, 16)])  # inside the first epoch and the third
 def test_killed_and_resumed_sees_the_same_data(
-    command: list[str], passages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, saved: int
+    command: list[str], passages_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, saved: int
 ) -> None:
-    command += ["--augment", ALL, "--negative_passages_path", passages, *PROPORTIONAL_STEPS]
+    command += ["--augment", ALL, "--negative_passages_path", passages_path, *PROPORTIONAL_STEPS]
     train_mrc.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
     lines = read_metrics(tmp_path / "undisturbed" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 19))  # 12 features and 12 negatives: 6 steps an epoch

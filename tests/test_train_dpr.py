@@ -173,11 +173,11 @@ def test_one_encoder_for_both_with_embeddings_that_stand_still(
     again = load_bi_encoder(tmp_path / "run", RetrieverArguments())
     assert again.q_encoder is again.p_encoder
     pair = tmp_path / "pair"
+    (tmp_path / "run").rename(pair)
+    for side in SIDES:
+        settings = read_json(pair / side / "encoder.json") | {"shared": False}
+        (pair / side / "encoder.json").write_text(json.dumps(settings))
     with pytest.raises(UserError, match=r"--shared_encoder: .* holds two encoders"):
-        (tmp_path / "run").rename(pair)
-        for side in SIDES:
-            settings = read_json(pair / side / "encoder.json") | {"shared": False}
-            (pair / side / "encoder.json").write_text(json.dumps(settings))
         train_dpr.main([*command, *flags, "--dpr_model", str(pair)])
 
 
@@ -223,7 +223,9 @@ def test_a_second_round_mines_what_the_given_encoders_find(
     with torch.no_grad():
         rows = bi_encoder.tokenize_passages([(passage["title"], passage["text"]) for passage in corpus])
         vectors = bi_encoder.embed_passages(bi_encoder.pad(rows))  # (N, H)
-        for example in read_dpr_json(tmp_path / "second.json"):
+        mined = read_dpr_json(tmp_path / "second.json")
+        assert len(mined) == 12 and all(example.negatives for example in mined)
+        for example in mined:
             (asked,) = bi_encoder.embed_questions(bi_encoder.pad(bi_encoder.tokenize_questions([example.question])))
             found = [corpus[row] for row in (vectors @ asked).argsort(descending=True)[:4]]
             wrong = [p["text"] for p in found if example.answers[0] not in f"{p['title']} {p['text']}"]
@@ -319,8 +321,8 @@ def test_a_named_run_has_a_folder_of_its_own_in_the_retriever_dir(command: list[
     with pytest.raises(UserError, match=r"--retriever_dir .*first already holds a run"):
         train_dpr.main(one_step)
     train_dpr.main([*one_step, "--resume_from_checkpoint", "true"])
+    path = tmp_path / "logs" / "first" / "metrics.jsonl" / "train.json"
     with pytest.raises(UserError, match=r"--write_dpr_json .* cannot be written: .*metrics.jsonl is not a folder"):
-        path = tmp_path / "logs" / "first" / "metrics.jsonl" / "train.json"
         train_dpr.main([*_dropped(one_step, "run_name"), "--write_dpr_json", str(path)])
 
 

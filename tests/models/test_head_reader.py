@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from comparing import assert_close, assert_same_weights, is_close
+from comparing import assert_close, assert_same_weights, is_close, weights
 from safetensors.torch import load_file
 from transformers import (
     AutoModel,
@@ -230,8 +230,10 @@ def attention_reader(encoder_of: Callable[[str], str], tmp_path_factory: pytest.
 
 def test_the_same_head_is_kept(attention_reader: str) -> None:
     saved, again = (load_reader(attention_reader, head) for head in (None, "attention"))
-    for name, value in head_weights(saved).items():
-        assert torch.equal(head_weights(again)[name], value)
+    assert_same_weights(again, saved)
+    kept = weights(Path(attention_reader))
+    assert {f"head.{name}" for name in head_weights(saved)} <= kept.keys()
+    assert all(torch.equal(kept[f"head.{name}"], value.cpu()) for name, value in head_weights(saved).items())
 
 
 @pytest.mark.parametrize("head", ["multi_head_attention", "lstm"])
@@ -245,12 +247,13 @@ def test_another_head_is_new_and_the_encoder_stays(
     assert line.startswith(f"new {head} head on {attention_reader} instead of its attention head (head.")
     for name, value in before.base_model.state_dict().items():
         assert torch.equal(model.base_model.state_dict()[name], value)
-    shared = head_weights(before).keys() & head_weights(model).keys()
-    assert not any(
-        torch.equal(head_weights(before)[name], head_weights(model)[name])
-        for name in shared
+    shared = [
+        name
+        for name in head_weights(before).keys() & head_weights(model).keys()
         if "weight" in name and "norm" not in name
-    )
+    ]
+    assert bool(shared) == (head == "multi_head_attention")
+    assert not any(torch.equal(head_weights(before)[name], head_weights(model)[name]) for name in shared)
     save_reader(tmp_path / "next", model, load_tokenizer(attention_reader))
     assert_same_weights(load_reader(str(tmp_path / "next"), trained=True), model)
 

@@ -164,7 +164,9 @@ def test_mask_context_masks_half_and_spares_an_answer_that_a_window_cuts(materia
     masked = mask_context(window, row, random.Random(0), material)
     assert masked.count(material.tokenizer.mask_token_id) == 2  # of the four tokens that are no answer
     row = example("훈민정음은?", answer=CONTEXT)
-    for window in windows(row, material.tokenizer, 32):
+    cut = windows(row, material.tokenizer, 32)
+    assert len(cut) > 1
+    for window in cut:
         assert mask_context(window, row, random.Random(0), material) == window["input_ids"]
 
 
@@ -233,7 +235,9 @@ def test_negative_passage(pool: dict[str, list[dict[str, str]]], bert_tokenizer:
             assert negative["question"] == given["question"]
             assert negative["answers"] == {"text": [], "answer_start": []}
             assert (negative["title"], negative["context"]) in [passage[1:] for passage in RETRIEVED]
-            for window in windows(negative, bert_tokenizer, 32):
+            read = windows(negative, bert_tokenizer, 32)
+            assert read
+            for window in read:
                 assert window["start_positions"] == window["end_positions"] == window["cls_index"] == 0
                 assert window["gold_starts"] == window["gold_ends"] == [0]
     assert drawn == {("7", "8"), ("7", "9"), ("8", "9")}

@@ -192,6 +192,7 @@ def test_a_damaged_index_is_built_anew(arguments, damage, corpus, tmp_path, log_
     monkeypatch.setattr("retrieval.time", SimpleNamespace(perf_counter=lambda: 0.0))  # the manifest holds a duration
     expected = load_or_build(create_retriever(arguments), corpus, tmp_path).search(["서울"], 3)
     (folder,) = tmp_path.iterdir()
+    found_out = set()
     for name in sorted(path.name for path in folder.iterdir()):
         path = folder / name
         content = path.read_bytes()
@@ -207,9 +208,11 @@ def test_a_damaged_index_is_built_anew(arguments, damage, corpus, tmp_path, log_
             assert log_lines[0].startswith(f"WARNING index {folder} is damaged and is built anew: ")
             assert log_lines[-1] == f"INFO index {folder}: built over 12 passages and saved"
             assert (folder / name).read_bytes() == content
+            found_out.add(name)
         else:
             path.write_bytes(content)
         assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert "manifest.json" in found_out and len(found_out) > 1
 
 
 def test_the_manifest_keeps_how_long_the_build_took(corpus, tmp_path, monkeypatch):

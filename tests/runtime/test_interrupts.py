@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ from runtime.interrupts import Interrupted, interrupts_call, raise_interrupted
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("train_mrc", "train_mrc_v2", "train_dpr", "train_reranker", "inference", "retrieve", "score")
+FLAGS = {"train_mrc_v2": ["--do_train"], "inference": ["--do_predict"]}  # without which a command does not start
 SIGNALS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 
 
 @pytest.fixture
-def slow_imports(tmp_path: Path) -> Path:
-    """A folder of packages whose import is interrupted by the signal named in the environment, and swallows errors."""
+def slow_imports(tmp_path: Path) -> Callable[..., Path]:
+    """Return a folder of packages whose import is interrupted by the signal in the environment, and swallows errors."""
     text = """
 import os, signal, time
 try:
@@ -29,23 +31,44 @@ try:
 except BaseException as error:
     raise ImportError("a library that hides the reason") from error
 """
-    for package in ("torch", "numpy", "transformers", "datasets"):
-        (tmp_path / package).mkdir()
-        (tmp_path / package / "__init__.py").write_text(text)
-    return tmp_path
+
+    def make(*packages: str) -> Path:
+        for package in packages:
+            (tmp_path / package).mkdir()
+            (tmp_path / package / "__init__.py").write_text(text)
+        return tmp_path
+
+    return make
 
 
 @pytest.mark.parametrize(("signum", "status", "word"), SIGNALS)
 @pytest.mark.parametrize("command", COMMANDS)
-def test_during_the_imports_of_a_command(slow_imports: Path, command: str, signum: int, status: int, word: str) -> None:
-    environment = os.environ | {"PYTHONPATH": str(slow_imports), "SIGNAL": str(int(signum))}
+def test_during_the_imports_of_a_command(
+    slow_imports: Callable[..., Path], command: str, signum: int, status: int, word: str
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(slow_imports("numpy")), "SIGNAL": str(int(signum))}
     words = [sys.executable, f"{command}.py", "--help"]
     ended = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50)
     assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", f"{word}: nothing was done yet\n")
 
 
-def test_only_one_process_of_a_launch_speaks(slow_imports: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(slow_imports), "SIGNAL": "2", "RANK": "1"}
+@pytest.mark.parametrize(("signum", "status", "word"), SIGNALS)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "score"])  # which imports none
+def test_during_the_slow_imports_after_the_flags_are_read(
+    slow_imports: Callable[..., Path], command: str, signum: int, status: int, word: str
+) -> None:
+    folder = slow_imports("torch", "transformers", "datasets", "accelerate")
+    environment = os.environ | {"PYTHONPATH": str(folder), "SIGNAL": str(int(signum))}
+    words = [sys.executable, f"{command}.py", *FLAGS.get(command, [])]
+    ended = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (status, "", f"{word}: nothing was done yet\n")
+    words = [sys.executable, f"{command}.py", "--help"]
+    helped = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50)
+    assert (helped.returncode, helped.stderr) == (0, "") and "--help GROUP" in helped.stdout
+
+
+def test_only_one_process_of_a_launch_speaks(slow_imports: Callable[..., Path]) -> None:
+    environment = os.environ | {"PYTHONPATH": str(slow_imports("numpy")), "SIGNAL": "2", "RANK": "1"}
     words = [sys.executable, "score.py"]
     ended = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50)
     assert (ended.returncode, ended.stderr) == (130, "")

@@ -71,13 +71,17 @@ def test_pip_is_asked_what_an_empty_environment_would_get(monkeypatch: pytest.Mo
 def test_the_requirements_are_those_of_the_project() -> None:
     tomllib = pytest.importorskip("tomllib")  # of Python 3.11
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    for name, content in update_constraints.requirements(project).items():
+    contents = update_constraints.requirements(project)
+    assert contents.keys() == {"requirements.txt", "requirements-dev.txt"}
+    for name, content in contents.items():
         assert (ROOT / name).read_text(encoding="utf-8") == content, f"run script/update_constraints.py for {name}"
 
 
 def test_everything_that_is_required_is_pinned_within_its_range() -> None:
     pinned = pins()
-    for requirement in requirements("requirements.txt") + requirements("requirements-dev.txt"):
+    required = requirements("requirements.txt") + requirements("requirements-dev.txt")
+    assert {"torch", "pytest"} <= {requirement.name for requirement in required}
+    for requirement in required:
         (specifier,) = pinned[canonicalize_name(requirement.name)].specifier
         assert specifier.operator == "==" and requirement.specifier.contains(specifier.version), requirement
 
@@ -103,7 +107,9 @@ def test_what_the_requirements_need_is_pinned_too() -> None:
 
 
 def test_the_file_can_be_read_by_any_index() -> None:
-    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[2:]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[2:]
+    assert len(lines) == len(pins()) > 20
+    for line in lines:
         assert re.fullmatch(r'[\w.-]+==[\w.]+( ; python_version >= "3\.\d+")?', line), line
 
 
