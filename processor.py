@@ -18,15 +18,14 @@ from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from loading.examples import load_examples
-from reading.answers import Answer, AnswerSettings, find_answers, predictions_of
+from reading.answers import Answer, find_answers, predictions_of
 from reading.arguments import AugmentationArguments, DatasetArguments
-from reading.augmentation import DrawnArguments, Material, NegativePassageArguments, augmentation_names
+from reading.augmentation import Material, augmentation_names
 from reading.augmented_features import AugmentedFeatures
 from reading.features import build_features, check_tokenizer
 from reading.negatives import answer_free
 from reading.passages import gold_passages
 from retrieval.table import get_retrieved_df
-from runtime.command_line import part_of
 from runtime.errors import DataError, UserError
 
 
@@ -101,19 +100,19 @@ class QAProcessor:
         examples, names = self.get_train_examples(), augmentation_names(arguments.augment)
         if set(names) <= {"title_prefix"}:
             return self.get_train_features()
-        drawn, negative = part_of(arguments, DrawnArguments), part_of(arguments, NegativePassageArguments)
+        given: Any = arguments  # with the flags that the augmentations declare
         negatives = {}
         if "negative_passage" in names:
-            if not negative.negative_passages_path:
+            if not given.negative_passages_path:
                 raise UserError("--augment negative_passage needs --negative_passages_path, the table to draw from")
-            tables = [get_retrieved_df(path, examples, partly=True) for path in negative.negative_passages_path]
+            tables = [get_retrieved_df(path, examples, partly=True) for path in given.negative_passages_path]
             negatives = answer_free(examples, pd.concat(tables))
         return AugmentedFeatures(
             examples,
             partial(self.make_features, cached=False),
             names,
-            drawn.augment_probability,
-            Material(self.tokenizer, negatives, negative.negative_passages),
+            given.augment_probability,
+            Material(self.tokenizer, negatives, given.negative_passages),
             seed,
         )
 
@@ -149,17 +148,9 @@ class QAProcessor:
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], retrieval_weight: float = 0.0
     ) -> dict[str, list[Answer]]:
         """Return the n best answers per question id; ``predictions`` are those of ``read_features``."""
-        arguments = self.dataset_args
-        settings = AnswerSettings(
-            max_ans_len=arguments.max_ans_len,
-            n_best_size=arguments.n_best_size,
-            retrieval_weight=retrieval_weight,
-            version_2_with_negative=arguments.version_2_with_negative,
-            null_score_diff_threshold=arguments.null_score_diff_threshold,
-        )
         if "passages" not in examples.column_names:
             examples = gold_passages(examples)
-        return find_answers(examples, features, predictions, settings)
+        return find_answers(examples, features, predictions, self.dataset_args, retrieval_weight)
 
     def post_processing_function(
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], stage: str = "eval"

@@ -28,6 +28,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerBase
 
 from arguments import TrainMRCArguments, parse_arguments
+from loading.examples import hash_examples
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from models.span_loss import reader_loss
 from processor import QAProcessor
@@ -39,7 +40,6 @@ from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained, settings_of
 from runtime.errors import run_command
 from runtime.files import link_or_copy, read_json, staged_folder, write_json
-from runtime.hashing import hash_rows
 from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints
 from training.freezing import FreezeSchedule
@@ -87,9 +87,9 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
         features = qa_processor.get_augmented_features(args, args.seed)
         if args.do_eval:
             qa_processor.get_eval_features()
-    data = {"train": hash_rows(qa_processor.get_train_examples())}
+    data = {"train": hash_examples(qa_processor.get_train_examples())}
     if args.do_eval:
-        data["evaluation"] = hash_rows(qa_processor.get_eval_examples())
+        data["evaluation"] = hash_examples(qa_processor.get_eval_examples())
 
     # model
     model = load_reader_to_train(args, start.precision, start.accelerator.device)

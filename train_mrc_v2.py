@@ -24,6 +24,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerState, TrainingArguments
 
 from arguments import TrainMRCV2Arguments, parse_arguments
+from loading.examples import hash_examples
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from processor import QAProcessor
 from reading.augmentation import augmentation_names
@@ -32,7 +33,6 @@ from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained
 from runtime.errors import run_command
 from runtime.files import read_json, share_weights, write_json
-from runtime.hashing import hash_rows
 from runtime.log import get_logger
 from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
@@ -74,9 +74,9 @@ def train(start: RunStart, args: TrainMRCV2Arguments, training_args: TrainingArg
         if args.do_eval:
             evaluation["eval_dataset"] = qa_processor.get_eval_features()
             evaluation["eval_examples"] = qa_processor.get_eval_examples()
-    data = {"train": hash_rows(qa_processor.get_train_examples())}
+    data = {"train": hash_examples(qa_processor.get_train_examples())}
     if args.do_eval:
-        data["evaluation"] = hash_rows(evaluation["eval_examples"])
+        data["evaluation"] = hash_examples(evaluation["eval_examples"])
 
     # model
     model = load_reader_to_train(args, start.precision, training_args.device)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loading.checks import CheckedRows, Fault, check_rows
+from loading.corpus import CORPUS_NAME
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import first_there, read_users_json
+from runtime.hashing import hash_rows
 from runtime.log import get_logger
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _LAYOUTS = (
     "SQuAD-format JSON (a file, or a folder with train.json, validation.json or dev.json, test.json), "
     "or a hub name (squad_kor_v1, klue:mrc)"
 )
-_CORPUS_FILE = "wikipedia_documents.json"
+_HASHED_AT_ONCE = 1000  # rows; another number gives other hashes
 _EXACT_NAMES = {"train": ("train.json",), "validation": ("validation.json", "dev.json"), "test": ("test.json",)}
 _SPLIT_OF_WORD = {"train": "train", "dev": "validation", "valid": "validation", "test": "test"}
 _HUB_NAME = re.compile(r"(?P<name>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?")
@@ -111,6 +113,11 @@ def example_features() -> Features:
     return Features(
         {"id": text, "title": text, "question": text, "context": text, "answers": answers, "document_id": text}
     )
+
+
+def hash_examples(examples: Dataset) -> str:
+    """Return a hash of the contents of ``examples``, equal wherever and however they were loaded."""
+    return hash_rows(examples.with_format(None).iter(batch_size=_HASHED_AT_ONCE))
 
 
 def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Source]:
@@ -253,7 +260,7 @@ def _json_source(path: Path) -> Source:
 
 def _json_of_split(folder: Path, split: str) -> Path:
     """Return the JSON file that is ``split``: by its exact name, else the only one with such a word in its name."""
-    inside = sorted(path for path in folder.glob("*.json") if path.name != _CORPUS_FILE)
+    inside = sorted(path for path in folder.glob("*.json") if path.name != CORPUS_NAME)
     exact = [path for path in inside if path.name in _EXACT_NAMES[split]]
     fitting = exact or [path for path in inside if _split_told_by(path.stem) == split]
     if not fitting:

@@ -18,12 +18,13 @@ from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
 from transformers import PreTrainedTokenizerBase
 
+from loading.examples import hash_examples
 from models.inputs import tokenize
 from reading.nfc import ComposedText, compose
 from reading.offsets import context_offsets
 from reading.titles import TitleAt, with_titles
 from runtime.errors import UserError
-from runtime.hashing import hash_json, hash_rows
+from runtime.hashing import hash_json
 from runtime.locks import check_writable
 from runtime.log import get_logger
 from runtime.progress import map_bar
@@ -206,7 +207,7 @@ def features_key(
     """Return the cache key of features: everything that changes them, by content."""
     parts = {
         "version": _FEATURES_VERSION,
-        "examples": hash_rows(examples.with_format(None)),
+        "examples": hash_examples(examples),
         "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()) | _LEFT_BY_EARLIER_CALLS,
         "cls_token": tokenizer.cls_token,
         "inputs": list(tokenizer.model_input_names),

@@ -24,7 +24,6 @@ class CorpusArguments:
     context_path: str | None = flag(
         None,
         "Corpus: wikipedia_documents.json or JSON lines (.gz) (default: the one in or beside dataset_path).",
-        read_if=_INDEXED,
     )
 
 
@@ -43,6 +42,7 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
         has_own_flags=True,
         way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
     )
+    context_path: str | None = changed(CorpusArguments, "context_path", read_if=_INDEXED)
     index_dir: str = changed(IndexArguments, "index_dir", read_if=_INDEXED)
 
     def readings(self) -> list[IndexedRetrieverArguments]:

@@ -109,8 +109,8 @@ class ElasticRetrieval:
         mappings = MAPPINGS | {"_meta": unfinished}
         self.server.ask(indices.create, index=index, settings=self.settings(), mappings=mappings)
         with progress_bar(total=len(corpus), desc="Elasticsearch", unit="passage", delay=1) as progress:
-            for _ in self.server.send(index, _documents(corpus), _BLOCK):
-                progress.update()
+            for arrived in self.server.send(index, _documents(corpus), _BLOCK):
+                progress.update(arrived)
         self.server.ask(indices.refresh, index=index)
         self._check_count()
         if self._state() != unfinished["odqa"]:

@@ -2,7 +2,7 @@
 # Check the style and the types of the code, then run the tests. With arguments, which go to pytest, only the tests run:
 #
 #     bash script/test.sh
-#     bash script/test.sh tests/mrc -k loading
+#     bash script/test.sh tests/reading -k features
 #     bash script/test.sh --device cuda          # on a GPU, with the tests of what only exists there
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"

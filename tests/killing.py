@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from runtime.tracking import Tracker
+
 
 class Killed(BaseException):
     """Stands in for a signal that nothing can catch."""
@@ -37,14 +39,46 @@ def kill_and_resume(
     owner: Any,
     function: str,
     call: int,
-) -> None:
-    """Start ``command``, kill it at that call, and let another process, as it were, go on."""
+    saved: int | None,
+) -> Any:
+    """Start ``command``, kill it at that call, and let another process, as it were, go on from step ``saved``."""
     with patch.context() as patched:
         kill_at(patched, owner, function, call)
         with pytest.raises(Killed):
             main(command)
-    torch.manual_seed(999)  # a new process begins with other random numbers
-    main([*command, "--resume_from_checkpoint", "true"])
+    return resume(main, command, patch, saved)
+
+
+def resume(main: Callable[[list[str]], Any], command: list[str], patch: pytest.MonkeyPatch, saved: int | None) -> Any:
+    """Let a killed ``command`` go on, and return what it returns.
+
+    The state of step ``saved`` must be there, None for no state, and only later steps be logged from now on.
+    """
+    assert saved_step(_folder_of(command)) == saved
+    torch.manual_seed(999)  # a new process starts with other random numbers
+    steps: list[int] = []
+    log = Tracker.log
+
+    def noting(tracker: Tracker, step: int, values: dict[str, float]) -> None:
+        steps.append(step)
+        log(tracker, step, values)
+
+    with patch.context() as patched:
+        patched.setattr(Tracker, "log", noting)
+        result = main([*command, "--resume_from_checkpoint", "true"])
+    assert all(step > (saved or 0) for step in steps)
+    return result
+
+
+def saved_step(run: Path) -> int | None:
+    """Return the step of the newest state in the folder of a run, ours or the Trainer's; None where there is none."""
+    folders = (*run.glob("resume/step-*"), *(path.parent for path in run.glob("checkpoint-*/trainer_state.json")))
+    return max((int(folder.name.split("-")[-1]) for folder in folders), default=None)
+
+
+def _folder_of(command: list[str]) -> Path:
+    flags = ("--output_dir", "--retriever_dir")
+    return Path(command[max(number for number, word in enumerate(command) if word in flags) + 1])
 
 
 def leave_half_written(code: str) -> None:

@@ -179,11 +179,14 @@ def test_competition_layout(command: list[str], tmp_path: Path, dataset_path: st
     assert list(read_json(tmp_path / "out" / "predictions.json")) == ["mrc-1-000653"]
 
 
-def test_says_what_to_do_instead(command: list[str], encoder_path: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--do_predict for the test questions, or --do_eval"):
-        inference.main(command)
-    with pytest.raises(UserError, match="--do_predict for the test questions, or --do_eval"):
-        inference.main([*command, "--do_predict", "--do_eval"])
+def test_says_what_to_do_instead(
+    command: list[str], encoder_path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for neither_or_both in ([], ["--do_predict", "--do_eval"]):
+        with pytest.raises(SystemExit) as end:
+            inference.main([*command, *neither_or_both])
+        assert end.value.code == 2
+        assert "--do_predict for the test questions, or --do_eval" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"encoder but no trained reader.*train one first with train_mrc\.py"):
         inference.main([*command, "--do_predict", "--model", encoder_path])
     with pytest.raises(UserError, match="choose from SparseRetrieval_BM25P"):
@@ -252,7 +255,7 @@ def test_flags_of_training_are_refused(command: list[str], capsys: pytest.Captur
     with pytest.raises(SystemExit):
         inference.main([*command, "--do_predict", "--head", "linear", "--learning_rate", "1"])
     message = capsys.readouterr().err
-    assert "--head has no effect in inference.py: it is kept with the checkpoint" in message
+    assert "--head has no effect in inference.py; it is a flag of train_mrc.py and train_mrc_v2.py" in message
     assert "--learning_rate has no effect in inference.py" in message
 
 

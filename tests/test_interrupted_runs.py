@@ -191,13 +191,16 @@ def test_the_second_signal_is_not_waited_for(
     assert_same_run(run, reference(name), command)
 
 
-def test_before_anything_is_saved(words: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_before_anything_is_saved(
+    words: Callable[..., list[str]], reference: Callable[[str], Path], tmp_path: Path
+) -> None:
     command, run = COMMANDS["mrc"], tmp_path / "run"
     stopped = stop(command.main, words(command, run), *command.step, 1, signal.SIGINT, times=2)
     assert str(stopped) == (
         f"interrupted: no step is saved in {run}\nto go on, add --resume_from_checkpoint true to the same command"
     )
     command.main([*words(command, run), "--resume_from_checkpoint", "true"])
+    assert_same_run(run, reference("mrc"), command)
 
 
 def test_while_the_data_are_read_nothing_is_left_and_an_earlier_run_stays(

@@ -12,6 +12,7 @@ from killing import kill_and_resume
 from transformers import PreTrainedTokenizerFast
 
 import inference
+import retrieve
 import train_mrc
 from loading.corpus import load_corpus
 from models import load_reader
@@ -25,20 +26,28 @@ def command(training_command: list[str]) -> list[str]:
     return [*training_command, "--num_train_epochs", "3", "--eval_steps", "4"]
 
 
+@pytest.fixture
+def passages(dataset_path: str, tmp_path: Path) -> str:
+    """The table that retrieve.py writes of what it finds for the training questions."""
+    flags = f"--split train --write csv --analyzer bigram --index_dir {tmp_path}/index --output_dir {tmp_path}/found"
+    retrieve.main(["--dataset_path", dataset_path, *flags.split()])
+    return str(tmp_path / "found" / "retrieved_passages.csv")
+
+
 ALL = "random_flip,mask_word,mask_entity,mask_context,multiple_answers,negative_passage,title_prefix"
 
 
-@pytest.mark.parametrize("call", [5, 18])  # state is saved at steps 4 and 16: inside the first epoch and the third
+@pytest.mark.parametrize(("call", "saved"), [(5, 4), (18, 16)])  # inside the first epoch and the third
 def test_killed_and_resumed_sees_the_same_data(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int
+    command: list[str], passages: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, saved: int
 ) -> None:
-    command += ["--augment", ALL, "--analyzer", "bigram", "--index_dir", str(tmp_path / "index"), *PROPORTIONAL_STEPS]
+    command += ["--augment", ALL, "--negative_passages_path", passages, *PROPORTIONAL_STEPS]
     train_mrc.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
     lines = read_metrics(tmp_path / "undisturbed" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 19))  # 12 features and 12 negatives: 6 steps an epoch
     assert [line["epoch"] for line in lines] == pytest.approx([step / 6 for step in range(1, 19)])
 
-    kill_and_resume(train_mrc.main, command, monkeypatch, train_mrc, "train_step", call)
+    kill_and_resume(train_mrc.main, command, monkeypatch, train_mrc, "train_step", call, saved)
     assert_same_training(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
     again = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["loss"] for line in again] == close_to([line["loss"] for line in lines])
@@ -115,12 +124,20 @@ def test_the_title_prefix_goes_from_training_to_inference(
         ("--augment_probability 0.3", "--augment_probability would be ignored"),
         ("--augment multiple_answers --augment_probability 0.3", "--augment_probability would be ignored"),
         ("--augment mask_word --augment_probability 1", "--augment_probability 1 must be above 0 and at most 0.9"),
-        ("--augment mask_word --negative_passages 2", "--negative_passages would be ignored: add --augment negative"),
-        ("--retriever_type get_retrieved_df", "--retriever_type would be ignored: add --augment negative_passage"),
+        ("--augment mask_word --negative_passages 2", "--negative_passages would be ignored: only --augment negative"),
+        (
+            "--retriever_type get_retrieved_df",
+            "--retriever_type has no effect in train_mrc.py; it is a flag of train_reranker",
+        ),
         (
             "--augment negative_passage --retrieved_df_path x.csv",
-            "only --retriever_type get_retrieved_df reads a table",
+            "--retrieved_df_path has no effect in train_mrc.py; it is a flag of inference.py",
         ),
+        (
+            "--augment mask_word --negative_passages_path x.csv",
+            "--negative_passages_path would be ignored: only --augment negative_passage reads it",
+        ),
+        ("--augment negative_passage", "--augment negative_passage needs --negative_passages_path: the table of"),
         ("--augment negative_passage --negative_passages 0", "--negative_passages 0 must be at least 1"),
     ],
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from comparing import ABSOLUTE, PROPORTIONAL_STEPS, assert_equal_weights, assert_same_training, close_to, weights
 from forgetting import forget_accelerator
-from killing import Killed, kill_at
+from killing import Killed, kill_and_resume, kill_at, resume
 from launching import in_two_processes
 
 import runtime.files
@@ -215,7 +215,7 @@ def test_a_second_round_mines_what_the_given_encoders_find(
     dataset_path: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("retrieval.dense.resolve_precision", lambda *_: "fp32")  # bf16 may rank near scores otherwise
+    monkeypatch.setattr("runtime.device.resolve_precision", lambda *_: "fp32")  # bf16 may rank near scores otherwise
     flags = ["--mine_from", "dense", "--dpr_model", str(reference.run), "--mining_depth", "4", "--max_steps", "1"]
     train_dpr.main([*_dropped(command, "analyzer"), *flags, "--write_dpr_json", str(tmp_path / "second.json")])
     bi_encoder = load_bi_encoder(reference.run, RetrieverArguments())
@@ -251,20 +251,25 @@ def test_a_final_fit_on_all_questions(command: list[str], tmp_path: Path, datase
 
 
 @pytest.mark.parametrize(
-    ("owner", "function", "call"),
+    ("owner", "function", "call", "saved"),
     [
-        (train_dpr, "train_step", 5), (train_dpr, "evaluate", 2), (TrainingLoop, "save_state", 2),
-        (train_dpr, "keep", 1), (train_dpr, "save", 1),
+        (train_dpr, "train_step", 5, 2), (train_dpr, "evaluate", 2, 2), (TrainingLoop, "save_state", 2, 2),
+        (train_dpr, "keep", 1, None), (train_dpr, "save", 1, 6),
     ],
 )  # fmt: skip
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: Reference, owner, function, call
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    reference: Reference,
+    owner: Any,
+    function: str,
+    call: int,
+    saved: int | None,
 ) -> None:
-    with monkeypatch.context() as patch:
-        kill_at(patch, owner, function, call)
-        with pytest.raises(Killed):
-            train_dpr.main([*command, *REFERENCE])
-    assert_resumed_as_undisturbed([*command, *REFERENCE], tmp_path / "run", reference)
+    metrics = kill_and_resume(train_dpr.main, [*command, *REFERENCE], monkeypatch, owner, function, call, saved)
+    assert metrics == close_to(reference.metrics)
+    assert_as_undisturbed(tmp_path / "run", reference)
 
 
 def test_killed_between_the_two_encoders_both_are_of_the_new_step(
@@ -286,12 +291,12 @@ def test_killed_between_the_two_encoders_both_are_of_the_new_step(
     half, whole = (load_bi_encoder(folder, RetrieverArguments()).state_dict() for folder in (run, reference.run))
     assert all(torch.equal(half[name], value) for name, value in whole.items())
     assert read_json(newest(run, "metrics.json")) == reference.metrics
-    assert_resumed_as_undisturbed([*command, *REFERENCE], run, reference)
+    saved = reference.metrics["step"] - 2  # the evaluation before
+    assert resume(train_dpr.main, [*command, *REFERENCE], monkeypatch, saved or None) == close_to(reference.metrics)
+    assert_as_undisturbed(run, reference)
 
 
-def assert_resumed_as_undisturbed(words: list[str], run: Path, reference: Reference) -> None:
-    torch.manual_seed(999)  # a new process begins with other random numbers
-    assert train_dpr.main([*words, "--resume_from_checkpoint", "true"]) == close_to(reference.metrics)
+def assert_as_undisturbed(run: Path, reference: Reference) -> None:
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.run.iterdir()}
     for side in SIDES:
         assert_same_training(run / side, reference.run / side)
@@ -325,9 +330,9 @@ def test_a_named_run_has_a_folder_of_its_own_in_the_retriever_dir(command: list[
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
-        ("--output_dir x", "--output_dir has no effect in train_dpr.py: results go to --retriever_dir"),
-        ("--learning_rate 1", "--learning_rate has no effect in train_dpr.py: use --dpr_learning_rate"),
-        ("--do_eval", "--do_eval has no effect in train_dpr.py: there is an evaluation wherever"),
+        ("--output_dir x", "--output_dir is not a flag of train_dpr.py: use --retriever_dir"),
+        ("--learning_rate 1", "--learning_rate is not a flag of train_dpr.py: use --dpr_learning_rate"),
+        ("--do_eval", "--do_eval has no effect in train_dpr.py; it is a flag of train_mrc.py, "),
         ("--hard_negatives 0 --mine_from dense", "--mine_from would be ignored: --hard_negatives 0 mines nothing"),
         ("--mine_from dense --bm25_b 0.5", "--bm25_b would be ignored: --mine_from dense counts no terms"),
         ("--max_steps 3 --dpr_epochs 2", "--dpr_epochs would be ignored: --max_steps replaces it"),
@@ -342,7 +347,7 @@ def test_what_would_be_ignored_is_refused(flags: str, complaint: str, capsys: py
 def test_flags_of_mining_encoders_and_evaluation_are_taken() -> None:
     words = "--analyzer bigram --bm25_k1 1.2 --pooling mean --max_eval_samples 3 --test_eval_dataset_path x"
     args = train_dpr.parse(words.split())
-    assert (args.retriever.analyzer, args.retriever.pooling, args.dataset.max_eval_samples) == ("bigram", "mean", 3)
+    assert (args.analyzer, args.pooling, args.max_eval_samples) == ("bigram", "mean", 3)
 
 
 def test_a_run_is_not_overwritten_unasked(command: list[str], reference: Reference) -> None:

@@ -20,7 +20,7 @@ from comparing import (
     share_weights,
     weights,
 )
-from killing import kill_and_resume
+from killing import kill_and_resume, saved_step
 from launching import in_two_processes
 from overflowing import overflow_once
 
@@ -111,20 +111,30 @@ def _without(command: list[str], flag: str) -> list[str]:
     return command[:index] + command[index + 2 :]
 
 
-@pytest.mark.parametrize("accumulation", ["1", "2"])
 @pytest.mark.parametrize(
-    ("function", "call"),
-    [("train_step", 2), ("train_step", 5), ("train_step", 9), ("evaluate", 2), ("save_state", 2), ("save", 1)],
-)
+    ("accumulation", "function", "call", "saved"),
+    [
+        (1, "train_step", 2, None), (1, "train_step", 5, 4), (1, "train_step", 9, 8),
+        (1, "evaluate", 2, 4), (1, "save_state", 2, 4), (1, "save", 1, 12),
+        (2, "train_step", 2, None), (2, "train_step", 5, None), (2, "train_step", 9, 4),
+        (2, "evaluate", 2, 4), (2, "save_state", 2, 4), (2, "save", 1, 8),
+    ],
+)  # fmt: skip
 def test_killed_anywhere_and_resumed_gives_the_same_weights(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str, call: int, accumulation: str
+    command: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    accumulation: int,
+    function: str,
+    call: int,
+    saved: int | None,
 ) -> None:
-    command = [*command, "--do_eval", "--gradient_accumulation_steps", accumulation, *PROPORTIONAL_STEPS]
+    command = [*command, "--do_eval", "--gradient_accumulation_steps", str(accumulation), *PROPORTIONAL_STEPS]
     undisturbed = [*command, "--output_dir", str(tmp_path / "undisturbed")]
     train_mrc.main(undisturbed)
 
     owner = TrainingLoop if function == "save_state" else train_mrc
-    kill_and_resume(train_mrc.main, command, monkeypatch, owner, function, call)
+    kill_and_resume(train_mrc.main, command, monkeypatch, owner, function, call, saved)
 
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
@@ -141,14 +151,29 @@ def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path)
     repository = Path(train_mrc.__file__).parent
     quiet = {"cwd": repository, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*words, "--output_dir", str(tmp_path / "undisturbed")], check=True, **quiet)
+    run, reference = tmp_path / "run", tmp_path / "undisturbed"
     process = subprocess.Popen(words, **quiet)
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "run" / "resume").glob("step-*")) and time.monotonic() < deadline:
+    while saved_step(run) is None:
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
+    saved = saved_step(run)
+    assert saved is not None and saved < 120 and not (run / "best").exists()
+
+    def logged_before() -> list[dict[str, float]]:
+        return [line for line in read_metrics(run / "metrics.jsonl") if line["step"] <= saved]
+
+    before = logged_before()
     subprocess.run([*words, "--resume_from_checkpoint", "true"], check=True, **quiet)
-    assert_same_training(tmp_path / "run" / "best", tmp_path / "undisturbed" / "best")
+    assert len(before) == saved and logged_before() == before  # how fast they were, too: they were not taken again
+    assert_same_training(run / "best", reference / "best")
+    for name in ("step", "loss"):
+        resumed, undisturbed = (
+            [line[name] for line in read_metrics(folder / "metrics.jsonl")] for folder in (run, reference)
+        )
+        assert resumed == close_to(undisturbed), name
 
 
 def test_two_processes_are_one_run(command: list[str], tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from runtime.errors import UserError
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
 from training import trainer_callbacks
+from training.trainer_arguments import training_arguments
 from training.trainer_checkpoint import find_checkpoint
 
 ROOT = Path(train_mrc_v2.__file__).parent
@@ -139,14 +140,15 @@ def test_both_commands_accumulate_alike(training_command: list[str], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("flags", "call"), [("", 4), ("--gradient_accumulation_steps 2 --augment mask_word", 8), ("--freeze_type bert", 8)]
+    ("flags", "call", "saved"),
+    [("", 4, 2), ("--gradient_accumulation_steps 2 --augment mask_word", 8, 4), ("--freeze_type bert", 8, 6)],
 )
 def test_killed_and_resumed_gives_the_same_weights(
-    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, call: int
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, call: int, saved: int
 ) -> None:
     command = [*command, "--save_steps", "2", "--do_eval", "--eval_steps", "3", *PROPORTIONAL_STEPS, *flags.split()]
     train_mrc_v2.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
-    kill_and_resume(train_mrc_v2.main, command, monkeypatch, QATrainer, "compute_loss", call)
+    kill_and_resume(train_mrc_v2.main, command, monkeypatch, QATrainer, "compute_loss", call, saved)
 
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
     assert {path.name for path in run.iterdir()} == {path.name for path in reference.iterdir()}
@@ -362,12 +364,12 @@ def test_the_example_script_gives_the_documented_command() -> None:
     python, command, *words = bash.stdout.splitlines()
     assert (python, command) == ("python", "train_mrc_v2.py")
     args = train_mrc_v2.parse(words)
-    assert (args.training.seed, args.training.weight_decay, args.freezing.freeze_type) == (7, 0.015, "roberta")
-    assert (args.training.eval_strategy, args.training.eval_steps, args.training.save_steps) == ("steps", 100, 200)
+    assert (args.seed, args.weight_decay, args.freeze_type) == (7, 0.015, "roberta")
+    assert (args.eval_strategy, args.eval_steps, args.save_steps) == ("steps", 100, 200)
 
 
 def trainer_arguments(*words: str) -> TrainingArguments:
-    return train_mrc_v2.parse(["--do_train", *words]).training.training_arguments()
+    return training_arguments(train_mrc_v2.parse(["--do_train", *words]))
 
 
 @pytest.mark.parametrize(
@@ -414,12 +416,15 @@ def test_a_share_of_warm_up_is_the_same_number_of_steps_in_both_commands(ratio: 
     ("words", "complaint"),
     [
         ("--learning_rat 1", "--learning_rat is not a flag of train_mrc_v2.py; did you mean --learning_rate?"),
-        ("--retrieval_weight 1", "--retrieval_weight has no effect in train_mrc_v2.py; it belongs to another command"),
+        ("--retrieval_weight 1", "--retrieval_weight has no effect in train_mrc_v2.py; it is a flag of inference.py"),
         ("--freeze_epoch 2", "--freeze_epoch would be ignored: add --freeze_type"),
         ("--freeze_type bert --freeze_epoch 0", "--freeze_epoch 0 must be above 0"),
-        ("--freeze_pretrained_weight first", "--freeze_pretrained_weight has no effect in train_mrc_v2.py: use"),
+        (
+            "--freeze_pretrained_weight first",
+            "--freeze_pretrained_weight is not a flag of train_mrc_v2.py: use --freeze_type",
+        ),
         ("--do_predict", "inference.py answers the test questions"),
-        ("--fp16_full_eval", "--fp16_full_eval has no effect in train_mrc_v2.py: evaluation reads"),
+        ("--fp16_full_eval", "--fp16_full_eval is not a flag of train_mrc_v2.py: evaluation reads"),
         ("--eval_steps 5", "--eval_steps would be ignored: nothing is evaluated while training"),
         ("--early_stopping_patience 2", "--early_stopping_patience would be ignored: nothing is evaluated"),
         ("--do_eval --early_stopping_patience 0", "--early_stopping_patience 0 must be at least 1"),
@@ -430,7 +435,7 @@ def test_a_share_of_warm_up_is_the_same_number_of_steps_in_both_commands(ratio: 
         ("--bf16 --fp16", "--fp16 would be ignored: --bf16 is given"),
         ("--group_by_length False", "--group_by_length would be ignored: batches hold features of similar length"),
         ("--report_to tensorboard --wandb_project x", "--wandb_project would be ignored: this --report_to"),
-        ("--negative_passages 2", "--negative_passages would be ignored: add --augment negative_passage"),
+        ("--negative_passages 2", "--negative_passages would be ignored: only --augment negative_passage reads it"),
     ],
 )
 def test_what_would_be_ignored_is_refused(words: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -445,6 +450,20 @@ def test_what_would_be_ignored_is_refused(words: str, complaint: str, capsys: py
     [
         ("--do_eval", "add --do_train: this command trains a reader, inference.py evaluates one"),
         ("--do_train --do_eval --metric_for_best_model f2", "f2 is not measured; choose from: loss, exact_match, f1"),
+    ],
+)
+def test_what_this_command_does_not_do_is_refused(
+    words: str, complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        train_mrc_v2.main([*words.split(), "--output_dir", str(tmp_path / "run")])
+    assert end.value.code == 2 and complaint in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
         ("--do_train --report_to all", "--report_to all is not a tracker; choose from: auto, none, wandb, "),
         ("--do_train --fp16", "--precision fp16 needs a CUDA device"),
         (

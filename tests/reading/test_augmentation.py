@@ -260,8 +260,10 @@ def processor(dataset_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp_pa
     return QAProcessor(arguments, bert_tokenizer)
 
 
-def augmented(processor: QAProcessor, augment: str, seed: int = 1, **options: Any) -> AugmentedFeatures | Dataset:
-    if "negative_passage" in augment:
+def augmented(
+    processor: QAProcessor, augment: str | None, seed: int = 1, **options: Any
+) -> AugmentedFeatures | Dataset:
+    if "negative_passage" in (augment or ""):
         folder, examples = Path(processor.dataset_args.cache_dir), processor.get_train_examples()
         retriever = RetrieverArguments(analyzer="bigram", index_dir=str(folder / "index"), top_k_retrieval=6)
         found = find_passages(examples, retriever, processor.dataset_args.dataset_path, False, "")

@@ -60,7 +60,7 @@ def calls(monkeypatch) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])
 @pytest.mark.parametrize("k", [1, 10, 500])
 def test_search_is_a_full_sort_for_every_size_of_block(block, k, monkeypatch):
-    monkeypatch.setattr(retrieval.dense, "_BLOCK_QUESTIONS", 3)
+    monkeypatch.setattr(retrieval.vector_search, "_BLOCK_QUESTIONS", 3)
     rng = np.random.default_rng(0)
     # Whole numbers, so that many scores are equal and none depends on the order of additions.
     questions = rng.integers(-2, 3, size=(8, 6)).astype(np.float32)
@@ -121,7 +121,7 @@ def test_passages_are_encoded_once_in_batches_of_their_own_length(arguments, cor
 
 def test_an_index_that_is_described_or_loaded_needs_no_model(arguments, corpus, monkeypatch):
     load_or_build(create_retriever(arguments), corpus, arguments.index_dir)
-    monkeypatch.setattr(retrieval.dense, "load_bi_encoder", None)
+    monkeypatch.setattr("models.encoder.load_bi_encoder", None)
     retriever = load_or_build(create_retriever(arguments), corpus, arguments.index_dir)
     assert retriever.parameters()["vectors_dtype"] == "float32"
     with pytest.raises(TypeError):

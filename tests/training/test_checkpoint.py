@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from comparing import close_to
+from comparing import assert_same_weights, close_to
 from safetensors.torch import save_file
 
 import training.checkpoint
@@ -251,14 +250,24 @@ def test_another_model_and_other_trained_weights_are_refused(tmp_path: Path) -> 
 
 
 def _save(folder: Path, step: int) -> Path:
-    save_state(folder, Progress(step), BestCheckpoints(), *_training())
+    """Save a state with weights that no other step has."""
+    save_state(folder, Progress(step), BestCheckpoints(), *_training(seed=step))
     return folder / "resume" / f"step-{step:08d}"
+
+
+def _assert_is_of(state: Path | None, step: int) -> None:
+    """Assert that a state has the step and the weights that ``_save`` gave it."""
+    restored = _training(seed=99)
+    progress, _ = load_state(state, *restored)
+    assert progress == Progress(step)
+    assert_same_weights(restored.model, _training(seed=step).model)
 
 
 def test_only_the_newest_state_is_kept(tmp_path: Path) -> None:
     _save(tmp_path, 9)
     newest = _save(tmp_path, 10)
     assert list((tmp_path / "resume").iterdir()) == [newest]
+    _assert_is_of(newest, 10)
 
 
 def test_a_state_is_found_by_true_and_by_its_folder(tmp_path: Path, log_lines: list[str]) -> None:
@@ -287,6 +296,7 @@ def test_the_newest_of_several_states_is_found(tmp_path: Path) -> None:
     older, newer = _save(tmp_path / "a", 999), _save(tmp_path / "b", 10000)
     shutil.copytree(older, newer.parent / older.name)
     assert find_state(tmp_path / "b", "true") == newer
+    _assert_is_of(newer, 10000)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
@@ -313,6 +323,7 @@ def test_killed_while_writing_leaves_the_older_state(
         _save(tmp_path, 8)
     assert find_state(tmp_path, "true") == older
     assert {path.name: path.read_bytes() for path in older.iterdir()} == before
+    _assert_is_of(older, 4)
 
 
 def test_what_a_killed_save_left_behind_is_no_state(tmp_path: Path) -> None:
@@ -337,8 +348,8 @@ def test_killed_while_the_older_state_is_removed_leaves_the_newer(
 
     monkeypatch.setattr(training.checkpoint.shutil, "rmtree", killed)
     with pytest.raises(Killed):
-        save_state(tmp_path, Progress(8), BestCheckpoints(), *_training())
+        _save(tmp_path, 8)
     monkeypatch.undo()
     newer = find_state(tmp_path, "true")
     assert newer == tmp_path / "resume" / "step-00000008" and older.exists()
-    assert asdict(load_state(newer, *_training())[0])["step"] == 8
+    _assert_is_of(newer, 8)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import BertForQuestionAnswering, PreTrainedTokenizerFast
 
-from arguments import ModelArguments, OptimizationArguments
+from arguments import FreezeScheduleArguments, OptimizationArguments
 from training.freezing import FreezeSchedule
 from training.optimization import make_optimizer
 
@@ -21,7 +21,7 @@ def model(reader_path: str) -> BertForQuestionAnswering:
 
 
 def _schedule(model: BertForQuestionAnswering, **flags) -> FreezeSchedule:
-    return FreezeSchedule(model, ModelArguments(**flags), STEPS_PER_EPOCH, TOTAL)
+    return FreezeSchedule(model, FreezeScheduleArguments(**flags), STEPS_PER_EPOCH, TOTAL)
 
 
 @pytest.mark.parametrize(

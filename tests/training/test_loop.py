@@ -10,15 +10,23 @@ import pytest
 import torch
 from forgetting import forget_accelerator
 
-from arguments import OptimizationArguments, RunArguments
+from arguments import OptimizationArguments
+from runtime.arguments import TrainingRunArguments
+from runtime.command_line import flag_group
 from runtime.processes import open_accelerator
 from runtime.tracking import read_metrics
+from training.arguments import EvaluationArguments
 from training.checkpoint import BestScores, find_state
 from training.loop import Batches, TrainingLoop
 from training.run_folder import RunFolder
 from training.start import Start
 
 ROWS = 5
+
+
+@flag_group("training")
+class Options(OptimizationArguments, EvaluationArguments):
+    """How a loop trains, and when it is evaluated."""
 
 
 class Weights(torch.nn.Module):
@@ -49,11 +57,12 @@ def make_loop(tmp_path: Path) -> Iterator[Callable[..., TrainingLoop]]:
         **options: Any,
     ) -> TrainingLoop:
         path = tmp_path / folder
-        start = Start(RunArguments(str(path), logging_steps=1), RunFolder(path, True), None, "fp32", accelerator)
+        run_arguments = TrainingRunArguments(output_dir=str(path), logging_steps=1)
+        start = Start(run_arguments, RunFolder(path, True), None, "fp32", accelerator)
         start.records = {"arguments": {}}
         flags = {"adam_epsilon": 1.0, "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "num_train_epochs": 2}
         names = Batches(batches, lambda rows: [f"row-{row}" for row in rows])
-        return TrainingLoop(start, OptimizationArguments(**flags | options), Weights(), names, eval_steps, BestScores())
+        return TrainingLoop(start, Options(**flags | options), Weights(), names, eval_steps, BestScores())
 
     yield make
     forget_accelerator()

@@ -10,7 +10,8 @@ import pytest
 import torch
 from forgetting import forget_accelerator
 
-from arguments import RunArguments
+from arguments import TrainDPRArguments, record_of
+from runtime.arguments import TrainingRunArguments
 from runtime.errors import UserError
 from training.start import start_run
 
@@ -24,7 +25,7 @@ def one_process() -> Iterator[None]:
 def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
     drawn = []
     for seed in (7, 7, 8):
-        with start_run(RunArguments(str(tmp_path / "run"), seed=seed), None) as start:
+        with start_run(TrainingRunArguments(output_dir=str(tmp_path / "run"), seed=seed)) as start:
             drawn.append(torch.rand(3))
         assert start.precision in ("fp32", "bf16") and start.state is None
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
@@ -32,9 +33,11 @@ def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
 
 def test_the_records_of_a_run_are_those_of_its_folder(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    with start_run(RunArguments(str(run), precision="fp32", seed=7), None) as start:
-        start.open({"seed": 7}, {"train": "abc"}, resume=lambda state: pytest.fail("there is nothing to resume"))
-    assert json.loads((run / "arguments.json").read_text()) == start.records["arguments"] == {"seed": 7}
+    arguments = TrainingRunArguments(output_dir=str(run), precision="fp32", seed=7)
+    with start_run(arguments) as start:
+        start.open(arguments, {"train": "abc"}, resume=lambda state: pytest.fail("there is nothing to resume"))
+    assert json.loads((run / "arguments.json").read_text()) == start.records["arguments"] == record_of(arguments)
+    assert start.records["arguments"]["seed"] == 7
     environment = json.loads((run / "environment.json").read_text())
     assert environment == start.records["environment"]
     assert {name: environment[name] for name in ("seed", "precision", "processes")} == {
@@ -52,10 +55,10 @@ def test_a_run_that_cannot_go_on_stays_as_it_is(tmp_path: Path, log_lines: list[
         assert found == state
         raise UserError("of another model")
 
-    arguments = RunArguments(str(tmp_path / "run"))
-    with pytest.raises(UserError, match="of another model"), start_run(arguments, "true") as start:
-        start.open({"seed": 8}, {}, refuse)
+    resuming = TrainingRunArguments(output_dir=str(tmp_path / "run"), seed=8, resume_from_checkpoint="true")
+    with start_run(resuming) as start, pytest.raises(UserError, match="of another model"):
+        start.open(resuming, {}, refuse)
     assert json.loads((tmp_path / "run" / "arguments.json").read_text()) == {"seed": 7}
     assert "WARNING --seed was 7 when the run began and is 8 now" in log_lines
     with pytest.raises(UserError, match=r"--retriever_dir .* already holds a run"):
-        start_run(arguments, None, "--retriever_dir").__enter__()
+        start_run(TrainDPRArguments(output_dir=str(tmp_path / "run"))).__enter__()
