@@ -113,7 +113,7 @@ class DenseRetrieval:
         if self.index_dir is None:
             self.vectors = [self._encode_shard(part, "passages") for part in parts]
             return
-        folder = self._shards_folder(self.index_dir)
+        folder = self._shards_folder()
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{start:012d}.npy" for start in starts]
         width = self.bi_encoder.p_encoder.config.hidden_size
@@ -144,7 +144,7 @@ class DenseRetrieval:
             vectors.flush()
         self.vectors = [self._read_whole(Path(folder) / "vectors.npy", len(self.corpus))]
         if self.index_dir is not None:
-            shutil.rmtree(self._shards_folder(self.index_dir), ignore_errors=True)
+            shutil.rmtree(self._shards_folder(), ignore_errors=True)
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
         check_manifest(folder, self, corpus)
@@ -195,8 +195,8 @@ class DenseRetrieval:
             )
         return vectors
 
-    def _shards_folder(self, index_dir: str | Path) -> Path:
-        folder = index_folder(self, self.corpus, index_dir)
+    def _shards_folder(self) -> Path:
+        folder = index_folder(self, self.corpus, self.index_dir or "")
         return folder.with_name(f".{folder.name}.shards")
 
     def _read_whole(self, path: Path, size: int) -> np.ndarray:
