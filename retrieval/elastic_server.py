@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from types import ModuleType
 from typing import Any
@@ -70,7 +70,7 @@ class ElasticServer:
         """
         documents = iter(documents)
         while part := list(islice(documents, block)):
-            yield self._insist(lambda part=part: self._try_to_send(index, part))
+            yield self._insist(partial(self._try_to_send, index, part))
 
     def _insist(self, attempt: Callable[[], tuple[int | None, Any]]) -> Any:
         """Return the answer of ``attempt``, which gives (None, answer) or (status, reason), after some if need be.

@@ -35,7 +35,7 @@ def flags_page() -> str:
     lines = [_HEAD]
     lines += [f"- [{file}](#{file.replace('.', '')})" for file in COMMANDS]
     for file, command in COMMANDS.items():
-        lines += ["", f"## {file}", "", command.description]
+        lines += ["", f"## {file}", "", getattr(command, "description", "")]
         hints = typing.get_type_hints(command)
         groups: dict[str, list[dataclasses.Field]] = {}
         for field in fields_by_name(command).values():
