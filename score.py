@@ -91,7 +91,7 @@ def read_predictions(path: str) -> dict[str, str]:
 
 
 def read_references(path: str) -> dict[str, list[str]]:
-    """Read the gold answers, of any layout; every bad row has to be corrected, since leaving it out changes the score."""
+    """Read the gold answers, of any layout; bad rows have to be corrected: leaving them out changes the score."""
     try:
         return references_of(load_examples(path, ["validation"])["validation"])
     except DataError as error:
