@@ -68,10 +68,10 @@ from training.arguments import (
 from training.trainer_flags import trainer_flags
 
 __all__ = [
-    "AugmentationArguments", "DatasetArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments",
-    "ModelArguments", "OptimizationArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments",
-    "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments",
-    "check_command_line", "parse_arguments", "part_of", "record_of",
+    "AugmentationArguments", "AverageArguments", "DatasetArguments", "FreezeArguments", "FreezeScheduleArguments",
+    "InferenceArguments", "ModelArguments", "OptimizationArguments", "RetrieveArguments", "RetrieverArguments",
+    "RunArguments", "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments",
+    "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -445,6 +445,25 @@ class RetrieveArguments(
     top_k_retrieval: int = changed(
         DepthArguments, "top_k_retrieval", 100, help="Passages retrieved per question, and the deepest recall."
     )
+
+
+@command("average.py", "Average the weights of several checkpoints of one reader.")
+class AverageArguments:
+    """Which checkpoints become one."""
+
+    folders: list[str] = flag(
+        help="One run, with --last or --best, or the checkpoints themselves.", group="run", positional=True
+    )
+    output_dir: str = flag(help="Folder for the averaged reader.", group="run")
+    last: int | None = flag(None, "The so many newest checkpoint-* of the run.", group="run", at_least=1)
+    best: int | None = flag(None, "The so many of them with the highest exact match.", group="run", at_least=1)
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what does not go together."""
+        if self.last is not None and self.best is not None:
+            yield "--last and --best exclude each other"
+        elif (self.last, self.best) != (None, None) and len(self.folders) > 1:
+            yield "--last and --best choose among the checkpoints of one run: name one folder"
 
 
 @command("score.py", "Score predictions against gold answers.")

@@ -88,7 +88,7 @@ def answer(args: InferenceArguments) -> dict[str, float]:
     qa_processor = QAProcessor(part_of(args, DatasetArguments), tokenizer, title_prefix=title_prefix)
     examples = qa_processor.get_eval_examples() if args.do_eval else qa_processor.get_test_examples()
     attention = fastest_attention(device, 0.0, training=False)
-    model = load_reader(args.model, attention=attention, trained=True).to(device)
+    model = load_reader(args.model, attention=attention, trained=True).to(device)  # type: ignore[arg-type]
     check_length(model, args.max_seq_len)
     collator = FeatureCollator(model, tokenizer, args.max_seq_len if args.use_max_padding else None)
     reader = Reader(model, qa_processor, collator, args.per_device_eval_batch_size, precision)

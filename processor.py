@@ -10,6 +10,7 @@ example can give several (see ``reading/features.py``).
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from loading.examples import load_examples
-from reading.answers import Answer, AnswerSettings, find_answers, predictions_of
+from reading.answers import Answer, find_answers, predictions_of
 from reading.arguments import AugmentationArguments, DatasetArguments
 from reading.augmentation import Material, augmentation_names
 from reading.augmented_features import AugmentedFeatures
@@ -99,18 +100,19 @@ class QAProcessor:
         examples, names = self.get_train_examples(), augmentation_names(arguments.augment)
         if set(names) <= {"title_prefix"}:
             return self.get_train_features()
+        given: Any = arguments  # with the flags that the augmentations declare
         negatives = {}
         if "negative_passage" in names:
-            if not arguments.negative_passages_path:
+            if not given.negative_passages_path:
                 raise UserError("--augment negative_passage needs --negative_passages_path, the table to draw from")
-            tables = [get_retrieved_df(path, examples, partly=True) for path in arguments.negative_passages_path]
+            tables = [get_retrieved_df(path, examples, partly=True) for path in given.negative_passages_path]
             negatives = answer_free(examples, pd.concat(tables))
         return AugmentedFeatures(
             examples,
             partial(self.make_features, cached=False),
             names,
-            arguments.augment_probability,
-            Material(self.tokenizer, negatives, arguments.negative_passages),
+            given.augment_probability,
+            Material(self.tokenizer, negatives, given.negative_passages),
             seed,
         )
 
@@ -146,17 +148,9 @@ class QAProcessor:
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], retrieval_weight: float = 0.0
     ) -> dict[str, list[Answer]]:
         """Return the n best answers per question id; ``predictions`` are those of ``read_features``."""
-        arguments = self.dataset_args
-        settings = AnswerSettings(
-            max_ans_len=arguments.max_ans_len,
-            n_best_size=arguments.n_best_size,
-            retrieval_weight=retrieval_weight,
-            version_2_with_negative=arguments.version_2_with_negative,
-            null_score_diff_threshold=arguments.null_score_diff_threshold,
-        )
         if "passages" not in examples.column_names:
             examples = gold_passages(examples)
-        return find_answers(examples, features, predictions, settings)
+        return find_answers(examples, features, predictions, self.dataset_args, retrieval_weight)
 
     def post_processing_function(
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], stage: str = "eval"
@@ -171,13 +165,14 @@ class QAProcessor:
         evaluation and prediction answer alike.
         """
         answers = self.find_answers(examples, features, predictions)
-        found = [{"id": name, "prediction_text": text} for name, text in predictions_of(answers).items()]
+        texts = predictions_of(answers)
+        found: list[dict[str, Any]] = [{"id": name, "prediction_text": text} for name, text in texts.items()]
         if self.dataset_args.version_2_with_negative:
             for row in found:
                 none = [answer.probability for answer in answers[row["id"]] if not answer.text]
                 row["no_answer_probability"] = sum(none)
         gold = [{"id": row["id"], "answers": row["answers"]} for row in examples.select_columns(["id", "answers"])]
-        return EvalPrediction(predictions=found, label_ids=gold)
+        return EvalPrediction(predictions=found, label_ids=gold)  # type: ignore[arg-type]  # not arrays, as there
 
     def load(self, *names: str) -> list[Dataset]:
         """Return data sets by name: train, validation, test, or evaluation (``test_eval_dataset_path``).

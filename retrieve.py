@@ -30,7 +30,7 @@ from loading.examples import load_examples
 from retrieval import create_retriever
 from retrieval.base import SearchResults
 from retrieval.comparison import Questions, measure, prepare, questions_of, timed_search, training_examples
-from retrieval.hybrid import HybridRetrieval
+from retrieval.hybrid import HybridArguments, HybridRetrieval
 from retrieval.report import fusion_markdown, markdown, plot
 from retrieval.spec import arguments_of
 from retrieval.table import retrieved_blocks, write_retrieved_df
@@ -70,7 +70,8 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
     questions = load(args)
 
     # retrieve and measure
-    rows, fusions = [], {}
+    rows: list[dict[str, Any]] = []
+    fusions: dict[str, Any] = {}
     for spec, name in zip(specs, folder_names(specs), strict=True):
         arguments = arguments_of(spec, args, RetrieverArguments)
         retriever = create_retriever(arguments)
@@ -79,7 +80,8 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
         rows.append(row | measure(results, questions))
         write(args.write, output_dir / name if len(specs) > 1 else output_dir, name, results, questions)
         if args.tune_fusion and isinstance(retriever, HybridRetrieval):
-            fusions[spec] = tune_fusion(retriever, arguments.hybrid_retrievers, questions, top_k)
+            fused = part_of(arguments, HybridArguments).hybrid_retrievers
+            fusions[spec] = tune_fusion(retriever, fused, questions, top_k)
             print(fusion_markdown(spec, fusions[spec]))
         del retriever, results
         free_memory()

@@ -33,7 +33,7 @@ from models.encoder import BiEncoder, load_bi_encoder_to_train, save_bi_encoder
 from retrieval.evaluation import RetrievalEvaluation
 from retrieval.joint_batch import JointBatch
 from retrieval.training import TrainingQuestions, corpus_passages
-from retrieval.training_data import add_negatives, choose_corpus, load_questions_there_are
+from retrieval.training_data import add_negatives, choose_corpus, load_dpr_questions
 from runtime.errors import run_command
 from runtime.files import read_json, staged_together, write_json
 from runtime.hashing import hash_rows
@@ -55,7 +55,7 @@ class Run(NamedTuple):
     bi_encoder: BiEncoder
     questions: TrainingQuestions
     evaluation: RetrievalEvaluation | None
-    loop: TrainingLoop
+    loop: TrainingLoop[BestScores]
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainDPRArguments:
@@ -78,7 +78,7 @@ def prepare(start: Start, args: TrainDPRArguments) -> Run:
         check_writable(Path(args.write_dpr_json).parent, "--write_dpr_json")
 
     # data and model
-    train_examples, eval_examples = load_questions_there_are(args)
+    train_examples, eval_examples = load_dpr_questions(args)
     bi_encoder = load_bi_encoder_to_train(args.dpr_model, args, args.shared_encoder, args.dpr_dropout)
     if args.dpr_freeze_embeddings:
         freeze_embeddings(bi_encoder.q_encoder, bi_encoder.p_encoder)
@@ -124,7 +124,7 @@ def train(run: Run) -> None:
         for rows in run.loop.batches():
             train_step(run, rows)
             if run.loop.finish_batch() and run.evaluation is not None:
-                metrics = evaluate(run)
+                metrics = evaluate(run, run.evaluation)
                 run.loop.log(metrics)
                 keep_if_best(run, metrics)
 
@@ -160,10 +160,10 @@ def read_again(run: Run, rows: Sequence[int]) -> torch.Tensor:
     return questions @ passages.T  # (questions, H) @ (H, passages)
 
 
-def evaluate(run: Run) -> dict[str, float]:
+def evaluate(run: Run, evaluation: RetrievalEvaluation) -> dict[str, float]:
     """Return loss, recall and reciprocal rank of the evaluation questions over the whole corpus."""
     batch, temperature = run.args.dpr_train_batch, run.args.temperature
-    metrics = run.evaluation.evaluate(run.bi_encoder, run.start.accelerator, batch, temperature)
+    metrics = evaluation.evaluate(run.bi_encoder, run.start.accelerator, batch, temperature)
     logger.info(
         "step %d: eval loss %.4f, recall@5 %.2f, MRR@10 %.2f",
         run.loop.progress.step, metrics["eval_loss"], metrics["eval_recall@5"], metrics["eval_mrr@10"],
@@ -181,7 +181,7 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def keep(run: Run, metrics: dict[str, float]) -> None:
     """Put both encoders and their metrics in place, all of the same step whenever one looks."""
     if run.start.accelerator.is_main_process:
-        with staged_together(run.start.folder.path) as staging:
+        with staged_together(run.start.folder) as staging:
             save_bi_encoder(run.bi_encoder, staging)
             write_json(staging / "metrics.json", metrics)
 
@@ -191,8 +191,8 @@ def save(run: Run) -> dict[str, float]:
     if run.loop.best.step is None:
         keep(run, {"step": run.loop.progress.step})
     run.start.accelerator.wait_for_everyone()
-    metrics = read_json(run.start.folder.path / "metrics.json")
-    logger.info("retriever: %s, of step %d", run.start.folder.path, metrics["step"])
+    metrics = read_json(run.start.folder / "metrics.json")
+    logger.info("retriever: %s, of step %d", run.start.folder, metrics["step"])
     return metrics
 
 

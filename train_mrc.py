@@ -20,7 +20,7 @@ if __name__ == "__main__":
 import shutil
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import DistributedDataParallelKwargs
@@ -28,6 +28,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import PreTrainedTokenizerBase
 
 from arguments import TrainMRCArguments, parse_arguments
+from loading.examples import hash_examples
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from models.span_loss import reader_loss
 from processor import QAProcessor
@@ -39,7 +40,6 @@ from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained, settings_of
 from runtime.errors import run_command
 from runtime.files import link_or_copy, read_json, staged_folder, write_json
-from runtime.hashing import hash_rows
 from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints
 from training.freezing import FreezeSchedule
@@ -57,7 +57,7 @@ class Run(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     qa_processor: QAProcessor
     collator: FeatureCollator
-    loop: TrainingLoop
+    loop: TrainingLoop[BestCheckpoints]
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainMRCArguments:
@@ -87,9 +87,9 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
         features = qa_processor.get_augmented_features(args, args.seed)
         if args.do_eval:
             qa_processor.get_eval_features()
-    data = {"train": hash_rows(qa_processor.get_train_examples())}
+    data = {"train": hash_examples(qa_processor.get_train_examples())}
     if args.do_eval:
-        data["evaluation"] = hash_rows(qa_processor.get_eval_examples())
+        data["evaluation"] = hash_examples(qa_processor.get_eval_examples())
 
     # model
     model = load_reader_to_train(args, start.precision, start.accelerator.device)
@@ -106,7 +106,7 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
         start.accelerator.process_index,
         start.accelerator.num_processes,
     )
-    loader = training_loader(start.accelerator, features, batches, collator)
+    loader: Any = training_loader(start.accelerator, features, batches, collator)
 
     def start_epoch(epoch: int) -> list[list[int]]:
         loader.set_epoch(epoch)  # draws augmented features
@@ -169,7 +169,7 @@ def evaluate(run: Run) -> dict[str, float]:
 
 def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
     """Save checkpoint-N when eval loss fell, or when exact match rose (of equal ones F1, then loss decide)."""
-    output_dir, step, best = run.start.folder.path, run.loop.progress.step, run.loop.best
+    output_dir, step, best = run.start.folder, run.loop.progress.step, run.loop.best
     better = best.update(step, metrics["eval_loss"], metrics["eval_exact_match"], metrics["eval_f1"])
     if better and run.start.accelerator.is_main_process:
         records = run.start.records | {"metrics": {"step": step} | metrics}
@@ -180,8 +180,8 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 
 def save(run: Run) -> dict[str, float]:
     """Write best/ and metrics.json: the checkpoint best by exact match; without --do_eval the last weights."""
-    output_dir, step = run.start.folder.path, run.loop.best.exact_match_step
-    metrics = {"step": run.loop.progress.step}
+    output_dir, step = run.start.folder, run.loop.best.exact_match_step
+    metrics: dict[str, float] = {"step": run.loop.progress.step}
     if run.start.accelerator.is_main_process:
         if step is None:
             records = run.start.records | {"metrics": metrics}

@@ -19,12 +19,12 @@ if __name__ == "__main__":
 import math
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedModel, ProgressCallback, TrainerState, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProgressCallback, TrainerState, TrainingArguments
 
 from arguments import TrainMRCV2Arguments, parse_arguments
+from loading.examples import hash_examples
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from processor import QAProcessor
 from reading.augmentation import augmentation_names
@@ -33,7 +33,6 @@ from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained
 from runtime.errors import run_command
 from runtime.files import read_json, share_weights, write_json
-from runtime.hashing import hash_rows
 from runtime.log import get_logger
 from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
@@ -42,7 +41,7 @@ from training.checkpoint import check_steps
 from training.optimization import count_steps, parameter_groups
 from training.start import Start, enter_run
 from training.trainer_arguments import training_arguments
-from training.trainer_callbacks import BarCallback, RunCallback, StopCallback, evaluations
+from training.trainer_callbacks import BarCallback, RunCallback, StopCallback, evaluations, output_folder
 from training.trainer_checkpoint import find_checkpoint, newest_checkpoint
 
 logger = get_logger("train_mrc_v2")
@@ -75,9 +74,9 @@ def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArgume
         if args.do_eval:
             evaluation["eval_dataset"] = qa_processor.get_eval_features()
             evaluation["eval_examples"] = qa_processor.get_eval_examples()
-    data = {"train": hash_rows(qa_processor.get_train_examples())}
+    data = {"train": hash_examples(qa_processor.get_train_examples())}
     if args.do_eval:
-        data["evaluation"] = hash_rows(evaluation["eval_examples"])
+        data["evaluation"] = hash_examples(evaluation["eval_examples"])
 
     # model
     model = load_reader_to_train(args, start.precision, training_args.device)
@@ -93,7 +92,7 @@ def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArgume
     batches = math.ceil(len(train_features) / (training_args.train_batch_size * training_args.world_size))
     state = TrainerState()
     if start.state is not None:
-        state = TrainerState.load_from_json(start.state / "trainer_state.json")
+        state = TrainerState.load_from_json(str(start.state / "trainer_state.json"))
         check_steps(state.global_step, count_steps(args, batches), start.state)
     start.open(args, data)
 
@@ -117,12 +116,12 @@ def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArgume
         )
         trainer.remove_callback(ProgressCallback)
         trainer.state = state
-        stopped = any(callback.is_due(state) for callback in stopping) and (start.folder.path / "best").is_dir()
+        stopped = any(callback.is_due(state) for callback in stopping) and (start.folder / "best").is_dir()
         if not stopped:  # or it would take another step
             trainer.train(resume_from_checkpoint=start.state and str(start.state))
         if args.do_eval and not evaluations(trainer.state):
             trainer.evaluate()
-    return save(trainer, start.records)
+    return save(trainer, tokenizer, start.records)
 
 
 def make_freezing(args: TrainMRCV2Arguments, model: PreTrainedModel) -> list[FreezeCallback]:
@@ -138,14 +137,15 @@ def make_freezing(args: TrainMRCV2Arguments, model: PreTrainedModel) -> list[Fre
     return [callback]
 
 
-def save(trainer: QATrainer, records: dict[str, Any]) -> dict[str, float]:
+def save(trainer: QATrainer, tokenizer: PreTrainedTokenizerBase, records: dict[str, Any]) -> dict[str, float]:
     """Write metrics.json, and without evaluation the last weights to best/; return the metrics of best/."""
-    output_dir, metrics = Path(trainer.args.output_dir), {"step": trainer.state.global_step}
+    output_dir = output_folder(trainer.args)
+    metrics: dict[str, float] = {"step": trainer.state.global_step}
     if trainer.is_world_process_zero():
         if evaluations(trainer.state):
             metrics = read_json(output_dir / "best" / "metrics.json")
         else:
-            save_reader(output_dir / "best", trainer.model, trainer.processing_class, records | {"metrics": metrics})
+            save_reader(output_dir / "best", trainer.model, tokenizer, records | {"metrics": metrics})
             share_weights(output_dir / "best", output_dir / f"checkpoint-{trainer.state.global_step}")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")

@@ -60,7 +60,7 @@ class Run(NamedTuple):
     cross_encoder: CrossEncoder
     questions: TrainingQuestions
     evaluation: RerankingEvaluation | None
-    loop: TrainingLoop
+    loop: TrainingLoop[BestScores]
 
 
 def parse(argv: Sequence[str] | None = None) -> TrainRerankerArguments:
@@ -135,7 +135,7 @@ def train(run: Run) -> None:
         for rows in run.loop.batches():
             train_step(run, rows)
             if run.loop.finish_batch() and run.evaluation is not None:
-                metrics = evaluate(run)
+                metrics = evaluate(run, run.evaluation)
                 run.loop.log(metrics)
                 keep_if_best(run, metrics)
 
@@ -164,9 +164,9 @@ def draw_pairs(run: Run, rows: Sequence[int]) -> list[list[Pair]]:
     ]
 
 
-def evaluate(run: Run) -> dict[str, float]:
+def evaluate(run: Run, evaluation: RerankingEvaluation) -> dict[str, float]:
     """Return recall@1 and MRR@10 of the evaluation questions once their candidates are re-ordered."""
-    metrics = run.evaluation.evaluate(run.cross_encoder, run.start.accelerator)
+    metrics = evaluation.evaluate(run.cross_encoder, run.start.accelerator)
     logger.info(
         "step %d: recall@1 %.2f, MRR@10 %.2f",
         run.loop.progress.step, metrics["eval_recall@1"], metrics["eval_mrr@10"],
@@ -184,12 +184,12 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
 def save_best(run: Run, metrics: dict[str, float]) -> None:
     """Write the reranker as it is to best/."""
     records = run.start.records | {"metrics": {"step": run.loop.progress.step} | metrics}
-    save_cross_encoder(run.start.folder.path / "best", run.cross_encoder, records)
+    save_cross_encoder(run.start.folder / "best", run.cross_encoder, records)
 
 
 def save(run: Run) -> dict[str, float]:
     """Write metrics.json, those of best/; without --do_eval best/ has the last weights."""
-    output_dir, metrics = run.start.folder.path, {}
+    output_dir, metrics = run.start.folder, {}
     if run.start.accelerator.is_main_process:
         if run.evaluation is None:
             save_best(run, {})

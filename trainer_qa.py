@@ -52,7 +52,7 @@ from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints
 from training.freezing import log_frozen, log_thawed
 from training.loss_window import LossWindow, Place
-from training.trainer_callbacks import evaluations
+from training.trainer_callbacks import evaluations, output_folder
 
 logger = get_logger(__name__)
 
@@ -69,6 +69,12 @@ class QATrainer(Trainer):
     ``batch_rebalance``. A loss, or a reader, that is no number any more ends the training with a :class:`UserError`,
     and is neither logged nor saved.
     """
+
+    # what the constructor is given, and what the Trainer makes before it trains
+    model: PreTrainedModel
+    data_collator: FeatureCollator
+    train_dataset: Any
+    optimizer: torch.optim.Optimizer
 
     loss_is_scaled_for_ga = True  # compute_loss weighs a batch by its share of the examples of its optimizer step
 
@@ -88,8 +94,10 @@ class QATrainer(Trainer):
         qa_processor = getattr(post_process_function, "__self__", None)
         if processing_class is None:
             processing_class = getattr(qa_processor, "tokenizer", None)
-        if data_collator is None and processing_class is None:
-            raise UserError("QATrainer needs to know how to pad: pass processing_class, the tokenizer")
+        if data_collator is None:
+            if processing_class is None:
+                raise UserError("QATrainer needs to know how to pad: pass processing_class, the tokenizer")
+            data_collator = FeatureCollator(model, processing_class)
         args = copy(args)
         args.remove_unused_columns = False  # the collator takes what the reader needs, post-processing the rest
         args.logging_nan_inf_filter = False  # it hides what is to end the training, and waits for the GPU every time
@@ -100,7 +108,7 @@ class QATrainer(Trainer):
             eval_dataset=eval_dataset,
             compute_metrics=compute_metrics,
             processing_class=processing_class,
-            data_collator=data_collator or FeatureCollator(model, processing_class),
+            data_collator=data_collator,
             **options,
         )
         self.eval_examples = eval_examples
@@ -196,17 +204,17 @@ class QATrainer(Trainer):
         """
         self._check()
         if self.args.should_save:
-            folder = Path(output_dir or self.args.output_dir)
+            folder = Path(output_dir) if output_dir else output_folder(self.args)
             for old in (*folder.glob("trainer_state.json"), *folder.glob("*.safetensors")):
                 old.unlink()
         super().save_model(output_dir, _internal_call)
 
     def _check(self) -> None:
         """While training, raise :class:`UserError` unless the reader is fit to be evaluated and saved."""
-        if self.is_in_train and self._last_inputs is not None:
-            self._losses.check(self.model, lambda: reader_loss(self.model, self._last_inputs)[0])
+        if self.is_in_train and (inputs := self._last_inputs) is not None:
+            self._losses.check(self.model, lambda: reader_loss(self.model, inputs)[0])
 
-    def evaluate(
+    def evaluate(  # type: ignore[override]  # with examples, as Transformers' own trainers of readers have it
         self,
         eval_dataset: Dataset | None = None,
         eval_examples: Dataset | None = None,
@@ -221,12 +229,12 @@ class QATrainer(Trainer):
         features = self.eval_dataset if eval_dataset is None else eval_dataset
         examples = self.eval_examples if eval_examples is None else eval_examples
         self._check()
-        metrics = self._read(features, examples, "eval", metric_key_prefix).metrics
+        _, metrics = self._read(features, examples, "eval", metric_key_prefix)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def predict(
+    def predict(  # type: ignore[override]
         self,
         test_dataset: Dataset,
         test_examples: Dataset,
@@ -238,13 +246,14 @@ class QATrainer(Trainer):
         ``metrics`` are those of :meth:`evaluate`, and empty when no example has a gold answer.
         """
         known = any(answers["text"] for answers in test_examples["answers"])
-        output = self._read(test_dataset, test_examples, "predict", metric_key_prefix, known)
-        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
-        return output
+        answers, metrics = self._read(test_dataset, test_examples, "predict", metric_key_prefix, known)
+        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, metrics)
+        return PredictionOutput(answers and answers.predictions, answers and answers.label_ids, metrics)
 
     def _read(
-        self, features: Dataset, examples: Dataset, stage: str, prefix: str, known: bool = True
-    ) -> PredictionOutput:
+        self, features: Any, examples: Dataset | None, stage: str, prefix: str, known: bool = True
+    ) -> tuple[Any, dict[str, float]]:
+        """Return what ``post_process_function`` makes of the features, None without one, and the metrics."""
         precision = self.accelerator.mixed_precision
         logits = read_features(
             self.model,
@@ -262,8 +271,7 @@ class QATrainer(Trainer):
             (answers,) = broadcast_object_list([answers])
             if self.compute_metrics is not None and known:
                 metrics |= self.compute_metrics(answers)
-        metrics = {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
-        return PredictionOutput(*(answers or (None, None)), metrics)
+        return answers, {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
 
 
 class _EpochCallback(TrainerCallback):
@@ -370,5 +378,7 @@ class StopEarlyCallback(TrainerCallback):
         """Whether the evaluations so far end the run."""
         best = BestCheckpoints()
         for line in evaluations(state):
-            best.update(line["step"], line["eval_loss"], line.get("eval_exact_match", 0.0), line.get("eval_f1", 0.0))
+            best.update(
+                int(line["step"]), line["eval_loss"], line.get("eval_exact_match", 0.0), line.get("eval_f1", 0.0)
+            )
         return best.stale >= self.patience

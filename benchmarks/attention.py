@@ -32,7 +32,8 @@ def seconds_per_step(
 ) -> float:
     """Return the seconds of the fastest forward (and, training, backward) pass."""
     device = default_device()
-    model = load_reader(arguments.model, attention=attention, backbone_dropout=dropout).to(device).train(training)
+    model = load_reader(arguments.model, attention=attention, backbone_dropout=dropout)
+    model.to(device).train(training)  # type: ignore[arg-type]  # to() is typed as a function, not as a method
     shape = (arguments.batch_size, arguments.tokens)
     input_ids = torch.randint(10, model.config.vocab_size, shape, device=device)  # (batch, tokens)
     attention_mask = torch.ones_like(input_ids)  # (batch, tokens)

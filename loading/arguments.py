@@ -42,6 +42,9 @@ class TrainingDataArguments(DataArguments):
     def evaluation_places(self) -> list[str]:
         """Where ``test_eval_dataset_path`` may be: at that path, in the folder ``dataset_path``, or beside that."""
         name, data = str(self.test_eval_dataset_path), Path(self.dataset_path)
-        inside = [data / name] if data.is_dir() else []
-        beside = [data / ".." / name] if data.exists() else []
-        return list(dict.fromkeys(os.path.normpath(place) for place in (name, *inside, *beside)))
+        places = [Path(name)]
+        if data.is_dir():
+            places.append(data / name)
+        if data.exists():
+            places.append(data / ".." / name)
+        return list(dict.fromkeys(map(os.path.normpath, places)))

@@ -120,7 +120,8 @@ def _check_answers(
 def _answer_pairs(answers: Any) -> list[tuple[Any, Any]] | None:
     """Return (text, answer_start) pairs from a list of objects or an object of two lists; None if it is neither."""
     if isinstance(answers, list) and all(isinstance(answer, Mapping) for answer in answers):
-        texts, starts = ([answer.get(name) for answer in answers] for name in ("text", "answer_start"))
+        texts: Any = [answer.get("text") for answer in answers]
+        starts: Any = [answer.get("answer_start") for answer in answers]
     elif isinstance(answers, Mapping):
         texts, starts = answers.get("text"), answers.get("answer_start")
     else:

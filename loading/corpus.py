@@ -45,8 +45,10 @@ class Corpus:
 
     def names(self, rows: Iterable[int], called: str | None = None) -> list[str]:
         """Return the ids of the passages in ``rows``; the one that is also known as ``called`` goes by that."""
-        kept = self.also_known_as.get(called)
-        return [called if self.document_ids[row] == kept else self.document_ids[row] for row in rows]
+        names = [self.document_ids[row] for row in rows]
+        if called is None or called not in self.also_known_as:
+            return names
+        return [called if name == self.also_known_as[called] else name for name in names]
 
     def search_texts(self) -> list[str]:
         """What sparse retrievers index: title, newline, text; the text alone where the title is empty."""
@@ -79,7 +81,7 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
             passages.setdefault(text, (document_id, title))
 
     if problems and not skip_bad_rows:
-        raise DataError(problems, "Mend these rows, or leave them out with --skip_bad_rows.")
+        raise DataError(problems, "Correct these rows, or leave them out with --skip_bad_rows.")
     if not passages:
         raise DataError([*problems, Problem(str(path), "", "no passage in it")])
     if problems:
@@ -156,7 +158,8 @@ def _parse_row(row: Any, default_id: Any) -> tuple[str, str, str]:
         raise ValueError(f"not valid JSON at column {row.colno}, or cut short: {row.msg}")
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")
-    text, title = row.get("text"), row.get("title")
+    text: Any = row.get("text")
+    title = row.get("title")
     document_id = first_identifier(row.get("document_id"), row.get("id"), default_id)
     reasons = []
     if text is None:

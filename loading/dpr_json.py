@@ -45,7 +45,7 @@ def read_dpr_json(path: str | Path, skip_bad_rows: bool = False) -> list[Retriev
         except ValueError as error:
             problems.append(Problem(str(path), f"[{index}]", str(error)))
     if problems and not skip_bad_rows:
-        raise DataError(problems, "Mend these rows, or leave them out with --skip_bad_rows.")
+        raise DataError(problems, "Correct these rows, or leave them out with --skip_bad_rows.")
     if not examples:
         raise DataError([*problems, Problem(str(path), "", "no question in it")])
     if problems:
@@ -91,7 +91,8 @@ def _example(row: Any, index: int) -> RetrievalExample:
     if not isinstance(row, dict):
         raise ValueError("is not an object")
     faults = []
-    question, answers = row.get("question"), row.get("answers")
+    question: Any = row.get("question")
+    answers: Any = row.get("answers")
     if not isinstance(question, str) or is_blank(question):
         faults.append("question is not a text, or is empty")
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):

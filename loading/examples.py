@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from loading.checks import CheckedRows, Fault, check_rows
+from loading.corpus import CORPUS_NAME
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import first_there, read_users_json
+from runtime.hashing import hash_rows
 from runtime.log import get_logger
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ _LAYOUTS = (
     "SQuAD-format JSON (a file, or a folder with train.json, validation.json or dev.json, test.json), "
     "or a hub name (squad_kor_v1, klue:mrc)"
 )
-_CORPUS_FILE = "wikipedia_documents.json"
+_HASHED_AT_ONCE = 1000  # rows; another number gives other hashes
 _EXACT_NAMES = {"train": ("train.json",), "validation": ("validation.json", "dev.json"), "test": ("test.json",)}
 _SPLIT_OF_WORD = {"train": "train", "dev": "validation", "valid": "validation", "test": "test"}
 _HUB_NAME = re.compile(r"(?P<name>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?")
@@ -96,7 +98,7 @@ def load_examples(
         elif rows.problems:
             logger.warning("%s: left out %s", source.file, rows.left_out)
     if damage or bad_rows:
-        way_out = "Mend these rows, or leave them out with --skip_bad_rows." if bad_rows else ""
+        way_out = "Correct these rows, or leave them out with --skip_bad_rows." if bad_rows else ""
         # A file that serves two splits has its problems twice.
         raise DataError(dict.fromkeys(damage + bad_rows), way_out)
     return DatasetDict({split: Dataset.from_dict(rows.columns, example_features()) for split, rows in checked.items()})
@@ -113,6 +115,11 @@ def example_features() -> Features:
     )
 
 
+def hash_examples(examples: Dataset) -> str:
+    """Return a hash of the contents of ``examples``, equal wherever and however they were loaded."""
+    return hash_rows(examples.with_format(None).iter(batch_size=_HASHED_AT_ONCE))
+
+
 def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Source]:
     """Return where each wanted split comes from, before any row is read; :class:`UserError` if one is nowhere."""
     found = first_there(places)
@@ -125,7 +132,7 @@ def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Sou
         return _hub_sources(places, splits)
     parts = {path / "train_dataset": ("train", "validation"), path / "test_dataset": ("test",)}
     if any(folder.is_dir() for folder in parts):
-        sources = {}
+        sources: dict[str, Source] = {}
         for folder, held in parts.items():
             if wanted := [split for split in splits if split in held]:
                 sources |= _saved_sources(folder, wanted)
@@ -134,23 +141,23 @@ def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Sou
         return _saved_sources(path, splits)
     if any(path.glob("*.json")):
         return {split: _json_source(_json_of_split(path, split)) for split in splits}
-    found = sorted(inside.name for inside in path.iterdir())
-    raise UserError(f"{path} holds no data set ({_list(found)}); {_LAYOUTS}")
+    held_names = sorted(inside.name for inside in path.iterdir())
+    raise UserError(f"{path} holds no data set ({_list(held_names)}); {_LAYOUTS}")
 
 
 def _serve_alone(path: Path, splits: Sequence[str], source_of: Callable[[str], Source]) -> dict[str, Source]:
     """Let one file or table serve every wanted split, unless its name says that it is another than one of several."""
-    told = _split_told_by(path.stem)
-    if told and len(splits) > 1:
+    named = _split_named_by(path.stem)
+    if named and len(splits) > 1:
         for split in splits:
-            if split != told:
-                raise _missing(path, split, [told])
+            if split != named:
+                raise _missing(path, split, [named])
     return {split: source_of(split) for split in splits}
 
 
-def _split_told_by(name: str) -> str | None:
-    told = {split for word, split in _SPLIT_OF_WORD.items() if word in name.lower()}
-    return told.pop() if len(told) == 1 else None
+def _split_named_by(name: str) -> str | None:
+    named = {split for word, split in _SPLIT_OF_WORD.items() if word in name.lower()}
+    return named.pop() if len(named) == 1 else None
 
 
 def _missing(where: Path | str, split: str, found: Sequence[str]) -> UserError:
@@ -253,9 +260,9 @@ def _json_source(path: Path) -> Source:
 
 def _json_of_split(folder: Path, split: str) -> Path:
     """Return the JSON file that is ``split``: by its exact name, else the only one with such a word in its name."""
-    inside = sorted(path for path in folder.glob("*.json") if path.name != _CORPUS_FILE)
+    inside = sorted(path for path in folder.glob("*.json") if path.name != CORPUS_NAME)
     exact = [path for path in inside if path.name in _EXACT_NAMES[split]]
-    fitting = exact or [path for path in inside if _split_told_by(path.stem) == split]
+    fitting = exact or [path for path in inside if _split_named_by(path.stem) == split]
     if not fitting:
         raise _missing(folder, split, [path.name for path in inside])
     if len(fitting) > 1:

@@ -53,8 +53,8 @@ def load_retrieval_examples(
     loaded = load_examples(dataset_path, other, skip_bad_rows) if other else {}
     examples = {}
     for split in splits:
-        if files[split] is not None:
-            examples[split] = read_dpr_json(files[split], skip_bad_rows)
+        if (file := files[split]) is not None:
+            examples[split] = read_dpr_json(file, skip_bad_rows)
         else:
             examples[split] = from_reading_examples(loaded[split])
             if left_out := len(loaded[split]) - len(examples[split]):

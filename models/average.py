@@ -33,7 +33,7 @@ def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
         raise UserError(f"an average takes two checkpoints or more, not {len(folders)}")
     if Path(out).exists():
         raise UserError(f"--output_dir {out} is there already: name a new folder")
-    first, *others = folders = [find_model(str(folder)) for folder in folders]
+    first, *others = averaged = [find_model(str(folder)) for folder in folders]
     reader = load_reader(first, trained=True)
     total = {name: weight.clone() for name, weight in reader.state_dict().items()}
     for folder in others:
@@ -49,8 +49,8 @@ def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
     check_weights(reader.named_parameters(), "the average")  # sums can overflow
     paths = [Path(first) / name for name in ("arguments.json", "environment.json")]
     records = {path.stem: read_json(path) for path in paths if path.exists()}
-    save_reader(out, reader, load_tokenizer(first), records | {"average": {"averaged": folders}})
-    logger.info("%s: the average of %s", out, ", ".join(folders))
+    save_reader(out, reader, load_tokenizer(first), records | {"average": {"averaged": averaged}})
+    logger.info("%s: the average of %s", out, ", ".join(averaged))
 
 
 def _check_alike(first: str, reader: PreTrainedModel, folder: str, other: PreTrainedModel) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
-from models.loading import position_limit
+from models.loading import position_limit, word_embeddings
 from runtime.errors import UserError
 from runtime.text import is_blank
 
@@ -142,7 +142,7 @@ def _control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     try:
-        rows = len(model.get_input_embeddings().weight)
+        rows = len(word_embeddings(model))
     except NotImplementedError:  # a family without such a table
         return
     needed = max(tokenizer.get_vocab().values()) + 1

@@ -84,7 +84,7 @@ def load_config(name: str) -> PretrainedConfig:
 
 def load_pretrained(
     model_class: Any, name: str, config: PretrainedConfig, attention: str | None, **options: Any
-) -> tuple[PreTrainedModel, list[str]]:
+) -> tuple[Any, list[str]]:
     """Return the ``model_class`` in ``name``, in float32, and its weights that are missing there or have other shapes.
 
     An encoder family without the implementation ``attention`` is built with eager attention; ``options`` are the
@@ -107,11 +107,11 @@ def load_pretrained(
 def encoder_class_of(config: PretrainedConfig) -> type[PreTrainedModel]:
     """Return the class that gives one hidden state a token: of an encoder-decoder such as T5 its encoder alone."""
     mapping = MODEL_FOR_TEXT_ENCODING_MAPPING if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else MODEL_MAPPING
-    found = mapping[type(config)]
+    found: Any = mapping[type(config)]
     return found[0] if isinstance(found, tuple) else found  # Funnel has a second one, whose states are fewer
 
 
-def _choose_attention_type(encoder: PreTrainedModel, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+def _choose_attention_type(encoder: Any, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
     """Give a BigBird the attention that this batch can have.
 
     Left to itself it changes to full attention at the first batch that is too short for blocks, and never back.
@@ -129,13 +129,18 @@ class _BlockSparseAttention(BigBirdBlockSparseAttention):
     """Block-sparse attention that is computed in float32: under autocast the library mixes two precisions and fails."""
 
     def bigbird_block_sparse_attention(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *masks_and_sizes: Any, **options: Any
+        self,
+        query_layer: torch.Tensor,
+        key_layer: torch.Tensor,
+        value_layer: torch.Tensor,
+        *masks_and_sizes: Any,
+        **options: Any,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        with torch.autocast(query.device.type, enabled=False):
+        with torch.autocast(query_layer.device.type, enabled=False):
             context, probabilities = super().bigbird_block_sparse_attention(
-                query.float(), key.float(), value.float(), *masks_and_sizes, **options
+                query_layer.float(), key_layer.float(), value_layer.float(), *masks_and_sizes, **options
             )
-        return context.to(query.dtype), probabilities
+        return context.to(query_layer.dtype), probabilities
 
 
 def attention_dropout(config: PretrainedConfig) -> float:
@@ -164,6 +169,12 @@ def _unused_positions(table: torch.nn.Embedding) -> int:
     if table.padding_idx is not None:  # RoBERTa counts on from the padding id
         return table.padding_idx + 1
     return getattr(table, "offset", 0)  # BART
+
+
+def word_embeddings(model: PreTrainedModel) -> torch.nn.Parameter:
+    """Return the word embeddings (tokens, hidden) of ``model``; ``NotImplementedError`` for a family without them."""
+    table: Any = model.get_input_embeddings()
+    return table.weight
 
 
 def first_names(names: list[str]) -> str:

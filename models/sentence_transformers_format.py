@@ -112,7 +112,10 @@ def _read(name: str, file: str) -> Any:
     path = Path(name) / file
     if not Path(name).is_dir():
         try:
-            path = Path(cached_file(name, file))
+            found = cached_file(name, file)
         except OSError:  # no such file, or no such name, of which loading the model will tell
             return None
+        if found is None:
+            return None
+        path = Path(found)
     return read_json(path) if path.is_file() else None

@@ -11,19 +11,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from reading.arguments import AnswerArguments
 from reading.decoding import best_spans
 from runtime.text import inner_span
-
-
-@dataclass(frozen=True)
-class AnswerSettings:
-    """How answers are read off logits; the values are the flags of the same names."""
-
-    max_ans_len: int
-    n_best_size: int
-    retrieval_weight: float = 0.0
-    version_2_with_negative: bool = False
-    null_score_diff_threshold: float = 0.0
 
 
 @dataclass
@@ -47,12 +37,17 @@ class Answer:
 
 
 def find_answers(
-    examples: Dataset, features: Dataset, predictions: Sequence[np.ndarray], settings: AnswerSettings
+    examples: Dataset,
+    features: Dataset,
+    predictions: Sequence[np.ndarray],
+    settings: AnswerArguments,
+    retrieval_weight: float = 0.0,
 ) -> dict[str, list[Answer]]:
     """Return for every question id its n best answers, best first, in the order of ``examples``.
 
     ``examples`` are reading examples (see ``reading/passages.py``), several per question if it has several passages;
-    ``predictions`` are start and end logits (features, tokens), or those of a beam (see ``reading/logits.py``). With
+    ``predictions`` are start and end logits (features, tokens), or those of a beam (see ``reading/logits.py``);
+    ``retrieval_weight`` mixes in the retriever's scores. With
     ``version_2_with_negative`` the empty answer, whose score is 0, is among them, and first if that exceeds the best
     span score by more than the threshold.
     """
@@ -64,7 +59,7 @@ def find_answers(
     for index, example in enumerate(examples):
         read = [(features[row], *(values[row] for values in predictions)) for row in windows[index]]
         found.setdefault(example["id"], []).extend(_read_example(example, read, settings))
-    return {question: _weigh(candidates, settings) for question, candidates in found.items()}
+    return {question: _weigh(candidates, settings, retrieval_weight) for question, candidates in found.items()}
 
 
 def predictions_of(answers: Mapping[str, list[Answer]]) -> dict[str, str]:
@@ -80,7 +75,7 @@ def nbest_of(answers: Mapping[str, list[Answer]]) -> dict[str, list[dict[str, An
 def _read_example(
     example: Mapping[str, Any],
     windows: Iterable[tuple[Any, ...]],
-    settings: AnswerSettings,
+    settings: AnswerArguments,
 ) -> list[Answer]:
     """Return the best spans of one example. Its "no answer" score is the least over its windows."""
     context, passages = example["context"], example["passages"]
@@ -132,9 +127,9 @@ def _read_example(
     return answers
 
 
-def _weigh(candidates: list[Answer], settings: AnswerSettings) -> list[Answer]:
+def _weigh(candidates: list[Answer], settings: AnswerArguments, retrieval_weight: float) -> list[Answer]:
     """Mix in the retriever, turn scores into probabilities, sum those of equal texts, keep the n best."""
-    _mix_retrieval(candidates, settings.retrieval_weight)
+    _mix_retrieval(candidates, retrieval_weight)
     candidates.sort(key=lambda answer: (-answer.score, answer.rank, answer.start))
     no_answer = Answer("", 0.0, 0.0, 0.0, 0.0, "", 0, 0, 0)
     best_span_score = max((answer.span_score for answer in candidates), default=float("-inf"))

@@ -88,14 +88,15 @@ def _left_to_reader(group: type, name: str) -> Any:
 
 @flag_group("reading")
 class AsTrainedArguments(AnswerArguments, WindowArguments):
-    """The settings that a trained reader brings (see ``reading/reader_settings.py``), None where no flag gives them."""
+    """The settings that a trained reader brings.
 
-    max_seq_len: int | None = _left_to_reader(WindowArguments, "max_seq_len")  # type: ignore[assignment]
-    stride_len: int | None = _left_to_reader(WindowArguments, "stride_len")  # type: ignore[assignment]
-    max_ans_len: int | None = _left_to_reader(AnswerArguments, "max_ans_len")  # type: ignore[assignment]
-    version_2_with_negative: bool | None = _left_to_reader(  # type: ignore[assignment]
-        AnswerArguments, "version_2_with_negative"
-    )
+    They are None where no flag gives them, until :func:`reading.reader_settings.as_trained` settles them.
+    """
+
+    max_seq_len: int = _left_to_reader(WindowArguments, "max_seq_len")
+    stride_len: int = _left_to_reader(WindowArguments, "stride_len")
+    max_ans_len: int = _left_to_reader(AnswerArguments, "max_ans_len")
+    version_2_with_negative: bool = _left_to_reader(AnswerArguments, "version_2_with_negative")
 
 
 @flag_group("answers")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runtime.command_line import flag, flag_group
+from runtime.command_line import declared, flag, flag_group
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def negative_passage(example: Example, rng: random.Random, material: Material) -
     passages = material.negatives.get(example["id"], ())
     drawn = rng.sample(passages, min(len(passages), material.negative_passages))
     return [example] + [
-        example | passage | {"id": f"{example['id']} {passage['document_id']}", "answers": _NO_ANSWERS}
+        example | dict(passage) | {"id": f"{example['id']} {passage['document_id']}", "answers": _NO_ANSWERS}
         for passage in drawn
     ]
 
@@ -202,16 +202,18 @@ _NO_ANSWERS: dict[str, list] = {"text": [], "answer_start": []}
 # ---------------------------------------------------------------------------------------------------- the registry
 
 
-@flag_group("augmentation")
-class DrawnArguments:
-    """Flags of augmentations that are drawn."""
-
-    augment_probability: float = flag(
-        0.5,
-        "Chance that the flip or one of the masks changes an example in an epoch; else it stays as it is.",
-        above=0,
-        at_most=0.9,
-    )
+_DRAWN = declared(
+    "augmentation",
+    augment_probability=(
+        float,
+        flag(
+            0.5,
+            "Chance that the flip or one of the masks changes an example in an epoch; else it stays as it is.",
+            above=0,
+            at_most=0.9,
+        ),
+    ),
+)
 
 
 @flag_group("augmentation")
@@ -227,7 +229,7 @@ class NegativePassageArguments:
         1, "Passages without the answer drawn for each question in each epoch, from its rows in the tables.", at_least=1
     )
 
-    def contradictions(self) -> Iterator[str]:
+    def contradictions(self: Any) -> Iterator[str]:  # of a command, with --augment
         """Yield what is missing."""
         if "negative_passage" in names_in(self.augment) and not self.negative_passages_path:
             yield (
@@ -237,10 +239,10 @@ class NegativePassageArguments:
 
 
 AUGMENTATIONS = {
-    "random_flip": Augmentation(question=random_flip, flags=DrawnArguments),
-    "mask_word": Augmentation(question=mask_word, flags=DrawnArguments),
-    "mask_entity": Augmentation(question=mask_entity, flags=DrawnArguments),
-    "mask_context": Augmentation(window=mask_context, flags=DrawnArguments),
+    "random_flip": Augmentation(question=random_flip, flags=_DRAWN),
+    "mask_word": Augmentation(question=mask_word, flags=_DRAWN),
+    "mask_entity": Augmentation(question=mask_entity, flags=_DRAWN),
+    "mask_context": Augmentation(window=mask_context, flags=_DRAWN),
     "multiple_answers": Augmentation(examples=multiple_answers),
     "negative_passage": Augmentation(examples=negative_passage, flags=NegativePassageArguments),
     "title_prefix": Augmentation(),  # of the features, in evaluation and inference too: see reading/titles.py

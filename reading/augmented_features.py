@@ -21,7 +21,7 @@ from runtime.progress import map_bar
 
 
 class AugmentedFeatures:
-    """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them anew.
+    """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them again.
 
     Every epoch has as many features as epoch 0, so that it has as many optimizer steps: of more windows a random
     choice is left out, of fewer a random choice comes twice. Their ``example_index`` is the row of the example that
@@ -45,7 +45,7 @@ class AugmentedFeatures:
         self._originals = list(examples)
         self._build = build
         self._drawn = [name for name in names if AUGMENTATIONS[name].drawn]
-        self._always = [name for name in names if AUGMENTATIONS[name].examples]
+        self._always = {name: change for name in names if (change := AUGMENTATIONS[name].examples) is not None}
         self._probability = probability
         self._material = material
         self._seed = seed
@@ -92,8 +92,8 @@ class AugmentedFeatures:
 
     def _change(self, example: Example, epoch: int) -> list[Example]:
         examples = [example]
-        for name in self._always:
-            function, rng = AUGMENTATIONS[name].examples, self._rng(epoch, example["id"], name)
+        for name, function in self._always.items():
+            rng = self._rng(epoch, example["id"], name)
             examples = [new for old in examples for new in function(old, rng, self._material)]
         changed = []
         for example in examples:

@@ -83,13 +83,13 @@ class LengthGroupedBatches:
 
         ``joint_batches`` then are the rows of all processes.
         """
-        lengths = torch.tensor(lengths)  # (rows,)
+        sizes = torch.tensor(lengths)  # (rows,)
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
-        rows = torch.randperm(len(lengths), generator=generator)  # (rows,)
+        rows = torch.randperm(len(sizes), generator=generator)  # (rows,)
         size = self.batch_size * self.processes
         batches: list[list[int]] = []
         for pool in rows.split(size * _BATCHES_PER_POOL):
-            longest_first = pool[lengths[pool].argsort(descending=True, stable=True)]  # (rows of the pool,)
+            longest_first = pool[sizes[pool].argsort(descending=True, stable=True)]  # (rows of the pool,)
             batches += [batch.tolist() for batch in longest_first.split(size)]
         if len(batches[-1]) < self.processes:
             batches[-2:] = [batches[-2] + batches[-1]]

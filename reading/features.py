@@ -18,12 +18,13 @@ from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
 from transformers import PreTrainedTokenizerBase
 
+from loading.examples import hash_examples
 from models.inputs import tokenize
 from reading.nfc import ComposedText, compose
 from reading.offsets import context_offsets
 from reading.titles import TitleAt, with_titles
 from runtime.errors import UserError
-from runtime.hashing import hash_json, hash_rows
+from runtime.hashing import hash_json
 from runtime.locks import check_writable
 from runtime.log import get_logger
 from runtime.progress import map_bar
@@ -206,7 +207,7 @@ def features_key(
     """Return the cache key of features: everything that changes them, by content."""
     parts = {
         "version": _FEATURES_VERSION,
-        "examples": hash_rows(examples.with_format(None)),
+        "examples": hash_examples(examples),
         "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()) | _LEFT_BY_EARLIER_CALLS,
         "cls_token": tokenizer.cls_token,
         "inputs": list(tokenizer.model_input_names),
@@ -258,11 +259,11 @@ def _cls_index(input_ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
 
 def _gold_spans(offsets: list[list[int] | None], answers: Mapping[str, list[Any]]) -> list[tuple[int, int] | None]:
     """Return first and last token of every gold answer, ``None`` for those that are not all in the window."""
-    tokens = [index for index, span in enumerate(offsets) if span is not None]
-    if not tokens:
+    inside_context = {index: span for index, span in enumerate(offsets) if span is not None}
+    if not inside_context:
         return [None] * len(answers["text"])
-    starts = np.array([offsets[index][0] for index in tokens])  # (context tokens,)
-    ends = np.array([offsets[index][1] for index in tokens])  # (context tokens,)
+    tokens = list(inside_context)
+    starts, ends = np.array(list(inside_context.values())).T  # (context tokens,) each
     spans: list[tuple[int, int] | None] = []
     for text, answer_start in zip(answers["text"], answers["answer_start"], strict=True):
         start, end = (answer_start + edge for edge in inner_span(text, 0, len(text)))  # blanks may have no token

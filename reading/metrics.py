@@ -11,7 +11,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -172,5 +172,7 @@ def mean_scores(predictions: Mapping[str, str], references: Mapping[str, Sequenc
 
 def compute_metrics(answers: EvalPrediction) -> dict[str, float]:
     """Return :func:`mean_scores` of what ``QAProcessor.post_processing_function`` returns."""
-    predictions = {row["id"]: row["prediction_text"] for row in answers.predictions}
-    return mean_scores(predictions, {row["id"]: row["answers"]["text"] for row in answers.label_ids})
+    found: Any = answers.predictions
+    gold: Any = answers.label_ids
+    predictions = {row["id"]: row["prediction_text"] for row in found}
+    return mean_scores(predictions, {row["id"]: row["answers"]["text"] for row in gold})

@@ -11,7 +11,7 @@ from datasets import Dataset, Features, List, Value
 
 _SEPARATOR = "\n\n"
 _ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int64"))}
-_NO_ANSWERS = {"text": [], "answer_start": []}
+_NO_ANSWERS: dict[str, list] = {"text": [], "answer_start": []}
 _READING_EXAMPLE = Features(
     {
         "id": Value("string"),

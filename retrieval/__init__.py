@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from loading.corpus import Corpus
-from retrieval.base import Retriever, index_folder, parts_of
+from retrieval.base import NamedRetriever, Retriever, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
 from retrieval.dense import DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-RETRIEVERS: dict[str, type[Retriever]] = {
+_Retriever = TypeVar("_Retriever", bound=Retriever)
+
+RETRIEVERS: dict[str, type[NamedRetriever]] = {
     retriever.name: retriever
     for retriever in (
         SparseRetrieval_BM25P,
@@ -53,7 +55,7 @@ def create_retriever(arguments: IndexedRetrieverArguments, default_tokenizer: st
     return retriever if own.reranker is None else RerankedRetrieval.around(retriever, own)
 
 
-def load_or_build(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -> Retriever:
+def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) -> _Retriever:
     """Make ``retriever`` ready over ``corpus``: from its folder in ``index_dir`` if that is complete, else built and
     saved there. One that is made of others has no folder: its ``parts`` are made ready, each as if it stood alone."""
     if parts := parts_of(retriever):
@@ -67,7 +69,7 @@ def load_or_build(retriever: Retriever, corpus: Corpus, index_dir: str | Path) -
         try:
             retriever.load(folder, corpus)
         except Exception as error:  # a damaged file can raise anything
-            logger.warning("index %s is damaged and is built anew: %s", folder, error)
+            logger.warning("index %s is damaged and is rebuilt: %s", folder, error)
         else:
             logger.info("index %s: loaded", folder)
             return retriever

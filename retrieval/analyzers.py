@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
@@ -43,8 +43,9 @@ _BATCH = 256
 class Analyzer(Protocol):
     """Turns texts into terms."""
 
-    description: dict[str, Any]
-    """What the terms depend on, as JSON can hold it."""
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the terms depend on, as JSON can hold it."""
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
         """Return the terms of every text, in order and with repetitions."""
@@ -174,7 +175,7 @@ class BigramAnalyzer:
         ]
 
 
-ANALYZERS = {
+ANALYZERS: dict[str, Callable[..., Analyzer]] = {
     "kiwi": KiwiAnalyzer,
     "mecab": MecabAnalyzer,
     "wordpiece": WordPieceAnalyzer,

@@ -24,7 +24,6 @@ class CorpusArguments:
     context_path: str | None = flag(
         None,
         "Corpus: wikipedia_documents.json or JSON lines (.gz) (default: the one in or beside dataset_path).",
-        read_if=_INDEXED,
     )
 
 
@@ -43,6 +42,7 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
         has_own_flags=True,
         way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
     )
+    context_path: str | None = changed(CorpusArguments, "context_path", read_if=_INDEXED)
     index_dir: str = changed(IndexArguments, "index_dir", read_if=_INDEXED)
 
     def readings(self) -> list[IndexedRetrieverArguments]:
@@ -135,7 +135,7 @@ class ComparisonArguments:
 class MiningArguments:
     """Hard negatives: passages that a retriever ranks high for a question and that do not hold its answer."""
 
-    hard_negatives: int = flag(1, "Hard negatives per question, drawn anew each epoch; 0 for none.", at_least=0)
+    hard_negatives: int = flag(1, "Hard negatives per question, drawn again for each epoch; 0 for none.", at_least=0)
     mining_depth: int = flag(50, "Best passages per question that negatives are drawn from.", at_least=1)
 
 

@@ -47,20 +47,14 @@ class IndexArguments:
 class Retriever(Protocol):
     """Finds passages.
 
-    ``name`` is what users type, ``libraries`` are the packages whose versions a manifest keeps, and ``flags`` is the
-    dataclass of the flags that it reads.
+    ``name`` is what users type, ``libraries`` are the packages whose versions a manifest keeps. ``corpus`` is there
+    once it is built or loaded, ``build_seconds`` where :func:`retrieval.load_or_build` built it.
     """
 
     name: str
     libraries: Sequence[str]
-    flags: type
-
-    @classmethod
-    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> Retriever:
-        """Return the retriever that ``arguments``, an instance of ``flags``, describe.
-
-        ``default_tokenizer`` serves ``--analyzer wordpiece``.
-        """
+    corpus: Corpus
+    build_seconds: float
 
     def parameters(self) -> dict[str, Any]:
         """Everything beside the corpus that changes the results, as JSON can hold it."""
@@ -76,6 +70,19 @@ class Retriever(Protocol):
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
         """Read the index of ``corpus``; raise :class:`UserError` when ``folder`` holds another one."""
+
+
+class NamedRetriever(Retriever, Protocol):
+    """A retriever that users can name; ``flags`` is the dataclass of the flags that it reads."""
+
+    flags: type
+
+    @classmethod
+    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> NamedRetriever:
+        """Return the retriever that ``arguments``, an instance of ``flags``, describe.
+
+        ``default_tokenizer`` serves ``--analyzer wordpiece``.
+        """
 
 
 def refuse_credentials(arguments: Any, name: str) -> None:
@@ -164,7 +171,7 @@ def check_manifest(folder: str | Path, retriever: Retriever, corpus: Corpus) -> 
     try:
         found = dict(read_json(Path(folder) / MANIFEST_NAME))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder} is not a complete index ({error}): delete the folder to build it anew") from None
+        raise UserError(f"{folder} is not a complete index ({error}): delete the folder to rebuild it") from None
     expected = identity(retriever, corpus)
     if differences := list(_differences({key: found.get(key) for key in expected}, expected)):
         raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,7 +60,8 @@ class SparseRetrieval_BM25P:
     """
 
     name = "SparseRetrieval_BM25P"
-    flags = BM25Arguments
+    flags: type = BM25Arguments
+    build_seconds: float
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class SparseRetrieval_BM25P:
         self.index_dir = index_dir
         self.k1, self.b, self.delta = k1, b, delta
         self.backend = backend
-        self.libraries = [backend]
+        self.libraries: Sequence[str] = [backend]
 
     @classmethod
     def from_arguments(cls, arguments: BM25Arguments, default_tokenizer: str | None) -> SparseRetrieval_BM25P:
@@ -148,7 +149,7 @@ class _BM25S:
 
 
 class _RankBM25:
-    """The reference: scores computed anew from the passages' terms for every question."""
+    """The reference: scores recomputed from the passages' terms for every question."""
 
     def __init__(self, k1: float, b: float, delta: float) -> None:
         self.library = import_optional("rank_bm25", "rank_bm25")
@@ -170,4 +171,4 @@ class _RankBM25:
         self.build(read_json(folder / "terms.json"))
 
 
-ENGINES = {"bm25s": _BM25S, "rank_bm25": _RankBM25}
+ENGINES: dict[str, Callable[[float, float, float], _Engine]] = {"bm25s": _BM25S, "rank_bm25": _RankBM25}

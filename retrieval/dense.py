@@ -63,8 +63,9 @@ class DenseRetrieval:
     """
 
     name = "DenseRetrieval"
-    libraries = ("torch", "transformers")
-    flags = DenseArguments
+    libraries: Sequence[str] = ("torch", "transformers")
+    flags: type = DenseArguments
+    build_seconds: float
 
     def __init__(self, arguments: DenseArguments, index_dir: str | Path | None = None) -> None:
         self.arguments = arguments
@@ -116,15 +117,17 @@ class DenseRetrieval:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{start:012d}.npy" for start in starts]
         width = self.bi_encoder.p_encoder.config.hidden_size
-        self.vectors = [self._read(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
-        if there := sum(shard is not None for shard in self.vectors):
+        kept = [self._read(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
+        if there := sum(shard is not None for shard in kept):
             logger.info("resumed: %d of %d shards are there, in %s", there, len(parts), folder)
-        for number, (path, part) in enumerate(zip(paths, parts, strict=True)):
-            if self.vectors[number] is None:
-                shard = self._encode_shard(part, f"passages, shard {number + 1} of {len(parts)}")
+        self.vectors = []
+        for number, (path, part, shard) in enumerate(zip(paths, parts, kept, strict=True), start=1):
+            if shard is None:
+                encoded = self._encode_shard(part, f"passages, shard {number} of {len(parts)}")
                 with staged_file(path) as staging, staging.open("wb") as file:
-                    np.save(file, shard, allow_pickle=False)
-                self.vectors[number] = self._read(path, len(part), width)
+                    np.save(file, encoded, allow_pickle=False)
+                shard = self._read_whole(path, len(part))
+            self.vectors.append(shard)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         from retrieval.vector_search import search_vectors
@@ -139,16 +142,13 @@ class DenseRetrieval:
             vectors = np.lib.format.open_memmap(staging / "vectors.npy", "w+", self.arguments.vectors_dtype, shape)
             np.concatenate(self.vectors, out=vectors)  # shards of (m, H) -> (N, H)
             vectors.flush()
-        self.vectors = [self._read(Path(folder) / "vectors.npy", len(self.corpus))]
+        self.vectors = [self._read_whole(Path(folder) / "vectors.npy", len(self.corpus))]
         if self.index_dir is not None:
             shutil.rmtree(self._shards_folder(), ignore_errors=True)
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
         check_manifest(folder, self, corpus)
-        vectors = self._read(Path(folder) / "vectors.npy", len(corpus))
-        if vectors is None:
-            raise UserError(f"{folder} holds no vectors of {len(corpus)} passages: delete it to build it anew")
-        self.corpus, self.vectors = corpus, [vectors]
+        self.corpus, self.vectors = corpus, [self._read_whole(Path(folder) / "vectors.npy", len(corpus))]
 
     def encode_questions(self, questions: Sequence[str]) -> np.ndarray:
         """Return float32 (n, H)."""
@@ -175,7 +175,7 @@ class DenseRetrieval:
         try:
             yield
         except NotFiniteError as error:
-            raise NotFiniteError(self._who, error.finding, "copy or train the encoder anew") from None
+            raise NotFiniteError(self._who, error.finding, "copy or train the encoder again") from None
 
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
         from models.encoder import encode
@@ -186,7 +186,7 @@ class DenseRetrieval:
 
     def _encode_shard(self, part: Corpus, what: str) -> np.ndarray:
         """Return the vectors as they are kept; :class:`UserError` if some are too large for that."""
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # reported below
             vectors = self.encode_passages(part, what).astype(self.arguments.vectors_dtype)
         if not np.isfinite(vectors).all():
             raise UserError(
@@ -196,8 +196,15 @@ class DenseRetrieval:
         return vectors
 
     def _shards_folder(self) -> Path:
-        folder = index_folder(self, self.corpus, self.index_dir)
+        folder = index_folder(self, self.corpus, self.index_dir or "")
         return folder.with_name(f".{folder.name}.shards")
+
+    def _read_whole(self, path: Path, size: int) -> np.ndarray:
+        """Return what :meth:`_read` does; :class:`UserError` if that is None."""
+        vectors = self._read(path, size)
+        if vectors is None:
+            raise UserError(f"{path.parent} holds no vectors of {size} passages: delete it to rebuild it")
+        return vectors
 
     def _read(self, path: Path, size: int, width: int | None = None) -> np.ndarray | None:
         """Return the vectors (size, width) in ``path``, mapped into memory; None if it holds anything else."""

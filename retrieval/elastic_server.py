@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import islice
 from types import ModuleType
 from typing import Any
 
@@ -58,11 +58,27 @@ class ElasticServer:
         """Return the body of the answer to a method of the client.
 
         What may pass (no connection, 429, 502, 503, 504, also of a part of an msearch request) is asked again, later
-        each time, so a request must do the same when it is sent twice; the rest raises :class:`UserError`. The
-        client's own retries would not wait before they ask a busy server again, and know nothing of parts.
+        each time, so a request must do the same when it is sent twice; the rest raises :class:`UserError`.
+        """
+        return self._insist(lambda: self._try(request, arguments))
+
+    def send(self, index: str, documents: Iterable[dict[str, Any]], block: int) -> Iterator[int]:
+        """Send ``documents`` to ``index``, ``block`` of them a request; yield how many arrived with each.
+
+        They are actions of the client's helpers. What may pass is sent again as :meth:`ask` does it, so each needs an
+        ``_id``; the rest raises :class:`UserError`.
+        """
+        documents = iter(documents)
+        while part := list(islice(documents, block)):
+            yield self._insist(partial(self._try_to_send, index, part))
+
+    def _insist(self, attempt: Callable[[], tuple[int | None, Any]]) -> Any:
+        """Return the answer of ``attempt``, which gives (None, answer) or (status, reason), after some if need be.
+
+        The client has retries too, but does not wait before it asks a busy server again.
         """
         for wait in (*_WAITS, None):
-            status, answer = self._try(request, arguments)
+            status, answer = attempt()
             if status is None:
                 return answer
             explanation = self._explain(status, answer)
@@ -72,35 +88,17 @@ class ElasticServer:
             time.sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def send(self, index: str, documents: Iterable[dict[str, Any]], block: int) -> Iterator[None]:
-        """Send ``documents`` to ``index``, ``block`` of them a request, and yield as often as one has arrived.
-
-        What may pass is sent again as :meth:`ask` does it, a document alone where only that was refused; the rest
-        raises :class:`UserError`.
-        """
-        # the client sends again where nobody answers, the helper where a server is busy
-        waits = {"retry_backoff_base": 2 * _WAITS[0], "retry_backoff_cap": _WAITS[-1]}
-        known = inspect.signature(self.client.options).parameters  # a client of version 8 does not wait
-        waits = {name: seconds for name, seconds in waits.items() if name in known}
-        client = self.client.options(max_retries=len(_WAITS), retry_on_status=(), retry_on_timeout=True, **waits)
-        sent = import_optional("elasticsearch.helpers", CLIENT).streaming_bulk(
-            client,
-            documents,
-            index=index,
-            chunk_size=block,
-            raise_on_error=False,
-            retry_on_status=_PASSING,
-            max_retries=len(_WAITS),
-            initial_backoff=_WAITS[0],
-            max_backoff=_WAITS[-1],
+    def _try_to_send(self, index: str, documents: list[dict[str, Any]]) -> tuple[int | None, Any]:
+        """Return (None, how many ``documents`` arrived), or status and reason of the first that was refused."""
+        helpers = import_optional("elasticsearch.helpers", CLIENT)
+        answers = helpers.streaming_bulk(
+            self.client, documents, chunk_size=len(documents), raise_on_error=False, index=index
         )
         try:
-            for arrived, answer in sent:
-                if not arrived:
-                    raise UserError(self._explain(answer["index"]["status"], _reason(answer["index"])))
-                yield
+            refused = [answer["index"] for arrived, answer in answers if not arrived]
         except (self.library.ApiError, self.library.TransportError) as error:
-            raise UserError(self._explain(*self._failure(error))) from None
+            return self._failure(error)
+        return (refused[0]["status"], _reason(refused[0])) if refused else (None, len(documents))
 
     def _try(self, request: Callable[..., Any], arguments: dict[str, Any]) -> tuple[int | None, Any]:
         """Return (None, answer), or the status (0 without any answer) and the reason of the failure."""
@@ -114,7 +112,7 @@ class ElasticServer:
             return 501, "not Elasticsearch"
         return _failed_part(response.body) or (None, response.body)
 
-    def _failure(self, error: Exception) -> tuple[int, str]:
+    def _failure(self, error: Any) -> tuple[int, str]:
         """Return the status (0 without any answer) and the reason of an error of the client."""
         if isinstance(error, self.library.UnsupportedProductError):
             return 501, "not Elasticsearch"

@@ -58,10 +58,12 @@ class RetrievalEvaluation:
         share = range(size * index // processes, size * (index + 1) // processes)
         pairs = list(zip(self.corpus.titles, self.corpus.texts, strict=True))[share.start : share.stop]
         with reading_mode(bi_encoder.q_encoder), reading_mode(bi_encoder.p_encoder), together(accelerator):
-            embed, tokenize = bi_encoder.embed_questions, bi_encoder.tokenize_questions
-            questions = self._encode(bi_encoder, embed, tokenize, self.questions, "questions")  # (n, H)
-            embed, tokenize = bi_encoder.embed_passages, bi_encoder.tokenize_passages
-            passages = self._encode(bi_encoder, embed, tokenize, pairs, "passages")  # (N of the share, H)
+            questions = self._encode(
+                bi_encoder, bi_encoder.embed_questions, bi_encoder.tokenize_questions, self.questions, "questions"
+            )  # (n, H)
+            passages = self._encode(
+                bi_encoder, bi_encoder.embed_passages, bi_encoder.tokenize_passages, pairs, "passages"
+            )  # (N of the share, H)
         metrics = {"eval_loss": self._loss(questions, passages, share, accelerator, loss_batch, temperature)}
         with together(accelerator):
             results = search_vectors(questions, [passages], max(KS), accelerator.device)

@@ -50,8 +50,9 @@ class HybridRetrieval:
     """
 
     name = "HybridRetrieval"
-    libraries = ()
-    flags = HybridArguments
+    libraries: Sequence[str] = ()
+    flags: type = HybridArguments
+    build_seconds: float
 
     def __init__(
         self,
@@ -72,7 +73,8 @@ class HybridRetrieval:
         self.parts, self.fusion, self.weights, self.depth = list(parts), fusion, weights, depth
 
     @classmethod
-    def from_arguments(cls, arguments: HybridArguments, default_tokenizer: str | None) -> HybridRetrieval:
+    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> HybridRetrieval:
+        """Return what ``arguments`` describe: :class:`HybridArguments`, among all flags of retrieval for the parts."""
         from retrieval import create_retriever  # the registry, which holds this class itself
 
         if len(cls.parts_named_in(arguments)) < len(arguments.hybrid_retrievers):

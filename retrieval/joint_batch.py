@@ -45,7 +45,7 @@ class JointBatch:
         A process without a question gets one all the same, as :func:`models.contrastive.joint_backward` wants it.
         """
         share = self._shares[process] or range(1)
-        chunks = []
+        chunks: list[tuple[Batch, Batch]] = []
         for start in range(0, len(share), size or len(share)):
             part = share[start : start + (size or len(share))]
             pairs = [(passage.title, passage.text) for index in part for passage in self.passages[index]]

@@ -106,7 +106,7 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
     is. The table may come in blocks, each with all rows of its questions.
     """
     golds = list(zip(examples["id"], *_gold(examples), _answers(examples), strict=True))
-    gold_of = {example_id: gold for example_id, *gold in golds}
+    gold_of = {example_id: (gold_id, gold_text, answers) for example_id, gold_id, gold_text, answers in golds}
     found: dict[str, tuple[float, float]] = {}  # ranks of the first passage and of the first answer; NaN for none
     for block in [df] if isinstance(df, pd.DataFrame) else df:
         block = block[block["id"].isin(gold_of)]

@@ -101,8 +101,9 @@ class MilvusRetrieval:
     """
 
     name = "MilvusRetrieval"
-    libraries = ("pymilvus",)
-    flags = MilvusArguments
+    libraries: Sequence[str] = ("pymilvus",)
+    flags: type = MilvusArguments
+    build_seconds: float
 
     def __init__(
         self,
@@ -147,7 +148,7 @@ class MilvusRetrieval:
             raise UserError(f"Milvus finds at most {MOST_RESULTS} passages per question: lower --top_k_retrieval {k}")
         ids, scores = np.empty((len(questions), k), np.int64), np.empty((len(questions), k), np.float32)
         terms = self.analyzer.analyze(questions) if self.analyzer else []
-        vectors = self.dense.encode_questions(questions) if self.dense else []
+        vectors: Sequence[np.ndarray] = list(self.dense.encode_questions(questions)) if self.dense else []
         with progress_bar(total=len(questions), desc="Search", unit="question", delay=1) as progress:
             for start in range(0, len(questions), _SEARCHED):
                 block = slice(start, start + _SEARCHED)
@@ -257,12 +258,12 @@ class MilvusRetrieval:
     def _score_without_match(self, terms: list[str]) -> float:
         return self.delta * sum(self.idf.get(term, 0.0) for term in terms)
 
-    def _ask(self, terms: Sequence[list[str]], vectors: np.ndarray, k: int) -> list[Any]:
+    def _ask(self, terms: Sequence[list[str]], vectors: Sequence[np.ndarray], k: int) -> list[Any]:
         """Return for every question an object with the lists ``ids`` and ``distances`` (inner products, or sums)."""
         from pymilvus import AnnSearchRequest, RRFRanker
 
         most = min(len(self.corpus), MOST_RESULTS)
-        requests = {}
+        requests: dict[str, list[Any]] = {}
         if self.analyzer:
             known = [[self.dimensions[term] for term in question if term in self.dimensions] for question in terms]
             counts = [Counter(dimensions or [_QUESTION_WITHOUT]) for dimensions in known]

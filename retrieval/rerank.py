@@ -12,6 +12,7 @@ import numpy as np
 from loading.corpus import Corpus
 from retrieval.base import Retriever, SearchResults, top_k
 from runtime.command_line import flag, flag_group, only_if
+from runtime.errors import UserError
 from runtime.output import find_model
 from runtime.progress import progress_bar
 
@@ -40,7 +41,7 @@ class Reranker(Protocol):
     """Scores pairs of question and passage."""
 
     def score(self, pairs: Sequence[Pair], progress: Callable[[int], Any]) -> np.ndarray:
-        """Return (pairs,) float32, the higher the better; ``progress`` is told how many more are done."""
+        """Return (pairs,) float32, the higher the better; ``progress`` gets the number of those done since."""
 
 
 class RerankedRetrieval:
@@ -49,6 +50,8 @@ class RerankedRetrieval:
     It keeps no index: its name, its parts and what is saved are its retriever's. ``load`` turns the cross-encoder's
     name into a :class:`Reranker` when the first question is asked.
     """
+
+    build_seconds: float
 
     def __init__(
         self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] | None = None
@@ -64,6 +67,8 @@ class RerankedRetrieval:
         """Return ``retriever`` with the reranker that the flags name; :class:`UserError` if that is none."""
         from models.cross_encoder import check_cross_encoder
 
+        if arguments.reranker is None:
+            raise UserError("nothing re-orders what is retrieved: add --reranker")
         reranker = find_model(arguments.reranker)
         check_cross_encoder(reranker)
         return cls(retriever, reranker, arguments.rerank_depth)
@@ -101,11 +106,11 @@ class RerankedRetrieval:
 
     @cached_property
     def reranker(self) -> Reranker:
-        if self._load is None:
-            from models.cross_encoder import load_cross_encoder as load
-        else:
-            load = self._load
-        return load(self.reranker_name)
+        if self._load is not None:
+            return self._load(self.reranker_name)
+        from models.cross_encoder import load_cross_encoder
+
+        return load_cross_encoder(self.reranker_name)
 
     def _score(self, questions: list[str], ids: np.ndarray) -> np.ndarray:
         """Return the scores (n, depth) of the passages ``ids`` (n, depth), some hundred questions at a time."""

@@ -59,8 +59,8 @@ class RerankingEvaluation:
             if accelerator.is_main_process:
                 with progress_bar(total=len(self._pairs), desc="evaluating", unit="pair", leave=False) as bar:
                     scores = cross_encoder.score(self._pairs, bar.update, self._batch_size, self._precision)
-                scores = scores.reshape(self._relevant.shape)  # (n * depth,) -> (n, depth)
-                order = top_k(scores, scores.shape[1]).ids  # (n, depth)
+                depth = self._relevant.shape[1]
+                order = top_k(scores.reshape(-1, depth), depth).ids  # (n * depth,) -> (n, depth)
                 metrics = _measure("eval", np.take_along_axis(self._relevant, order, axis=1))
         (metrics,) = broadcast_object_list([metrics])
         return metrics

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import typing
-from functools import cache
 from typing import Any, TypeVar
 
 from runtime.command_line import FlagError, fields_by_name, part_of, read_arguments
@@ -37,8 +36,9 @@ def arguments_of(spec: str, arguments: Any, group: type[_Arguments]) -> _Argumen
     if not word.flags:
         return base
     words: list[str] = []
+    lists = _lists(group)
     for flag, value in word.flags.items():
-        words += [f"--{flag}", *items_of(value)] if flag in _lists(group) else [f"--{flag}={unquoted(value)}"]
+        words += [f"--{flag}", *items_of(value)] if flag in lists else [f"--{flag}={unquoted(value)}"]
     try:
         return read_arguments(group, words, {key: getattr(base, key) for key in fields_by_name(group)}, word.name)
     except FlagError as error:
@@ -51,15 +51,12 @@ def own_flags(spec: str, group: type) -> dict[str, Any]:
         flags = split_word(spec).flags
     except ValueError:
         return {}
-    known = fields_by_name(group)
+    known, lists = fields_by_name(group), _lists(group)
     return {
-        flag: items_of(value) if flag in _lists(group) else unquoted(value)
-        for flag, value in flags.items()
-        if flag in known
+        flag: items_of(value) if flag in lists else unquoted(value) for flag, value in flags.items() if flag in known
     }
 
 
-@cache
 def _lists(group: type) -> frozenset[str]:
     """Return the flags of ``group`` that take several values."""
     hints = typing.get_type_hints(group)

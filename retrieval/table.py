@@ -145,7 +145,9 @@ def get_retrieved_df(
         df[name] = pd.to_numeric(df[name], errors="coerce").astype("float64")
     position = {example_id: row for row, example_id in enumerate(examples["id"])}
     if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position, partly)]:
-        raise DataError(problems, "Write the table anew for this data set; inference.py writes one beside its answers.")
+        raise DataError(
+            problems, "Write the table again for this data set; inference.py writes one beside its answers."
+        )
 
     df = df[df["id"].isin(position) & (df["rank"] <= (top_k or np.inf))].astype({"rank": "int64", "score": "float32"})
     df = df.assign(position=df["id"].map(position)).sort_values(["position", "rank"], ignore_index=True)
@@ -205,7 +207,7 @@ def _find_problems(df: pd.DataFrame, position: dict[str, int], partly: bool) -> 
         if not df["id"].isin(position).any():
             yield "", "no question of the data set is in it"
         return
-    for example_id in sorted(set(position) - set(df["id"][df["rank"] == 1]), key=position.get):
+    for example_id in sorted(set(position) - set(df["id"][df["rank"] == 1]), key=position.__getitem__):
         yield f"id {example_id}", "a question of the data set that has no row of rank 1"
 
 

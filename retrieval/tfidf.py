@@ -36,8 +36,9 @@ class SparseRetrieval_TFIDF:
     """Mean of the cosines over 1-2-grams of an analyser's terms and over 2-3-grams of characters, or one of the two."""
 
     name = "SparseRetrieval_TFIDF"
-    libraries = ("scikit-learn",)
-    flags = TFIDFArguments
+    libraries: Sequence[str] = ("scikit-learn",)
+    flags: type = TFIDFArguments
+    build_seconds: float
 
     def __init__(self, analyzer: Analyzer, features: str = "word_char", index_dir: str | Path | None = None) -> None:
         self.analyzer = analyzer

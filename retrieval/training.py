@@ -38,7 +38,8 @@ def with_gold_passages(corpus: Corpus, passages: Iterable[Passage]) -> tuple[Cor
     row_of: dict[str, int] = {}
     for row, text in enumerate(corpus.texts):
         row_of.setdefault(comparable(text), row)
-    ids, added, rows = {*corpus.document_ids, *corpus.also_known_as}, [], []
+    ids, rows = {*corpus.document_ids, *corpus.also_known_as}, []
+    added: list[Passage] = []
     for passage in passages:
         key = comparable(passage.text)
         if key not in row_of:

@@ -23,7 +23,7 @@ from runtime.log import get_logger
 logger = get_logger(__name__)
 
 
-def load_questions_there_are(dataset: TrainingDataArguments) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
+def load_dpr_questions(dataset: TrainingDataArguments) -> tuple[list[RetrievalExample], list[RetrievalExample]]:
     """Return the questions to train on and to evaluate on, the latter empty where the data has none.
 
     Raises :class:`UserError` and :class:`DataError` as :func:`loading.questions.load_questions` does.

@@ -28,7 +28,7 @@ def write_trec_run(
     Raises :class:`UserError` for an id with white space, which would end its field.
     """
     with staged_file(path) as staging, staging.open("w", encoding="utf-8", newline="\n") as file:
-        golds = gold_ids or [None] * len(question_ids)
+        golds: Sequence[str | None] = gold_ids or [None] * len(question_ids)
         for question_id, gold, rows, scores in zip(
             question_ids, golds, results.ids.tolist(), results.scores, strict=True
         ):

@@ -41,11 +41,11 @@ def search_vectors(
                     best[number] = _merge(best[number], (scores, columns + first), k)
                 first += len(passages)
                 progress.update(len(passages))
-    scores, ids = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))  # (n, k) each
+    best_scores, best_ids = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))  # (n, k) each
     # nan and infinity come first wherever there is one
-    if not (finite := np.isfinite(scores).all(axis=1)).all():
+    if not (finite := np.isfinite(best_scores).all(axis=1)).all():
         raise NotFiniteError("the encoder", f"gives question {finite.argmin()} scores that are not finite numbers")
-    return SearchResults(ids, scores)
+    return SearchResults(best_ids, best_scores)
 
 
 def _highest(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -29,7 +29,7 @@ import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from typing_extensions import dataclass_transform
 
@@ -41,8 +41,16 @@ from runtime.masking import is_secret, masked
 _Class = TypeVar("_Class", bound=type)
 _Arguments = TypeVar("_Arguments")
 
-Condition = Callable[[Any], str | None]
-"""Given the arguments of a command, why a flag would be ignored; None where it is read."""
+
+class Condition(Protocol):
+    """Whether a flag is read."""
+
+    def __call__(self, arguments: Any) -> str | None:
+        """Return why the flag would be ignored with these arguments of a command; None where it is read."""
+
+    def reasons(self) -> list[str]:
+        """Return everything that a call may give."""
+
 
 COMMANDS: dict[str, type] = {}
 """The arguments of every command, by the file that users type."""
@@ -69,6 +77,7 @@ class Flag:
     above: float = -math.inf
     at_most: float = math.inf
     choices: tuple[str, ...] | None = None
+    positional: bool = False  # words without a flag before them
     has_own_flags: bool = False  # a value may be NAME,flag=value,... (see runtime/one_word.py)
     read_if: tuple[Condition, ...] = ()
     fault: Callable[[Any], str | None] | None = None  # what is wrong with a value, to follow it in a sentence
@@ -92,12 +101,57 @@ def changed(source: type, name: str, default: Any = dataclasses.MISSING, /, **fa
     return flag(default_of(origin) if default is dataclasses.MISSING else default, **described)
 
 
-def only_if(test: Callable[[Any], Any], reason: str) -> Condition:
+@dataclass(frozen=True)
+class OnlyIf:
+    """A :class:`Condition` that holds where ``test(arguments)`` does."""
+
+    test: Callable[[Any], Any]
+    reason: str
+
+    def __call__(self, arguments: Any) -> str | None:
+        return None if self.test(arguments) else self.reason
+
+    def reasons(self) -> list[str]:
+        return [self.reason]
+
+
+def only_if(test: Callable[[Any], Any], reason: str) -> OnlyIf:
     """Return the condition that holds where ``test(arguments)`` does, else gives ``reason``."""
-    return lambda arguments: None if test(arguments) else reason
+    return OnlyIf(test, reason)
 
 
-@dataclass_transform(field_specifiers=(flag, changed))
+@dataclass(frozen=True)
+class ReadByChosen:
+    """The :class:`Condition` of a parameter: an entry of a registry that is chosen must declare it and read it."""
+
+    name: str
+    registry: Mapping[str, type | None]
+    chosen_by: str
+    chosen: Callable[[Any], Collection[str]]
+
+    def __call__(self, arguments: Any) -> str | None:
+        found = [self._declared[key] for key in self.chosen(arguments) if key in self._declared]
+        faults = [[fault for test in flag_of(one).read_if if (fault := test(arguments))] for one in found]
+        if not all(faults):
+            return None
+        return faults[0][0] if faults else self.reasons()[0]
+
+    def reasons(self) -> list[str]:
+        names = list(self._declared)
+        mine = f"only --{self.chosen_by} {', '.join(names)} {'reads' if len(names) == 1 else 'read'} it"
+        theirs = [
+            reason for one in self._declared.values() for test in flag_of(one).read_if for reason in test.reasons()
+        ]
+        return list(dict.fromkeys([mine, *theirs]))
+
+    @functools.cached_property
+    def _declared(self) -> dict[str, dataclasses.Field]:
+        """The field of each entry that has this parameter."""
+        fields = {key: fields_by_name(declared) for key, declared in self.registry.items() if declared is not None}
+        return {key: found[self.name] for key, found in fields.items() if self.name in found}
+
+
+@dataclass_transform()
 def flag_group(title: str) -> Callable[[_Class], _Class]:
     """Make a class a dataclass of flags that help shows under ``title``, whose constructor takes older names too."""
 
@@ -108,23 +162,31 @@ def flag_group(title: str) -> Callable[[_Class], _Class]:
                 declared.metadata = types.MappingProxyType(
                     {**declared.metadata, "flag": dataclasses.replace(flag_of(declared), group=title)}
                 )
-        cls = dataclass(cls)
+        dataclass(cls)
         _take_older_names(cls)
         return cls
 
     return decorate
 
 
+@dataclass_transform()
 def command(file: str, description: str) -> Callable[[_Class], _Class]:
     """Make a class the arguments of the command ``file``; its own flags are changed ones of its groups."""
 
     def decorate(cls: _Class) -> _Class:
-        cls = flag_group("command")(cls)
-        cls.command, cls.description = file, description
-        COMMANDS[file] = cls
-        return cls
+        made: Any = flag_group("command")(cls)
+        made.command, made.description = file, description
+        COMMANDS[file] = made
+        return made
 
     return decorate
+
+
+def declared(title: str, **flags: tuple[Any, Any]) -> type:
+    """Return the group of ``flags``, each a type and a :func:`flag`: for a registry whose entries declare a few."""
+    hints = {name: hint for name, (hint, _) in flags.items()}
+    fields = {name: field for name, (_, field) in flags.items()}
+    return flag_group(title)(type("Parameters", (), {"__annotations__": hints, "__doc__": "Parameters.", **fields}))
 
 
 def read_only_if(group: type, *conditions: Condition) -> type:
@@ -154,40 +216,21 @@ def with_parameters(
             hints = typing.get_type_hints(declared)
             for name in fields_by_name(declared):
                 if name not in own and name not in namespace:
-                    condition = functools.partial(_unread_parameter, registry, chosen_by, chosen, name)
+                    condition = ReadByChosen(name, registry, chosen_by, chosen)
                     namespace[name] = changed(declared, name, read_if=condition)
                     namespace["__annotations__"][name] = hints[name]
-        bases = (
+        bases: tuple[type, ...] = (
             cls,
             *(one for one in parameter_classes if not any(_inherits(other, one) for other in parameter_classes)),
         )
-        return flag_group("")(type(cls.__name__, bases, namespace))
+        made: Any = type(cls.__name__, bases, namespace)
+        return flag_group("")(made)
 
     return decorate
 
 
 def _inherits(cls: type, base: type) -> bool:
     return cls is not base and issubclass(cls, base)
-
-
-def _unread_parameter(
-    registry: Mapping[str, type | None], chosen_by: str, chosen: Callable, name: str, arguments: Any
-) -> str | None:
-    """Return why the parameter ``name`` is not read with what is chosen; None if one of these reads it."""
-    having = {key: fields_by_name(declared) for key, declared in registry.items() if declared is not None}
-    having = {key: found for key, found in having.items() if name in found}
-    reasons = []
-    for key in chosen(arguments):
-        if key in having:
-            faults = [fault for test in flag_of(having[key][name]).read_if if (fault := test(arguments))]
-            if not faults:
-                return None
-            reasons += faults
-    return (
-        reasons[0]
-        if reasons
-        else f"only --{chosen_by} {', '.join(having)} {'reads' if len(having) == 1 else 'read'} it"
-    )
 
 
 def _take_older_names(group: type) -> None:
@@ -205,7 +248,7 @@ def _take_older_names(group: type) -> None:
         construct(self, *args, **{newer.get(name, name): value for name, value in values.items()})
         for cls in type(self).__mro__:
             if "settle" in vars(cls):
-                cls.settle(self)
+                vars(cls)["settle"](self)
 
     group.__init__ = __init__  # type: ignore[misc]
 
@@ -326,7 +369,7 @@ def read_arguments(
         complaints.append(f"do not know what to do with {' '.join(masked(unknown))}: every value needs its flag")
     required = [key for key, value in usual.items() if value is dataclasses.MISSING and key not in given]
     if required:
-        missing = ", ".join(f"--{spelling_of(fields[key])}" for key in required)
+        missing = ", ".join(map(_shown, (fields[key] for key in required)))
         raise FlagError([*complaints, f"the following arguments are required: {missing}"])
     arguments = arguments_class(**base | given)
     complaints += list(_complain_ignored(arguments, given))
@@ -359,10 +402,13 @@ class _Parser(_FlagParser):
         self.add_argument("--config", default=argparse.SUPPRESS)
         hints = typing.get_type_hints(arguments_class)
         for key, origin in self.fields.items():
+            if flag_of(origin).positional:
+                self.add_argument(key, metavar=key.upper(), default=argparse.SUPPRESS, nargs="*")
+                continue
             names = [spelling_of(origin), *flag_of(origin).aliases]
             self.spellings += names
             dashed = [one.replace("_", "-") for one in names if "_" in one]
-            options = {"dest": key, "default": argparse.SUPPRESS}
+            options: dict[str, Any] = {"dest": key, "default": argparse.SUPPRESS}
             options |= _options(hints[key], flag_of(origin).choices)
             action = self.add_argument(*(f"--{one}" for one in (*names, *dashed)), **options)
             action.option_strings = [f"--{one}" for one in names]  # errors need not repeat the others
@@ -444,6 +490,10 @@ def _complain_unknown(word: str, parser: _Parser) -> str:
     return f"{typed} is not a flag of {who}" + (f"; did you mean --{nearest[0]}?" if nearest else "")
 
 
+def _shown(origin: dataclasses.Field) -> str:
+    return origin.name.upper() if flag_of(origin).positional else f"--{spelling_of(origin)}"
+
+
 def _shortened(owners: list[str]) -> list[str]:
     return owners if len(owners) <= 2 else [", ".join(owners[:-1]), owners[-1]]
 
@@ -479,7 +529,7 @@ def _complain_values(arguments: Any, given: Collection[str]) -> Iterator[str]:
             yield f"--{spelling_of(origin)} {value!r} {fault}"
     for cls in type(arguments).__mro__:
         if "contradictions" in vars(cls):  # each group's own
-            yield from cls.contradictions(arguments)  # type: ignore[attr-defined]
+            yield from vars(cls)["contradictions"](arguments)
 
 
 def _fault_of(number: float, described: Flag) -> str | None:

@@ -25,6 +25,9 @@ def words_of_config(
     """
     words: list[str] = []
     for name, value in ({} if path is None else _read(path)).items():
+        if name in fields and fields[name].metadata["flag"].positional and isinstance(value, list):
+            words += [_word(item, f"--config {path}: {name}") for item in value]
+            continue
         action = parser._option_string_actions.get(f"--{name}")
         known = None if action is None else fields.get(action.dest)
         if name == "config" or (isinstance(value, dict) and not (known and known.metadata["flag"].has_own_flags)):
@@ -41,7 +44,7 @@ def words_of_config(
 
 def _is(usual: Any, value: Any, action: argparse.Action) -> bool:
     """Whether ``value``, text as yet, is the ``usual`` one."""
-    read = action.type or str
+    read: Any = action.type or str
     try:
         return usual == ([read(item) for item in value] if isinstance(value, list) else value and read(value))
     except (ValueError, TypeError, argparse.ArgumentTypeError):

@@ -12,10 +12,7 @@ _READ_AT_ONCE = 2**24  # bytes of a file
 
 
 def hash_rows(rows: Iterable[Any]) -> str:
-    """Return the hash of ``rows`` that JSON can hold, such as examples, in their order and whatever the order of keys.
-
-    A ``datasets.Dataset`` is such rows when it has no format: ``dataset.with_format(None)``.
-    """
+    """Return the hash of ``rows`` that JSON can hold, in their order and whatever the order of keys."""
     digest = hashlib.sha256()
     for row in rows:
         digest.update(json.dumps(row, sort_keys=True).encode("ascii"))

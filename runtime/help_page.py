@@ -18,7 +18,9 @@ def overview(command: str, description: str, groups: Mapping[str, Sequence[datac
     width = max(map(len, groups)) + 2
     lines = [f"usage: python {command} [--flag VALUE ...]", "", description, ""]
     for group, fields in groups.items():
-        names = " ".join(f"--{_spelling(one)}" for one in fields)
+        names = " ".join(
+            one.name.upper() if one.metadata["flag"].positional else f"--{_spelling(one)}" for one in fields
+        )
         lines += _wrapped(names, f"{group:<{width}}", " " * width)
     some = next(iter(groups))
     lines += [
@@ -43,6 +45,8 @@ def help_page(command: str, groups: Mapping[str, Sequence[dataclasses.Field]], h
 
 def signature(one: dataclasses.Field, hint: Any) -> str:
     """Return the spellings of a flag and what follows it: ``--head, --custom_model HEAD``."""
+    if one.metadata["flag"].positional:
+        return f"{one.name.upper()} [{one.name.upper()} ...]"
     names = ", ".join(f"--{name}" for name in (_spelling(one), *one.metadata["flag"].aliases))
     members = [kind for kind in typing.get_args(hint) if kind is not NoneType] or [hint]
     if bool in members:

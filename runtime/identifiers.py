@@ -20,9 +20,10 @@ def identifier(value: Any) -> Any:
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         return value
-    if isinstance(value, Integral) or float(value).is_integer():
-        return str(int(value))
-    return None if value != value else value
+    number: Any = value
+    if isinstance(number, Integral) or float(number).is_integer():
+        return str(int(number))
+    return None if number != number else number
 
 
 def first_identifier(*values: Any) -> Any:

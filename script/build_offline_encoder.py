@@ -184,7 +184,7 @@ def parse_packed_model(raw: bytes) -> PackedModel:
     if (magic, version, block) != (b"E5S1", 1, _BLOCK):
         raise UserError(f"not a packed model that can be read: magic {magic!r}, version {version}, blocks of {block}")
     # The epsilon was rounded to fp32; "1e-12" is what it stands for.
-    hyper = Hyper(*dimensions, layer_norm_eps=float(f"{epsilon:.6g}"))
+    hyper = Hyper._make([*dimensions, float(f"{epsilon:.6g}")])
 
     count, *_, text_bytes = cursor.fields("5iQ")
     offsets = cursor.fields(f"{count + 1}I")

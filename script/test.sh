@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Run the tests; further arguments go to pytest:
+# Check the style and the types of the code, then run the tests. With arguments, which go to pytest, only the tests run:
 #
 #     bash script/test.sh
 #     bash script/test.sh tests/reading -k features
@@ -7,4 +7,9 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
+if [ $# -eq 0 ]; then
+  run python -m ruff check
+  run python -m ruff format --check
+  run python -m mypy
+fi
 run python -m pytest -q "$@"

@@ -12,14 +12,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 # A folder or file of the library may import from itself and from these.
-ARROWS = {
-    "runtime": {"arguments"},
-    "loading": {"runtime", "arguments"},
-    "models": {"runtime", "arguments"},
-    "reading": {"runtime", "arguments", "models", "loading"},
-    "retrieval": {"runtime", "arguments", "models", "loading"},
-    "training": {"runtime", "arguments", "models", "loading"},
-    "arguments": {"runtime"},
+ARROWS: dict[str, set[str]] = {
+    "runtime": set(),
+    "loading": {"runtime"},
+    "models": {"runtime"},
+    "reading": {"runtime", "models", "loading"},
+    "retrieval": {"runtime", "models", "loading"},
+    "training": {"runtime", "models", "loading"},
+    "arguments": {"runtime", "models", "loading", "reading", "retrieval", "training"},
     "processor": {"arguments", "models", "reading", "loading", "retrieval", "training", "runtime"},
     "trainer_qa": {"arguments", "models", "reading", "loading", "retrieval", "training", "runtime", "processor"},
 }
@@ -118,6 +118,20 @@ assert not {OPTIONAL} & set(sys.modules), {OPTIONAL} & set(sys.modules)
     environment["PYTHONPATH"] = str(ROOT)
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_flags_are_read_before_torch_is_imported() -> None:
+    """Nor is what takes as long: --help and a mistake are answered at once."""
+    slow = {"torch", "transformers", "datasets", "pandas", "accelerate", "sklearn", "scipy"}
+    code = f"import sys, arguments\nfound = {slow} & set(sys.modules)\nassert not found, found"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    for path in COMMANDS:
+        result = subprocess.run(
+            [sys.executable, "-X", "importtime", path.name, "--help"], capture_output=True, text=True, cwd=ROOT
+        )
+        imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines() if "|" in line}
+        assert (result.returncode, imported & slow) == (0, set()), path.name
+        assert result.stdout.startswith("usage: ")
 
 
 def test_optional_packages_are_imported_where_they_are_used() -> None:

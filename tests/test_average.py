@@ -40,7 +40,7 @@ def test_the_command_takes_checkpoints_of_several_runs(run: Path, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
-    [("a b --last 2", "name one folder"), ("a --last 2 --best 2", "not allowed with argument --last")],
+    [("a b --last 2", "name one folder"), ("a --last 2 --best 2", "--last and --best exclude each other")],
 )
 def test_a_choice_that_is_none_is_refused(words: str, complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

@@ -7,7 +7,6 @@ import re
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
 
@@ -19,6 +18,7 @@ from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
 from retrieval.analyzers import ANALYZERS
+from runtime.command_line import fields_by_name, flag_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -113,7 +113,7 @@ def test_every_command_has_its_example(name: str) -> None:
         ("training.md", "augment", AUGMENTATIONS),
         ("retrieval.md", "retriever_type", [*RETRIEVERS, "get_retrieved_df", "none"]),
         ("retrieval.md", "analyzer", ANALYZERS),
-        ("milvus.md", "milvus_vectors", get_args(get_type_hints(RetrieverArguments)["milvus_vectors"])),
+        ("milvus.md", "milvus_vectors", flag_of(fields_by_name(RetrieverArguments)["milvus_vectors"]).choices),
     ],
 )
 @pytest.mark.parametrize("folder", ["docs", "docs/ko"])

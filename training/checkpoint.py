@@ -57,8 +57,8 @@ class BestCheckpoints:
 
     def update(self, step: int, loss: float, exact_match: float, f1: float = 0.0) -> bool:
         """Take in an evaluation; return whether its checkpoint is to be saved."""
-        loss_fell = self.loss_step is None or loss < self.loss
-        exact_match_rose = self.exact_match_step is None or self._is_better(exact_match, f1, loss)
+        loss_fell = self.loss is None or self.loss_step is None or loss < self.loss
+        exact_match_rose = self._is_better(exact_match, f1, loss)
         if loss_fell:
             self.loss, self.loss_step = loss, step
         if exact_match_rose:
@@ -71,7 +71,9 @@ class BestCheckpoints:
         return loss_fell or exact_match_rose
 
     def _is_better(self, exact_match: float, f1: float, loss: float) -> bool:
-        if self.f1 is None:  # a state of an earlier version: of equal ones the first stays
+        if self.exact_match is None or self.exact_match_step is None:
+            return True
+        if self.f1 is None or self.tied_loss is None:  # a state of an earlier version: of equal ones the first stays
             return exact_match > self.exact_match
         return (exact_match, f1, -loss) > (self.exact_match, self.f1, -self.tied_loss)
 
@@ -179,7 +181,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     scheduler: Any,
     scaler: Any = None,
-    best: type[_Best] = BestCheckpoints,
+    best: type[_Best] = BestCheckpoints,  # type: ignore[assignment]  # the default of a generic parameter
 ) -> tuple[Progress, _Best]:
     """Restore model, optimizer, scheduler, loss scaler and random number generators; return where the run stood.
 
@@ -247,7 +249,8 @@ def _rng_state() -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     tensors = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["cuda"] = torch.cuda.get_rng_state()
-    name, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
     tensors["numpy"] = torch.from_numpy(keys.astype(np.int64))
     version, words, gauss = random.getstate()
     return tensors, {"numpy": [name, *rest], "python": [version, list(words), gauss]}

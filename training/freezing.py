@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from transformers import PreTrainedModel
 
+from models.loading import word_embeddings
 from runtime.log import get_logger
 from training.arguments import FreezeScheduleArguments
 
@@ -33,7 +34,7 @@ class FreezeSchedule:
         self.total_steps = total_steps
         self._model = model
         self._frozen: bool | None = None
-        self._embeddings = model.get_input_embeddings().weight if arguments.freeze_embedding_layer_weight else None
+        self._embeddings = word_embeddings(model) if arguments.freeze_embedding_layer_weight else None
 
     def apply(self, step: int) -> None:
         """Freeze and thaw for optimizer step ``step`` (the first is 0)."""
@@ -63,15 +64,10 @@ class FreezeSchedule:
             never |= {id(parameter) for parameter in self._model.base_model.parameters()}
         return [(name, value) for name, value in self._model.named_parameters() if id(value) not in never]
 
-    @property
-    def changes(self) -> bool:
-        """Whether some weights are trained at one step and frozen at another."""
-        return 0 < len(self.frozen_steps) < self.total_steps
-
 
 def freeze_embeddings(*models: PreTrainedModel) -> None:
     """Freeze the word embeddings of ``models``, some of which may be one, for the whole run."""
-    embeddings = dict.fromkeys(model.get_input_embeddings().weight for model in models)
+    embeddings = dict.fromkeys(map(word_embeddings, models))
     for weight in embeddings:
         weight.requires_grad_(False)
     log_frozen("the word embeddings", embeddings)

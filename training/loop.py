@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -36,6 +36,8 @@ from training.start import Start
 
 logger = get_logger(__name__)
 
+_Best = TypeVar("_Best", BestCheckpoints, BestScores)
+
 
 @dataclass
 class Batches:
@@ -50,7 +52,7 @@ class Batches:
     load: Callable[[int], Iterable[Any]] | None = None
 
 
-class TrainingLoop:
+class TrainingLoop(Generic[_Best]):
     """Where a run stands, and what moves it on.
 
     ``model`` is trained by AdamW as ``options`` say, the arguments of a command with ``ScheduleArguments`` and
@@ -69,11 +71,12 @@ class TrainingLoop:
         model: torch.nn.Module,
         batches: Batches,
         eval_steps: int | None,
-        best: BestCheckpoints | BestScores,
+        best: _Best,
         freezing: Callable[[int, int], FreezeSchedule] | None = None,
     ) -> None:
         self.start, self.options, self.accelerator = start, options, start.accelerator
-        self._source, self._eval_steps, self.best = batches, eval_steps, best
+        self._source, self._eval_steps = batches, eval_steps
+        self.best: _Best = best
         self.progress = Progress()
         self._accumulation = options.gradient_accumulation_steps
         batches_per_epoch = len(batches.of_epoch(0))
@@ -89,7 +92,7 @@ class TrainingLoop:
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
 
     @property
-    def bare_model(self) -> torch.nn.Module:
+    def bare_model(self) -> Any:
         """The model without what accelerate wraps around it."""
         return self.accelerator.unwrap_model(self.model)
 
@@ -127,10 +130,10 @@ class TrainingLoop:
         raise ``Interrupted``.
         """
         while not self.is_over():
-            self._batches = self._source.of_epoch(self.progress.epoch)
+            self._batches: Sequence[Sequence[int]] = self._source.of_epoch(self.progress.epoch)
             first = self.progress.batch
             for batch in self._source.load(first) if self._source.load else self._batches[first:]:
-                self._batch = batch
+                self._batch: Any = batch
                 if self._freezing is not None:
                     self._freezing.apply(self.progress.step)
                 yield batch
@@ -210,7 +213,7 @@ class TrainingLoop:
         self.progress.window = self._window.state()
         if self.accelerator.is_main_process:
             save_state(
-                self.start.folder.path, replace(self.progress), self.best, self.bare_model, self.optimizer.optimizer,
+                self.start.folder, replace(self.progress), self.best, self.bare_model, self.optimizer.optimizer,
                 self.scheduler, self.accelerator.scaler,
             )  # fmt: skip
         self.accelerator.wait_for_everyone()

@@ -70,7 +70,7 @@ class LossWindow:
 
         In fp16 it may be anything: the loss scaler leaves out steps whose gradients overflow.
         """
-        if self._accelerator.scaler is None:
+        if self._accelerator.scaler is None and self._last is not None:
             self._norms.append((self._last, norm))
 
     def close(self) -> dict[str, float]:
@@ -133,8 +133,8 @@ class LossWindow:
         scaler = self._accelerator.scaler
         if scaler is not None and scaler.is_enabled() and scaler.get_scale() < _SMALLEST_SCALE:
             raise UserError(
-                f"training stops after {self._describe(self._last)}: gradients overflow fp16 however far the loss is "
-                "scaled down; train with --precision bf16 or fp32"
+                f"training stops after {self._describe(self._seen[-1].place)}: gradients overflow fp16 however far the "
+                "loss is scaled down; train with --precision bf16 or fp32"
             )
         self._loss += loss
         self._examples += count

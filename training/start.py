@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,48 +14,51 @@ from accelerate import Accelerator, PartialState
 from runtime.arguments import TrainingRunArguments
 from runtime.command_line import fields_by_name, record_of, spelling_of
 from runtime.device import default_device, keep_freed_memory, resolve_precision
+from runtime.interrupts import Interrupted
+from runtime.locks import claimed
 from runtime.log import configure_logging
-from runtime.output import warn_of_changes
-from runtime.processes import open_accelerator, wait_for_all
+from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.processes import main_process_does, open_accelerator, wait_for_all
 from runtime.record import environment
 from runtime.seeding import set_seed
 from runtime.tracking import check_tracking
 from training.checkpoint import find_state, newest_step
-from training.run_folder import RunFolder, run_folder
 
 
 @dataclass
 class Start:
     """What a run starts with: its folder, the ``state`` to resume from (None: from scratch) and a resolved precision.
 
-    ``accelerator`` is None where a Trainer makes its own. :meth:`open` adds ``records``: what the run is, for its
-    folder and for every model that it saves.
+    ``accelerator`` is what :func:`start_run` made; a Trainer makes its own. :meth:`open` adds ``records``: what the run
+    is, for its folder and for every model that it saves. ``opened`` says that the folder holds nothing of another run.
     """
 
     args: TrainingRunArguments
-    folder: RunFolder
-    state: Path | None
+    folder: Path
     precision: str
-    accelerator: Accelerator | None = None
+    opened: bool
+    state: Path | None = None
     records: dict[str, Any] = field(default_factory=dict)
+    accelerator: Accelerator = field(init=False)
 
     def open(
         self, args: TrainingRunArguments, data: Mapping[str, str], resume: Callable[[Path], object] = lambda state: None
     ) -> None:
-        """Go on from the state, if there is one, by ``resume(state)``, then open the folder and write the records.
+        """Go on from the state, if there is one, by ``resume(state)``, then make the folder this run's.
 
-        They are the arguments, settled by now, and the environment with ``data``, a fingerprint of everything that is
-        read. Up to here an earlier run in the folder stays as it is.
+        ``records`` are written to it: the arguments, settled by now, and the environment with ``data``, a fingerprint
+        of everything that is read. Until then an earlier run in the folder stays as it is.
         """
         processes = PartialState()
         record = environment(processes.device, self.precision, args.seed)
         record |= {"processes": processes.num_processes, "data": data}
         self.records = {"arguments": record_of(args), "environment": record}
         if self.state is not None:
-            warn_of_changes(self.folder.path, self.records["arguments"])
+            warn_of_changes(self.folder, self.records["arguments"])
             resume(self.state)
         if processes.is_main_process:
-            self.folder.open(self.records)
+            open_output_dir(self.folder, self.opened, self.records)
+            self.opened = True
 
 
 @contextmanager
@@ -77,19 +81,42 @@ def enter_run(
     find_state: Callable[[Path, str | None, str], Path | None],
     newest_step: Callable[[Path], int | None],
 ) -> Iterator[Start]:
-    """Keep the folder of a run to it while the block runs; the processes of a run enter and leave together.
+    """Keep the folder of a run, and that of its log, to it while the block runs; all processes of a run are one.
 
-    ``find_state(folder, resume_from, flag)`` gives the state to resume from, ``newest_step(folder)`` the step of the
-    newest; ``flag`` is the one that names the folder. Raises :class:`UserError` for a tracker that is not installed, a
-    folder that cannot be used (see :func:`training.run_folder.run_folder`) and a state that is not there.
+    ``find_state(folder, resume_from, flag)`` gives the state to resume from; ``flag`` is the one that names the folder.
+    Raises :class:`UserError` where that state is not there, for a tracker that is not installed, where another command
+    has the folders or they cannot be written, and for a folder that holds a run which is neither to be resumed nor
+    overwritten. Ctrl-C or SIGTERM in the block is raised as :class:`Interrupted`, saying how the run goes on from
+    ``newest_step(folder)``, the step whose state is saved.
     """
     check_tracking(args)
-    flag = f"--{spelling_of(fields_by_name(args)['output_dir'])}"
     configure_logging(PartialState().is_main_process)
-    resume = args.resume_from_checkpoint is not None
-    with run_folder(args.run_dir, args.log_dir, args.overwrite_output_dir, resume, newest_step, flag) as folder:
-        state = find_state(folder.path, args.resume_from_checkpoint, flag)
-        set_seed(args.seed)
-        keep_freed_memory()
-        yield Start(args, folder, state, precision)
-        wait_for_all()
+    flag = f"--{spelling_of(fields_by_name(args)['output_dir'])}"
+    log, resume = Path(args.log_dir), args.resume_from_checkpoint is not None
+    start = Start(args, Path(args.run_dir), precision, opened=resume)
+
+    def claim() -> None:
+        claims.enter_context(claimed(start.folder, flag))
+        check_output_dir(start.folder, args.overwrite_output_dir, resume, flag)
+        if log.resolve() != start.folder.resolve():
+            claims.enter_context(claimed(log, "--logging_dir"))
+
+    with ExitStack() as claims:
+        main_process_does(claim)
+        try:
+            start.state = find_state(start.folder, args.resume_from_checkpoint, flag)
+            set_seed(args.seed)
+            keep_freed_memory()
+            yield start
+            wait_for_all()
+        except KeyboardInterrupt as interrupt:
+            signum = getattr(interrupt, "signum", signal.SIGINT)
+            raise Interrupted(signum, _how_to_go_on(start, newest_step)) from None
+
+
+def _how_to_go_on(start: Start, newest_step: Callable[[Path], int | None]) -> str:
+    if not start.opened:
+        return "no step was taken or saved yet"
+    step = newest_step(start.folder)
+    way = "to go on, add --resume_from_checkpoint true to the same command"
+    return f"{'no step' if step is None else f'step {step}'} is saved in {start.folder}\n{way}"

@@ -31,11 +31,9 @@ class BarCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.bar.update(state.global_step - self.bar.n)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
-        if "loss" in logs:
-            show_figures(self.bar, logs)
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
+        if "loss" in run["logs"]:
+            show_figures(self.bar, run["logs"])
 
     def close(self) -> None:
         """Leave the bar as it is."""
@@ -57,13 +55,11 @@ class RunCallback(TrainerCallback):
         if args.logging_strategy == "steps" and state.global_step == state.max_steps:
             control.should_log = True  # the last steps too, however few
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_: Any
-    ) -> None:
-        self.tracker.log(state.global_step, logs)
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
+        self.tracker.log(state.global_step, run["logs"])
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
-        best, metrics = Path(args.output_dir) / "best", evaluations(state)[-1]
+        best, metrics = output_folder(args) / "best", evaluations(state)[-1]
         texts = {"eval_loss": "eval loss %.4f", "eval_exact_match": "exact match %.2f", "eval_f1": "F1 %.2f"}
         figures = ", ".join(text % metrics[name] for name, text in texts.items() if name in metrics)
         logger.info("step %d: %s", state.global_step, figures)
@@ -75,15 +71,20 @@ class RunCallback(TrainerCallback):
             return
         measured = [line for line in evaluations(state) if line["step"] == state.global_step]
         records = self.records | ({"metrics": measured[-1]} if measured else {})
-        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        checkpoint = output_folder(args) / f"checkpoint-{state.global_step}"
         for name, record in records.items():
             write_json(checkpoint / f"{name}.json", record)
-        share_weights(checkpoint, Path(args.output_dir) / "best")
+        share_weights(checkpoint, output_folder(args) / "best")
+
+
+def output_folder(args: TrainingArguments) -> Path:
+    """Return the folder of a run; the Trainer's arguments always name one once they are made."""
+    return Path(args.output_dir or "")
 
 
 def is_best(state: TrainerState, args: TrainingArguments) -> bool:
     """Whether the last evaluation is better than all before it; of equal ones, as train_mrc.py has it."""
-    name = f"eval_{args.metric_for_best_model.removeprefix('eval_')}"
+    name = f"eval_{(args.metric_for_best_model or 'loss').removeprefix('eval_')}"
     sign = 1 if args.greater_is_better else -1
     *earlier, last = [
         (sign * line[name], line["eval_exact_match"], line["eval_f1"], -line["eval_loss"])

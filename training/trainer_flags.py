@@ -52,16 +52,19 @@ def trainer_fields() -> tuple[TrainerField, ...]:
     source = (Path(package.origin).parent / "training_args.py").read_text(encoding="utf-8")
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     (body,) = (node.body for node in classes if node.name == "TrainingArguments")
-    found = [_field_of(node) for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)]
+    calls = [
+        (node, node.value) for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)
+    ]
+    found = [_field_of(node, call) for node, call in calls]
     return tuple(one for one in found if one is not None)
 
 
-def _field_of(node: ast.AnnAssign) -> TrainerField | None:
+def _field_of(node: ast.AnnAssign, call: ast.Call) -> TrainerField | None:
     name = ast.unparse(node.target)
     members = {member.strip() for member in ast.unparse(node.annotation).split("|")}
-    facts = {keyword.arg: keyword.value for keyword in node.value.keywords}  # type: ignore[union-attr]
+    facts: dict[str | None, Any] = {keyword.arg: keyword.value for keyword in call.keywords}
     metadata = facts["metadata"]
-    texts = {ast.unparse(key): value for key, value in zip(metadata.keys, metadata.values, strict=True)}  # type: ignore[attr-defined]
+    texts = {ast.unparse(key): value for key, value in zip(metadata.keys, metadata.values, strict=True)}
     kinds = members - {"None"}
     if kinds == {"ParallelismConfig"}:
         return None

@@ -2,8 +2,8 @@
 
 A head is a module ``head(hidden_states (batch, tokens, hidden), mask (batch, tokens)) -> (start_logits, end_logits)``,
 ``mask`` being true for tokens and the logits (batch, tokens); the padding of a batch changes no token's logits. Its
-``__init__`` takes the hidden size, the dropout before the head, and the parameters of its own, with defaults. For each
-of these there is a flag ``head_<parameter>``, None by default, in the dataclass that the registry names.
+``__init__`` takes the hidden size, the dropout before the head, and the parameters of its own, with defaults. Each of
+these has a flag ``head_<parameter>`` in the registry, None by default.
 
 Nothing here imports torch: command lines are read before it.
 """
@@ -14,28 +14,8 @@ import inspect
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from runtime.command_line import flag, flag_group
+from runtime.command_line import declared, flag
 from runtime.errors import UserError
-
-
-@flag_group("reader")
-class SDSCNNArguments:
-    """The parameters of cnn_sds."""
-
-    head_shared: bool | None = flag(
-        None, "cnn_sds: one block's weights for all turns (default: the checkpoint's own, else True)."
-    )
-    head_channels: int | None = flag(
-        None, "cnn_sds: channels inside a block (default: the checkpoint's own, else 128).", at_least=1
-    )
-    head_kernel_size: int | None = flag(
-        None,
-        "cnn_sds: tokens that a block's first convolution sees (default: the checkpoint's own, else 3).",
-        at_least=1,
-    )
-    head_repeats: int | None = flag(
-        None, "cnn_sds: turns of the block (default: the checkpoint's own, else 5).", at_least=1
-    )
 
 
 class Head(NamedTuple):
@@ -50,7 +30,32 @@ class Head(NamedTuple):
 
 HEADS = {
     "linear": Head(None),
-    "cnn_sds": Head("convolution.SDSCNN", SDSCNNArguments),
+    "cnn_sds": Head(
+        "convolution.SDSCNN",
+        declared(
+            "reader",
+            head_shared=(
+                bool | None,
+                flag(None, "cnn_sds: one block's weights for all turns (default: the checkpoint's own, else True)."),
+            ),
+            head_channels=(
+                int | None,
+                flag(None, "cnn_sds: channels inside a block (default: the checkpoint's own, else 128).", at_least=1),
+            ),
+            head_kernel_size=(
+                int | None,
+                flag(
+                    None,
+                    "cnn_sds: tokens that a block's first convolution sees (default: the checkpoint's own, else 3).",
+                    at_least=1,
+                ),
+            ),
+            head_repeats=(
+                int | None,
+                flag(None, "cnn_sds: turns of the block (default: the checkpoint's own, else 5).", at_least=1),
+            ),
+        ),
+    ),
     "cnn": Head("convolution.CNN"),
     "lstm": Head("recurrent.LSTM"),
     "lstm_ln": Head("recurrent.LSTMWithNorm"),

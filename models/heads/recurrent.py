@@ -34,7 +34,7 @@ class BiLSTM(Part):
 
         ``state`` is the first one, zero by default.
         """
-        features = features.to(self.lstm.weight_ih_l0.dtype)
+        features = features.to(next(self.lstm.parameters()).dtype)
         packed = pack_padded_sequence(features, mask.sum(-1).cpu(), batch_first=True, enforce_sorted=False)
         with torch.autocast(features.device.type, enabled=False):
             read, state = self.lstm(packed, state)

@@ -53,6 +53,8 @@ class StartConditionedEnd(nn.Module):
         end_logits = self.end_logits(features, start_positions.clamp(0, mask.size(1) - 1))  # (batch, golds, tokens)
         if self.training:
             return start_logits, end_logits
+        if answer_mask is None or cls_index is None:
+            raise ValueError("labels come together: start_positions without answer_mask or cls_index give no beam")
         beam_starts = self.beam_starts(start_logits, answer_mask.bool(), cls_index[:, None])
         return start_logits, end_logits, beam_starts, self.end_logits(features, beam_starts)
 

@@ -10,7 +10,7 @@ import datasets
 import pandas as pd
 import pytest
 
-from loading.examples import example_features, load_examples
+from loading.examples import example_features, hash_examples, load_examples
 from runtime.errors import DataError, UserError
 
 CONTEXT = "한강은 서울을 지나 서해로 흐르며, 길이는 약 494km이다."
@@ -346,7 +346,7 @@ def test_hub_out_of_reach_is_one_sentence(monkeypatch):
 # ------------------------------------------------------------------------------------------------ damage and bad rows
 
 ROW = "train.json, data[0].paragraphs[0].qas[0]"
-MEND = "Mend these rows, or leave them out with --skip_bad_rows."
+MEND = "Correct these rows, or leave them out with --skip_bad_rows."
 BLANKS = ["\u200b", "\ufeff \u200e", "\x00", "\u00ad", "\u3164"]
 
 
@@ -682,3 +682,10 @@ def test_columns_with_other_names(tmp_path: Path) -> None:
         (example,) = load_examples(str(tmp_path / path), ["train"], column_names=names)["train"]
         assert (example["id"], example["question"], example["context"]) == ("7", "수도는?", "서울은 수도이다.")
         assert example["answers"] == {"text": ["서울"], "answer_start": [0]}
+
+
+def test_the_hash_of_examples_follows_their_contents_alone(dataset_path: str) -> None:
+    examples = load_examples(dataset_path, ["validation"])["validation"]
+    reordered = examples.select_columns(list(reversed(examples.column_names)))
+    assert hash_examples(reordered) == hash_examples(examples.with_format("numpy")) == hash_examples(examples)
+    assert hash_examples(examples.select([1, 0])) != hash_examples(examples.select([0, 1]))

@@ -257,6 +257,21 @@ def test_rows_are_padded_on_the_side_that_is_asked_for() -> None:
     assert padded([1, 2], 2, 0) == [1, 2]
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("name", ["bert_tokenizer", "roberta_tokenizer"])
+def test_padding_is_that_of_the_tokenizer_where_it_can_pad(
+    name: str, side: str, request: pytest.FixtureRequest
+) -> None:
+    tokenizer = request.getfixturevalue(name)
+    inputs = ModelInputs(tiny_bert(tokenizer), tokenizer)
+    rows = inputs.tokenize(["서울은?", "왕은 누구인가?"], ["서울은 수도이다.", "세종은 왕이다. 그는 글자를 만들었다."])
+    expected = tokenizer.pad(rows, padding_side=side, pad_to_multiple_of=16, return_tensors="pt")
+    found = inputs.pad(rows, multiple=16, side=side)
+    assert found.keys() == expected.keys()
+    for column, tensor in found.items():
+        assert torch.equal(tensor, expected[column]), column
+
+
 def test_a_passage_is_read_with_its_title_unless_that_is_blank() -> None:
     assert titled("세종", "왕이다.") == "세종: 왕이다."
     assert titled("", "왕이다.") == titled(" \u200b", "왕이다.") == "왕이다."

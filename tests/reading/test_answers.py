@@ -13,7 +13,8 @@ from datasets import Dataset
 from tokenizers import Regex, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from reading.answers import Answer, AnswerSettings, find_answers, nbest_of, predictions_of
+from reading.answers import Answer, find_answers, nbest_of, predictions_of
+from reading.arguments import AnswerArguments
 from reading.features import build_features
 from reading.passages import gold_passages, joined_passages, separate_passages
 
@@ -64,7 +65,8 @@ class Pages:
                     logits[row, token] = value
         examples, features = Dataset.from_list(self.examples), Dataset.from_list(self.features)
         options = {"max_ans_len": 30, "n_best_size": 1000} | settings
-        return find_answers(examples, features, (start_logits, end_logits), AnswerSettings(**options))
+        weight = options.pop("retrieval_weight", 0.0)
+        return find_answers(examples, features, (start_logits, end_logits), AnswerArguments(**options), weight)
 
 
 def softmax(scores: list[float]) -> list[float]:
@@ -121,8 +123,8 @@ def test_an_answer_is_the_text_at_its_place_in_one_passage(
     examples = read(retrieved)
     features = build_features(examples, tokenizer, 56, 8)
     assert len(features) > len(examples)
-    settings = AnswerSettings(max_ans_len=40, n_best_size=50, retrieval_weight=0.3)
-    answers = find_answers(examples, features, tuple(_random_logits(features, 0)), settings)
+    settings = AnswerArguments(max_ans_len=40, n_best_size=50)
+    answers = find_answers(examples, features, tuple(_random_logits(features, 0)), settings, 0.3)
     assert list(answers) == list(dict.fromkeys(retrieved["id"]))
     context_at = {(row.id, row.rank): row for row in retrieved.itertuples()}
     ranks = set()
@@ -155,7 +157,7 @@ def test_joined_passages_answer_with_any_span_inside_one_passage_and_none_across
             logits[1, 0, token] = 5  # ends only after the first passage
         if span is not None and (span[1] <= begins[1] or examples[0]["context"][span[1] - 1] == "장"):
             logits[0, 0, token] = 5  # starts only in the first passage, or at the first token of the second
-    candidates = find_answers(examples, features, tuple(logits), AnswerSettings(30, 1000))["q0"]
+    candidates = find_answers(examples, features, tuple(logits), AnswerArguments(30, 1000))["q0"]
     best = [candidate for candidate in candidates if candidate.score == 10]
     second = "장군은 이순신"
     assert {candidate.text for candidate in best} == {second[:end] for end in range(1, 8) if second[end - 1] != " "}
@@ -168,7 +170,7 @@ def test_peaks_outside_the_context_change_nothing(tokenizer: PreTrainedTokenizer
     reading_examples = gold_passages(examples)
     features = build_features(examples, tokenizer, 128, 16)
     logits = _random_logits(features, 1)
-    settings = AnswerSettings(max_ans_len=200, n_best_size=20)
+    settings = AnswerArguments(max_ans_len=200, n_best_size=20)
     without_peaks = find_answers(reading_examples, features, tuple(logits), settings)
     for row, offsets in enumerate(features["offset_mapping"]):
         for token, span in enumerate(offsets):

@@ -13,7 +13,8 @@ from tokenizers import NormalizedString, Regex, Tokenizer, models, normalizers, 
 from transformers import PreTrainedTokenizerFast
 
 from loading.examples import example_features
-from reading.answers import AnswerSettings, find_answers, predictions_of
+from reading.answers import find_answers, predictions_of
+from reading.arguments import AnswerArguments
 from reading.features import make_features
 from reading.metrics import mean_scores
 from reading.offsets import complete
@@ -136,7 +137,7 @@ def _perfect_answers(tokenizer: PreTrainedTokenizerFast, examples: Dataset) -> d
     logits = np.full((2, len(features), max(map(len, columns["offset_mapping"]))), -9.0, dtype=np.float32)
     for number, name in enumerate(("start_positions", "end_positions")):
         logits[number, np.arange(len(features)), columns[name]] = 9
-    settings = AnswerSettings(max_ans_len=400, n_best_size=5)
+    settings = AnswerArguments(max_ans_len=400, n_best_size=5)
     return predictions_of(find_answers(gold_passages(examples), features, tuple(logits), settings))
 
 

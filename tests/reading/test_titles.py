@@ -11,7 +11,8 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerFast
 
 from loading.examples import example_features
-from reading.answers import AnswerSettings, find_answers
+from reading.answers import find_answers
+from reading.arguments import AnswerArguments
 from reading.features import build_features
 from reading.passages import joined_passages, separate_passages
 from reading.titles import TitleAt, with_titles
@@ -89,7 +90,7 @@ def test_answers_are_found_in_the_text_of_their_passage(make, bert_tokenizer: Pr
                 start_logits[row, position] = 9  # in the title, then in the text
             elif token == "해":
                 start_logits[row, position] = 5
-    settings = AnswerSettings(max_ans_len=3, n_best_size=200)
+    settings = AnswerArguments(max_ans_len=3, n_best_size=200)
     answers = find_answers(reading, features, (start_logits, start_logits), settings)["1"]
     text_of = {document_id: text for document_id, _, text in rows}
     assert all(text_of[answer.document_id][answer.start : answer.end] == answer.text for answer in answers)

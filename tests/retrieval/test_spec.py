@@ -16,7 +16,7 @@ BM25, HYBRID = "SparseRetrieval_BM25P", "HybridRetrieval"
 
 def changes(spec, arguments):
     """What ``spec`` makes other than ``arguments``."""
-    after, before = dataclasses.asdict(arguments_of(spec, arguments)), dataclasses.asdict(arguments)
+    after, before = dataclasses.asdict(arguments_of(spec, arguments, RetrieverArguments)), dataclasses.asdict(arguments)
     return {name: value for name, value in after.items() if value != before[name]}
 
 
@@ -36,6 +36,18 @@ def changes(spec, arguments):
             },
         ),
         (
+            f"{BM25},analyzer=wordpiece,analyzer_model='a,b+c'",
+            {"analyzer": "wordpiece", "analyzer_model": "a,b+c"},
+        ),
+        (
+            'DenseRetrieval,question_prefix="query, \\"Korean\\": ",retriever_dir=a+b',
+            {"retriever_type": "DenseRetrieval", "question_prefix": 'query, "Korean": ', "retriever_dir": "a+b"},
+        ),
+        (
+            f'{HYBRID},hybrid_retrievers="{BM25},analyzer=mecab"+B',
+            {"retriever_type": HYBRID, "hybrid_retrievers": [f"{BM25},analyzer=mecab", "B"]},
+        ),
+        (
             f"{HYBRID},hybrid_retrievers=A+B+C,fusion_weights=0.5+0+1,fusion=rrf",
             {
                 "retriever_type": HYBRID,
@@ -53,7 +65,9 @@ def test_flags_are_read_as_on_the_command_line(spec, expected):
 def test_flags_given_outside_hold_unless_the_spec_says_otherwise():
     shared = RetrieverArguments(retriever_type="whatever", bm25_k1=0.9, bm25_b=0.5, index_dir="there")
     assert changes(f"{BM25},bm25_b=0.4", shared) == {"retriever_type": BM25, "bm25_b": 0.4}
-    several = arguments_of(f"{BM25},bm25_b=0.4", RetrieveArguments(retriever_type=[BM25, "B"], index_dir="there"))
+    several = arguments_of(
+        f"{BM25},bm25_b=0.4", RetrieveArguments(retriever_type=[BM25, "B"], index_dir="there"), RetrieverArguments
+    )
     assert type(several) is RetrieverArguments
     assert (several.retriever_type, several.index_dir, several.top_k_retrieval) == (BM25, "there", 100)
 
@@ -66,18 +80,22 @@ def test_flags_given_outside_hold_unless_the_spec_says_otherwise():
         (f"{BM25},bm25_b=much", "argument --bm25_b: invalid float value: 'much'"),
         (
             f"{BM25},fusion=rrf,retriever_dir=a",
-            "--retriever_dir would be ignored: only DenseRetrieval, MilvusRetrieval read it; "
-            "--fusion would be ignored: only HybridRetrieval reads it",
+            "--retriever_dir would be ignored: only --retriever_type DenseRetrieval, MilvusRetrieval read it; "
+            "--fusion would be ignored: only --retriever_type HybridRetrieval reads it",
         ),
         (f"{BM25},analyzer", "'analyzer' is not flag=value; a retriever is NAME,flag=value,flag=value"),
         (f"{BM25},", "'' is not flag=value; a retriever is NAME,flag=value,flag=value"),
         (f"{BM25},retriever_type=A", "the name at its beginning is the retriever's type"),
-        (f"{BM25},learning_rate=1", f"--learning_rate has no effect in {BM25}; it belongs to another command"),
+        (
+            f"{BM25},learning_rate=1",
+            f"--learning_rate has no effect in {BM25}; it is a flag of train_mrc.py, train_mrc_v2.py and "
+            "train_reranker.py",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(spec, complaint):
     with pytest.raises(UserError) as caught:
-        arguments_of(spec, RetrieverArguments())
+        arguments_of(spec, RetrieverArguments(), RetrieverArguments)
     assert str(caught.value) == f"{spec}: {complaint}"
 
 

@@ -1,21 +1,15 @@
-"""Hard negatives, training questions and DPR JSON."""
+"""Hard negatives and training questions."""
 
 from __future__ import annotations
 
-import json
-import re
-import unicodedata
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from right_and_wrong import NONE_BUT_RIGHT, OTHER, POSITIVE, WRONG
 
-from arguments import DatasetArguments
 from loading.corpus import Corpus
-from loading.dpr_json import find_dpr_json, read_dpr_json, write_dpr_json
-from loading.questions import load_questions
 from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
 from retrieval.base import SearchResults
 from retrieval.joint_batch import JointBatch
@@ -25,7 +19,6 @@ from retrieval.training import (
     corpus_passages,
     with_gold_passages,
 )
-from runtime.errors import DataError, UserError
 from runtime.text import answer_in_passage
 
 DECOMPOSED = "\u1112\u1161\u11ab\u1100\u1161\u11bc"  # 한강, as some files have it
@@ -149,17 +142,6 @@ def test_an_answer_is_found_whatever_its_unicode_form_and_blanks() -> None:
     assert not answer_in_passage(["한강", "", " "], "한", "강")
 
 
-POSITIVE, OTHER = Passage("세종", "세종은 조선의 4대 왕이다.", "1"), Passage("", "ＫＢＳ는 1927년에 문을 열었다.")
-NONE_BUT_RIGHT = [
-    Passage("다른 제목", "  세종은 조선의\n4대 왕이다.\u200b"),
-    Passage("세종", "세종은조선의4대왕이다."),
-    Passage("세종", unicodedata.normalize("NFD", "세종은 조선의 4대 왕이다.")),
-    Passage("", "KBS는 １９２７년에 문을 열었다."),
-    Passage("세종", "세종은 조선의 네 번째 임금이다.", "1"),  # by id
-]
-WRONG = [Passage("", "부산은 항구이다."), Passage("", "서울은 수도이다."), Passage("", "달은 위성이다.")]
-
-
 @pytest.mark.parametrize("answers", [["4대"], []])
 def test_what_says_the_same_as_a_positive_is_never_a_negative(answers: list[str]) -> None:
     example = RetrievalExample("q", "?", answers, POSITIVE, [], (OTHER,))
@@ -209,111 +191,3 @@ def test_another_positive_in_the_batch_counts_neither_for_nor_against_a_question
     labels, same = JointBatch(TrainingQuestions([first, second, third], [], 1, 0), [0, 1, 2], 0, 1).targets()
     assert labels.tolist() == [0, 1, 3]
     assert same.tolist() == [[False, True, False, True], [False] * 4, [True, False, False, False]]
-
-
-# ------------------------------------------------------------------------------------------------------------ DPR JSON
-
-
-def test_questions_to_evaluate_on_may_be_in_or_beside_the_data_set(
-    tmp_path: Path, examples: list[RetrievalExample]
-) -> None:
-    write_dpr_json(tmp_path / "data" / "train.json", examples)
-    write_dpr_json(tmp_path / "mine.json", examples[:2])
-    arguments = DatasetArguments(dataset_path=str(tmp_path / "data"), test_eval_dataset_path="mine.json")
-    train, evaluation = load_questions(arguments, evaluate=True)
-    assert (len(train), [example.question for example in evaluation]) == (5, ["?", "??"])
-    with pytest.raises(UserError) as refusal:
-        load_questions(replace(arguments, test_eval_dataset_path="none.json"), evaluate=True)
-    inside, beside = tmp_path / "data" / "none.json", tmp_path / "none.json"
-    assert str(refusal.value).startswith(f"none.json does not exist, nor {inside}, nor {beside}; ")
-
-
-def test_dpr_json_comes_back_as_it_was_written(tmp_path: Path, examples: list[RetrievalExample]) -> None:
-    written = [example._replace(negatives=[Passage("제목", "글", "7"), Passage("", "다른 글")]) for example in examples]
-    write_dpr_json(tmp_path / "train.json", written)
-    assert read_dpr_json(tmp_path / "train.json") == written
-    assert find_dpr_json(tmp_path, "train") == find_dpr_json(tmp_path / "train.json", "validation")
-    assert find_dpr_json(tmp_path, "validation") is None
-
-
-def test_the_format_of_others_is_read(tmp_path: Path, dataset_path: str) -> None:
-    row = {
-        "dataset": "nq_train",
-        "question": "누구?",
-        "answers": ["세종"],
-        "positive_ctxs": [{"title": "왕", "text": "세종", "score": 1000, "title_score": 1, "passage_id": 12}],
-        "negative_ctxs": [{"title": "", "text": "아무 글", "psg_id": "3"}],
-        "hard_negative_ctxs": [],
-    }
-    path = tmp_path / "dev.json"
-    path.write_text("\ufeff " + json.dumps([row]), encoding="utf-8")
-    assert read_dpr_json(path) == [
-        RetrievalExample("0", "누구?", ["세종"], Passage("왕", "세종", "12"), [Passage("", "아무 글", "3")])
-    ]
-    assert find_dpr_json(tmp_path, "validation") == path
-    assert find_dpr_json(dataset_path, "train") is None  # SQuAD format
-
-
-def _written(path: Path, *rows: dict) -> Path:
-    good = {"question": "?", "answers": []}
-    path.write_text(json.dumps([good | row for row in rows]), encoding="utf-8")
-    return path
-
-
-def test_all_positives_are_read_and_none_of_them_is_a_negative(tmp_path: Path) -> None:
-    positives = [POSITIVE._asdict(), OTHER._asdict()]
-    hard = [passage._asdict() for passage in (*NONE_BUT_RIGHT, WRONG[0])]
-    rows = [
-        {"positive_ctxs": positives, "hard_negative_ctxs": hard},
-        {"positive_ctxs": positives, "hard_negative_ctxs": hard[:5], "negative_ctxs": [hard[0], WRONG[1]._asdict()]},
-        {"positive_ctxs": positives, "hard_negative_ctxs": hard[:5]},
-    ]
-    examples = read_dpr_json(_written(tmp_path / "train.json", *rows))
-    assert {example.positives for example in examples} == {(POSITIVE, OTHER)}
-    assert [example.negatives for example in examples] == [[WRONG[0]], [WRONG[1]], []]
-    write_dpr_json(tmp_path / "again.json", examples)
-    assert read_dpr_json(tmp_path / "again.json") == examples
-
-
-def test_ids_in_dpr_json(tmp_path: Path) -> None:
-    def row(identifier: object, **names: object) -> dict:
-        return {"id": identifier, "positive_ctxs": [{"title": "\u200b", "text": "글", **names}]}
-
-    rows = [row(3.0, passage_id=7.0), row(None, passage_id=None, psg_id=8), row("x", passage_id="9.0"), row(4)]
-    examples = read_dpr_json(_written(tmp_path / "a.json", *rows))
-    assert [example.id for example in examples] == ["3", "1", "x", "4"]
-    assert [example.positive for example in examples] == [Passage("", "글", name) for name in ("7", "8", "9.0", "")]
-    bad = [row([1]), row(1, passage_id={}), row("y") | {"question": "\ufeff"}]
-    with pytest.raises(DataError) as caught:
-        read_dpr_json(_written(tmp_path / "b.json", *bad))
-    assert [problem.reason for problem in caught.value.problems] == [
-        "id is neither text nor a whole number",
-        "positive_ctxs[0] has a passage_id that is neither text nor a whole number",
-        "question is not a text, or is empty",
-    ]
-
-
-def test_every_bad_row_is_told_at_once(tmp_path: Path) -> None:
-    good = {"question": "?", "answers": [], "positive_ctxs": [{"text": "글"}]}
-    rows = [
-        good, "?", {"question": " ", "answers": "a"}, {**good, "positive_ctxs": []},
-        {**good, "hard_negative_ctxs": [{"text": "글"}, {"title": 3, "text": "글"}]},
-    ]  # fmt: skip
-    path = tmp_path / "train.json"
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    with pytest.raises(DataError) as error:
-        read_dpr_json(path)
-    assert str(error.value).splitlines() == [
-        "4 problems in the data:",
-        f"  {path}, [1]: is not an object",
-        f"  {path}, [2]: question is not a text, or is empty; answers is not a list of texts; "
-        "positive_ctxs is not a list",
-        f"  {path}, [3]: positive_ctxs holds no passage",
-        f"  {path}, [4]: hard_negative_ctxs[1] has no text, or a title that is no text",
-        "Mend these rows, or leave them out with --skip_bad_rows.",
-    ]
-    assert len(read_dpr_json(path, skip_bad_rows=True)) == 1
-    for content, reason in (("{}", "expected a list, not a dict"), ("[", "not valid JSON"), ("[]", "no question")):
-        path.write_text(content)
-        with pytest.raises(DataError, match=re.escape(reason)):
-            read_dpr_json(path)

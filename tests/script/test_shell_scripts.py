@@ -18,6 +18,7 @@ sleep 0.01  # products of different calls differ in time
 case "$*" in
   "-m venv --clear .venv") mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
   "-m pip install "*) mkdir -p "$PIP_CACHE_DIR/wheels" && exit "${PIP_STATUS:-0}" ;;
+  "${FAULTY:-nothing}"*) exit 4 ;;
   "-m pytest "*) exit 3 ;;
   "--version") echo Python "${VERSION:-3.11}" ;;
   script/build_offline_encoder.py*) mkdir -p saved/e5-small-ko ;;
@@ -28,6 +29,7 @@ case "$*" in
 esac
 """
 INSTALL = "-m pip install"
+CHECKS = ["-m ruff check", "-m ruff format", "-m mypy", "-m pytest -q"]
 
 
 class Checkout:
@@ -67,17 +69,17 @@ def checkout(tmp_path):
 
 def test_requirements_are_installed_once_and_again_when_they_change(checkout):
     checkout.run("script/test.sh")
-    assert checkout.calls == ["-m venv --clear", INSTALL, "-m pytest -q"]
+    assert checkout.calls == ["-m venv --clear", INSTALL, *CHECKS]
     checkout.run("script/test.sh")
-    assert checkout.calls == ["-m pytest -q"]
+    assert checkout.calls == CHECKS
 
     for name in ("requirements.txt", "requirements-dev.txt", "constraints.txt"):
         with (checkout.folder / name).open("a", encoding="utf-8") as file:
             file.write("one-more>=1\n")
         checkout.run("script/test.sh")
-        assert checkout.calls == [INSTALL, "-m pytest -q"]
+        assert checkout.calls == [INSTALL, *CHECKS]
     checkout.run("script/test.sh", VERSION="3.12")
-    assert checkout.calls == [INSTALL, "-m pytest -q"]
+    assert checkout.calls == [INSTALL, *CHECKS]
 
 
 def test_the_versions_that_are_installed_are_those_of_the_constraints(checkout):
@@ -92,7 +94,7 @@ def test_a_failed_install_stops_the_script_and_is_tried_again(checkout):
     assert checkout.calls == ["-m venv --clear", INSTALL]
     assert (checkout.folder / ".venv/downloads/wheels").exists()  # not to be fetched again
     checkout.run("script/test.sh")
-    assert checkout.calls == [INSTALL, "-m pytest -q"]
+    assert checkout.calls == [INSTALL, *CHECKS]
     assert not (checkout.folder / ".venv/downloads").exists()
 
 
@@ -101,6 +103,18 @@ def test_the_exit_status_of_the_tests_is_that_of_the_script(checkout, script):
     result = checkout.run(script)
     assert result.returncode == 3
     assert result.stdout.splitlines()[-1] == "$ python -m pytest -q"
+
+
+@pytest.mark.parametrize("check", CHECKS[:-1])
+def test_no_test_runs_before_style_and_types_are_right(checkout, check):
+    assert checkout.run("script/test.sh", FAULTY=check).returncode == 4
+    assert checkout.calls[-1] == check
+
+
+def test_one_test_file_runs_without_the_checks_before_it(checkout):
+    checkout.run("script/test.sh")
+    checkout.run("script/test.sh", "tests/mrc")
+    assert checkout.calls == ["-m pytest -q"]
 
 
 def test_arguments_are_passed_on_whole(checkout):

@@ -50,7 +50,6 @@ def test_the_backbone_stands_still_at_exactly_these_steps(
         if trained == HEAD:
             standing_still.append(step)
     assert standing_still == list(frozen)
-    assert schedule.changes == (0 < len(frozen) < TOTAL)
     held = {name for name, _ in schedule.trained_parameters()}
     assert held == (HEAD if len(frozen) == TOTAL else set(dict(model.named_parameters())))
 

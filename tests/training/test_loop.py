@@ -18,7 +18,6 @@ from runtime.tracking import read_metrics
 from training.arguments import EvaluationArguments
 from training.checkpoint import BestScores, find_state
 from training.loop import Batches, TrainingLoop
-from training.run_folder import RunFolder
 from training.start import Start
 
 ROWS = 5
@@ -57,9 +56,8 @@ def make_loop(tmp_path: Path) -> Iterator[Callable[..., TrainingLoop]]:
         **options: Any,
     ) -> TrainingLoop:
         path = tmp_path / folder
-        run_arguments = TrainingRunArguments(output_dir=str(path), logging_steps=1)
-        start = Start(run_arguments, RunFolder(path, True), None, "fp32", accelerator)
-        start.records = {"arguments": {}}
+        start = Start(TrainingRunArguments(output_dir=str(path), logging_steps=1), path, "fp32", True)
+        start.accelerator, start.records = accelerator, {"arguments": {}}
         flags = {"adam_epsilon": 1.0, "lr_scheduler_type": "constant", "max_grad_norm": 0.0, "num_train_epochs": 2}
         names = Batches(batches, lambda rows: [f"row-{row}" for row in rows])
         return TrainingLoop(start, Options(**flags | options), Weights(), names, eval_steps, BestScores())

@@ -1,25 +1,82 @@
-"""The start of a run: what is refused before anything is touched, and what stands in its folder once it is open."""
+"""A run has its folder to itself, and that of its log; in several processes it is still one run."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate import PartialState
 from forgetting import forget_accelerator
 
 from arguments import TrainDPRArguments, record_of
+from runtime import processes
 from runtime.arguments import TrainingRunArguments
 from runtime.errors import UserError
-from training.start import start_run
+from runtime.files import read_json, write_text
+from runtime.interrupts import Interrupted
+from runtime.processes import main_process_does
+from training.start import Start, enter_run, start_run
 
 
 @pytest.fixture(autouse=True)
 def one_process() -> Iterator[None]:
     yield
     forget_accelerator()
+
+
+def _step(folder: Path) -> int | None:
+    return 8 if (folder / "resume").exists() else None
+
+
+def _enter(
+    path: Path, log: Path | None = None, overwrite: bool = False, resume: bool = False
+) -> AbstractContextManager[Start]:
+    arguments = TrainDPRArguments(
+        output_dir=str(path),
+        logging_dir=log and str(log),
+        overwrite_output_dir=overwrite,
+        resume_from_checkpoint="true" if resume else None,
+    )
+    return enter_run(arguments, "fp32", lambda *_: None, _step)
+
+
+def test_folder_and_log_are_taken_and_given_back(tmp_path: Path) -> None:
+    run, log = tmp_path / "run", tmp_path / "log"
+    with _enter(run, log) as start:
+        assert start.folder == run
+        for other in (lambda: _enter(run, resume=True), lambda: _enter(tmp_path / "other", log)):
+            with pytest.raises(UserError, match="is in use by process"):
+                other().__enter__()
+        start.open(TrainDPRArguments(seed=7), {})
+    assert read_json(run / "arguments.json") == record_of(TrainDPRArguments(seed=7))
+    assert {path.name for path in tmp_path.rglob("*")} == {"run", "arguments.json", "environment.json"}
+    with pytest.raises(UserError, match=r"--retriever_dir .*run already holds a run"):
+        _enter(run).__enter__()
+    with _enter(run, resume=True), pytest.raises(UserError, match=r"--logging_dir .*run is in use"):
+        _enter(tmp_path / "other", run).__enter__()
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_interrupt_says_where_the_run_stands(tmp_path: Path) -> None:
+    write_text(tmp_path / "resume" / "state", "")
+    said = {}
+    for overwrite, opens in ((True, False), (True, True), (False, False)):
+        with pytest.raises(Interrupted) as stopped, _enter(tmp_path, None, overwrite, not overwrite) as start:
+            if opens:
+                start.open(TrainDPRArguments(), {})
+            raise KeyboardInterrupt
+        said[overwrite, opens] = str(stopped.value)
+        write_text(tmp_path / "resume" / "state", "")
+    way = "\nto go on, add --resume_from_checkpoint true to the same command"
+    assert said == {
+        (True, False): "interrupted: no step was taken or saved yet",  # what is there is another run
+        (True, True): f"interrupted: no step is saved in {tmp_path}{way}",
+        (False, False): f"interrupted: step 8 is saved in {tmp_path}{way}",
+    }
 
 
 def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
@@ -62,3 +119,20 @@ def test_a_run_that_cannot_go_on_stays_as_it_is(tmp_path: Path, log_lines: list[
     assert "WARNING --seed was 7 when the run began and is 8 now" in log_lines
     with pytest.raises(UserError, match=r"--retriever_dir .* already holds a run"):
         start_run(TrainDPRArguments(output_dir=str(tmp_path / "run"))).__enter__()
+
+
+def test_what_the_main_process_refuses_is_refused_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    PartialState()
+    done: list[int] = []
+
+    def refuse() -> None:
+        done.append(1)
+        raise UserError("no")
+
+    with pytest.raises(UserError, match="no"):
+        main_process_does(refuse)
+    monkeypatch.setattr(PartialState, "is_main_process", property(lambda self: False))
+    monkeypatch.setattr(processes, "broadcast_object_list", lambda messages: ["no"])  # what the main process sends
+    with pytest.raises(UserError, match="no"):
+        main_process_does(refuse)
+    assert done == [1]

@@ -1,0 +1,65 @@
+"""Write the pages that follow from the code: docs/flags.md.
+
+    python script/update_docs.py
+
+Without an argument it rewrites the pages; a test compares them with what this would write.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import arguments  # noqa: E402, F401 (which registers the commands)
+from runtime.command_line import COMMANDS, fields_by_name, flag_of  # noqa: E402
+from runtime.files import write_text  # noqa: E402
+from runtime.help_page import explanation, signature  # noqa: E402
+
+PAGES = {"docs/flags.md": "flags_page"}
+_HEAD = """# Flags
+
+Every flag of every command, as `--help` explains it. Written by `python script/update_docs.py`: do not edit.
+
+A flag that would be ignored is refused, with the reason in the last column. `--config FILE` reads flags from a YAML or
+JSON file, such as the `arguments.json` of a run; the command line wins. Dashes may stand for underscores.
+"""
+
+
+def flags_page() -> str:
+    """Return the page of all flags, a section for each command and in it a table for each group."""
+    lines = [_HEAD]
+    lines += [f"- [{file}](#{file.replace('.', '')})" for file in COMMANDS]
+    for file, command in COMMANDS.items():
+        lines += ["", f"## {file}", "", getattr(command, "description", "")]
+        hints = typing.get_type_hints(command)
+        groups: dict[str, list[dataclasses.Field]] = {}
+        for field in fields_by_name(command).values():
+            groups.setdefault(flag_of(field).group, []).append(field)
+        for group, fields in groups.items():
+            lines += [
+                "",
+                f"### {group} ({file})",
+                "",
+                "| flag | what it does | ignored, and refused |",
+                "|---|---|---|",
+            ]
+            for field in fields:
+                reasons = [reason for condition in flag_of(field).read_if for reason in condition.reasons()]
+                cells = [f"`{signature(field, hints[field.name])}`", explanation(field), "; ".join(reasons)]
+                lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write every page."""
+    for path, function in PAGES.items():
+        write_text(ROOT / path, globals()[function]())
+
+
+if __name__ == "__main__":
+    main()
