@@ -192,7 +192,7 @@ def changes(*names: str, default: Any = dataclasses.MISSING, also_if: Condition 
         annotations = dict(vars(cls).get("__annotations__", {}))
         for name in names:
             source = next(base for base in cls.__mro__ if name in getattr(base, "__dataclass_fields__", ()))
-            origin = vars(cls).get(name, source.__dataclass_fields__[name])  # its own, where it was changed already
+            origin = vars(cls).get(name) or fields_by_name(source)[name]  # its own, where it was changed already
             more = {} if also_if is None else {"read_if": (*flag_of(origin).read_if, also_if)}
             setattr(cls, name, _with_facts(origin, default, facts | more))
             annotations.setdefault(name, typing.get_type_hints(source)[name])
