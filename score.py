@@ -91,11 +91,11 @@ def read_predictions(path: str) -> dict[str, str]:
 
 
 def read_references(path: str) -> dict[str, list[str]]:
-    """Read the gold answers, of any layout; every bad row is to be mended, since leaving it out changes the score."""
+    """Read the gold answers, of any layout; bad rows have to be corrected: leaving them out changes the score."""
     try:
         return references_of(load_examples(path, ["validation"])["validation"])
     except DataError as error:
-        raise DataError(error.problems, f"Mend --gold {path}: scores are of all its questions.") from None
+        raise DataError(error.problems, f"Correct --gold {path}: scores are of all its questions.") from None
 
 
 def warn_of_mismatch(predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]) -> None:

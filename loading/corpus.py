@@ -81,7 +81,7 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
             passages.setdefault(text, (document_id, title))
 
     if problems and not skip_bad_rows:
-        raise DataError(problems, "Mend these rows, or leave them out with --skip_bad_rows.")
+        raise DataError(problems, "Correct these rows, or leave them out with --skip_bad_rows.")
     if not passages:
         raise DataError([*problems, Problem(str(path), "", "no passage in it")])
     if problems:

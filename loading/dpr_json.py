@@ -45,7 +45,7 @@ def read_dpr_json(path: str | Path, skip_bad_rows: bool = False) -> list[Retriev
         except ValueError as error:
             problems.append(Problem(str(path), f"[{index}]", str(error)))
     if problems and not skip_bad_rows:
-        raise DataError(problems, "Mend these rows, or leave them out with --skip_bad_rows.")
+        raise DataError(problems, "Correct these rows, or leave them out with --skip_bad_rows.")
     if not examples:
         raise DataError([*problems, Problem(str(path), "", "no question in it")])
     if problems:

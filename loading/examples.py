@@ -98,7 +98,7 @@ def load_examples(
         elif rows.problems:
             logger.warning("%s: left out %s", source.file, rows.left_out)
     if damage or bad_rows:
-        way_out = "Mend these rows, or leave them out with --skip_bad_rows." if bad_rows else ""
+        way_out = "Correct these rows, or leave them out with --skip_bad_rows." if bad_rows else ""
         # A file that serves two splits has its problems twice.
         raise DataError(dict.fromkeys(damage + bad_rows), way_out)
     return DatasetDict({split: Dataset.from_dict(rows.columns, example_features()) for split, rows in checked.items()})
@@ -147,17 +147,17 @@ def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Sou
 
 def _serve_alone(path: Path, splits: Sequence[str], source_of: Callable[[str], Source]) -> dict[str, Source]:
     """Let one file or table serve every wanted split, unless its name says that it is another than one of several."""
-    told = _split_told_by(path.stem)
-    if told and len(splits) > 1:
+    named = _split_named_by(path.stem)
+    if named and len(splits) > 1:
         for split in splits:
-            if split != told:
-                raise _missing(path, split, [told])
+            if split != named:
+                raise _missing(path, split, [named])
     return {split: source_of(split) for split in splits}
 
 
-def _split_told_by(name: str) -> str | None:
-    told = {split for word, split in _SPLIT_OF_WORD.items() if word in name.lower()}
-    return told.pop() if len(told) == 1 else None
+def _split_named_by(name: str) -> str | None:
+    named = {split for word, split in _SPLIT_OF_WORD.items() if word in name.lower()}
+    return named.pop() if len(named) == 1 else None
 
 
 def _missing(where: Path | str, split: str, found: Sequence[str]) -> UserError:
@@ -262,7 +262,7 @@ def _json_of_split(folder: Path, split: str) -> Path:
     """Return the JSON file that is ``split``: by its exact name, else the only one with such a word in its name."""
     inside = sorted(path for path in folder.glob("*.json") if path.name != CORPUS_NAME)
     exact = [path for path in inside if path.name in _EXACT_NAMES[split]]
-    fitting = exact or [path for path in inside if _split_told_by(path.stem) == split]
+    fitting = exact or [path for path in inside if _split_named_by(path.stem) == split]
     if not fitting:
         raise _missing(folder, split, [path.name for path in inside])
     if len(fitting) > 1:

@@ -78,7 +78,7 @@ def joint_backward(
         for side, (gradient, own) in enumerate(zip(torch.autograd.grad(loss, joint), vectors, strict=True))
     ]
 
-    begun = [0, 0]
+    first = [0, 0]
     for index, chunk in enumerate(chunks):
         last = index == len(chunks) - 1
         with nullcontext() if last and synchronize else accelerator.no_sync(model):
@@ -88,8 +88,8 @@ def joint_backward(
             # linear in the vectors, so that its gradient is the loss's: the mean over processes gives their sum back
             surrogate = torch.zeros((), device=accelerator.device)
             for side, part in enumerate(encoded[index]):
-                surrogate = surrogate + (part * gradients[side][begun[side] : begun[side] + len(part)]).sum()
-                begun[side] += len(part)
+                surrogate = surrogate + (part * gradients[side][first[side] : first[side] + len(part)]).sum()
+                first[side] += len(part)
             accelerator.backward(surrogate * scale * accelerator.num_processes)
         encoded[index] = None  # its graph is spent
     return loss.detach()

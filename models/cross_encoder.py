@@ -96,7 +96,7 @@ class CrossEncoder:
     ) -> np.ndarray:
         """Return the logits (pairs,) float32; pairs of like length are read together.
 
-        ``progress`` is told the size of every batch that was read. Raises :class:`NotFiniteError` for logits that are
+        ``progress`` gets the size of every batch that was read. Raises :class:`NotFiniteError` for logits that are
         no numbers.
         """
         rows, device = self.tokenize(pairs), self.model.device
@@ -110,7 +110,7 @@ class CrossEncoder:
                     raise NotFiniteError(
                         f"--reranker {self.model.name_or_path}",
                         "gives scores that are not finite numbers",
-                        "copy or train the reranker anew",
+                        "copy or train the reranker again",
                     )
                 progress(len(chosen))
         return scores
@@ -220,4 +220,4 @@ def _read_settings(path: Path) -> RerankerSettings:
     try:
         return RerankerSettings(**read_json(path))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): copy or train the reranker anew") from None
+        raise UserError(f"{path} is damaged ({error}): copy or train the reranker again") from None

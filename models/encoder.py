@@ -192,7 +192,7 @@ def load_settings(path: str | Path, arguments: EncoderArguments) -> EncoderSetti
     folders = _folders(path)
     both = [_read_settings(folder) for folder in folders]
     if both[0] != both[-1]:
-        raise UserError(f"p_encoder and q_encoder in {path} do not belong together: copy or train the pair anew")
+        raise UserError(f"p_encoder and q_encoder in {path} do not belong together: copy or train the pair again")
     saved = both[0] or _foreign_settings(folders[0])
     names = [field.name for field in dataclasses.fields(EncoderSettings)]
     saved = {name: saved[name] for name in names if name in saved}
@@ -285,7 +285,7 @@ def _folders(path: str | Path) -> list[str]:
     there = [side for side in sides if side.is_dir()]
     if len(there) == 1:
         missing = next(side for side in sides if side not in there)
-        raise UserError(f"{folder} holds {there[0].name} but no {missing.name}: copy or train the pair anew")
+        raise UserError(f"{folder} holds {there[0].name} but no {missing.name}: copy or train the pair again")
     if there:
         return [str(side) for side in sides]
     is_path = folder.is_absolute() or str(path).startswith(".") or len(folder.parts) > 2
@@ -319,7 +319,7 @@ def _read_settings(folder: str) -> dict[str, Any]:
             if type(value) is not type(expected[name]) or (name == "pooling" and value not in ("cls", "mean")):
                 raise ValueError(f"{name} cannot be {value!r}")
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}): copy or train the encoder anew") from None
+        raise UserError(f"{path} is damaged ({error}): copy or train the encoder again") from None
     return content
 
 

@@ -21,7 +21,7 @@ from runtime.progress import map_bar
 
 
 class AugmentedFeatures:
-    """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them anew.
+    """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them again.
 
     Every epoch has as many features as epoch 0, so that it has as many optimizer steps: of more windows a random
     choice is left out, of fewer a random choice comes twice. Their ``example_index`` is the row of the example that

@@ -102,7 +102,7 @@ def _check(
         raise NotFiniteError(
             f"--model {model.name_or_path}",
             f"gives logits that are not finite numbers, {len(broken)} times in {len(read)} (the first: {first})",
-            "train or copy the reader anew; if it is whole, read with --precision fp32",
+            "train or copy the reader again; if it is whole, read with --precision fp32",
         )
 
 

@@ -69,7 +69,7 @@ def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) 
         try:
             retriever.load(folder, corpus)
         except Exception as error:  # a damaged file can raise anything
-            logger.warning("index %s is damaged and is built anew: %s", folder, error)
+            logger.warning("index %s is damaged and is rebuilt: %s", folder, error)
         else:
             logger.info("index %s: loaded", folder)
             return retriever

@@ -27,7 +27,7 @@ def analyze_corpus(analyzer: Analyzer, corpus: Corpus, cache_dir: str | Path | N
 
     Those of an analyser in ``KEPT`` are kept in ``<cache_dir>/analysis-<key>``, where the key is a hash of the
     analyser's description, the version of :func:`runtime.text.fold` and the corpus, and are read from there the next
-    time; one that cannot be read is made anew. Without ``cache_dir`` nothing is kept.
+    time; one that cannot be read is rebuilt. Without ``cache_dir`` nothing is kept.
     """
     if cache_dir is None or analyzer.description["name"] not in KEPT:
         return analyzer.analyze(corpus.search_texts())
@@ -37,7 +37,7 @@ def analyze_corpus(analyzer: Analyzer, corpus: Corpus, cache_dir: str | Path | N
         try:
             terms = _load(folder, identity, len(corpus))
         except Exception as error:  # a damaged file can raise anything
-            logger.warning("analysis %s is damaged and is made anew: %s", folder, error)
+            logger.warning("analysis %s is damaged and is rebuilt: %s", folder, error)
         else:
             logger.info("analysis %s: loaded", folder)
             return terms

@@ -135,7 +135,7 @@ class ComparisonArguments:
 class MiningArguments:
     """Hard negatives: passages that a retriever ranks high for a question and that do not hold its answer."""
 
-    hard_negatives: int = flag(1, "Hard negatives per question, drawn anew each epoch; 0 for none.", at_least=0)
+    hard_negatives: int = flag(1, "Hard negatives per question, drawn again for each epoch; 0 for none.", at_least=0)
     mining_depth: int = flag(50, "Best passages per question that negatives are drawn from.", at_least=1)
 
 

@@ -171,7 +171,7 @@ def check_manifest(folder: str | Path, retriever: Retriever, corpus: Corpus) -> 
     try:
         found = dict(read_json(Path(folder) / MANIFEST_NAME))
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder} is not a complete index ({error}): delete the folder to build it anew") from None
+        raise UserError(f"{folder} is not a complete index ({error}): delete the folder to rebuild it") from None
     expected = identity(retriever, corpus)
     if differences := list(_differences({key: found.get(key) for key in expected}, expected)):
         raise UserError(

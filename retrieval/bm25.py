@@ -149,7 +149,7 @@ class _BM25S:
 
 
 class _RankBM25:
-    """The reference: scores computed anew from the passages' terms for every question."""
+    """The reference: scores recomputed from the passages' terms for every question."""
 
     def __init__(self, k1: float, b: float, delta: float) -> None:
         self.library = import_optional("rank_bm25", "rank_bm25")

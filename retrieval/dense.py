@@ -175,7 +175,7 @@ class DenseRetrieval:
         try:
             yield
         except NotFiniteError as error:
-            raise NotFiniteError(self._who, error.finding, "copy or train the encoder anew") from None
+            raise NotFiniteError(self._who, error.finding, "copy or train the encoder again") from None
 
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
         from models.encoder import encode
@@ -186,7 +186,7 @@ class DenseRetrieval:
 
     def _encode_shard(self, part: Corpus, what: str) -> np.ndarray:
         """Return the vectors as they are kept; :class:`UserError` if some are too large for that."""
-        with np.errstate(over="ignore"):  # told below
+        with np.errstate(over="ignore"):  # reported below
             vectors = self.encode_passages(part, what).astype(self.arguments.vectors_dtype)
         if not np.isfinite(vectors).all():
             raise UserError(
@@ -203,7 +203,7 @@ class DenseRetrieval:
         """Return what :meth:`_read` does; :class:`UserError` if that is None."""
         vectors = self._read(path, size)
         if vectors is None:
-            raise UserError(f"{path.parent} holds no vectors of {size} passages: delete it to build it anew")
+            raise UserError(f"{path.parent} holds no vectors of {size} passages: delete it to rebuild it")
         return vectors
 
     def _read(self, path: Path, size: int, width: int | None = None) -> np.ndarray | None:

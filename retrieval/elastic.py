@@ -61,7 +61,7 @@ class ElasticRetrieval:
 
     The server gets passages, questions and dictionary folded (see ``runtime/text.py``), as other analysers fold them.
     The index's mapping carries the identity of corpus and parameters, and a mark that is set when the last passage
-    was counted: an index that somebody's killed process left behind is not searched but built anew.
+    was counted: an index that somebody's killed process left behind is not searched but rebuilt.
     """
 
     name = "ElasticRetrieval"
@@ -103,7 +103,7 @@ class ElasticRetrieval:
             logger.info("index %s on %s: complete, nothing to send", index, self.server.url)
             return
         if complete is False:
-            logger.warning("index %s on %s was left unfinished and is built anew", index, self.server.url)
+            logger.warning("index %s on %s was left unfinished and is rebuilt", index, self.server.url)
             self.server.ask(indices.delete, index=index)
         unfinished, finished = ({"odqa": {"identity": self.identity, "complete": mark}} for mark in (False, True))
         mappings = MAPPINGS | {"_meta": unfinished}
@@ -145,7 +145,7 @@ class ElasticRetrieval:
         if (saved := read_json(Path(folder) / "elastic.json")["index"]) != self.index:
             raise UserError(f"{folder} stands for the index {saved}, and {self.index} is asked for")
         if not self._is_complete():
-            raise UserError(f"{self.server.url} has no complete index {self.index}: delete {folder} to build it anew")
+            raise UserError(f"{self.server.url} has no complete index {self.index}: delete {folder} to rebuild it")
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the index.

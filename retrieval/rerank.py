@@ -41,7 +41,7 @@ class Reranker(Protocol):
     """Scores pairs of question and passage."""
 
     def score(self, pairs: Sequence[Pair], progress: Callable[[int], Any]) -> np.ndarray:
-        """Return (pairs,) float32, the higher the better; ``progress`` is told how many more are done."""
+        """Return (pairs,) float32, the higher the better; ``progress`` gets the number of those done since."""
 
 
 class RerankedRetrieval:

@@ -145,7 +145,7 @@ def get_retrieved_df(
         df[name] = pd.to_numeric(df[name], errors="coerce").astype("float64")
     position = {example_id: row for row, example_id in enumerate(examples["id"])}
     if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position, partly)]:
-        raise DataError(problems, "Write the table anew for this data set; inference.py writes one beside its answers.")
+        raise DataError(problems, "Write a table for this data set; inference.py writes one beside its answers.")
 
     df = df[df["id"].isin(position) & (df["rank"] <= (top_k or np.inf))].astype({"rank": "int64", "score": "float32"})
     df = df.assign(position=df["id"].map(position)).sort_values(["position", "rank"], ignore_index=True)

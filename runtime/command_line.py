@@ -96,8 +96,11 @@ def flag(default: Any = dataclasses.MISSING, help: str = "", *, read_if: Any = (
 
 def changed(source: type, name: str, default: Any = dataclasses.MISSING, /, **facts: Any) -> Any:
     """Return the flag ``name`` of ``source`` with another default or other facts, for a class that inherits it."""
-    origin = fields_by_name(source)[name]
-    described = {one.name: getattr(flag_of(origin), one.name) for one in dataclasses.fields(Flag)} | facts
+    return _with_facts(fields_by_name(source)[name], default, facts)
+
+
+def _with_facts(origin: dataclasses.Field, default: Any, facts: Mapping[str, Any]) -> Any:
+    described = {one.name: getattr(flag_of(origin), one.name) for one in dataclasses.fields(Flag)} | dict(facts)
     return flag(default_of(origin) if default is dataclasses.MISSING else default, **described)
 
 
@@ -178,6 +181,23 @@ def command(file: str, description: str) -> Callable[[_Class], _Class]:
         made.command, made.description = file, description
         COMMANDS[file] = made
         return made
+
+    return decorate
+
+
+def changes(*names: str, default: Any = dataclasses.MISSING, also_if: Condition | None = None, **facts: Any) -> Any:
+    """Give inherited flags of a class another default, another condition beside their own, or other ``facts``."""
+
+    def decorate(cls: _Class) -> _Class:
+        annotations = dict(vars(cls).get("__annotations__", {}))
+        for name in names:
+            source = next(base for base in cls.__mro__ if name in getattr(base, "__dataclass_fields__", ()))
+            origin = vars(cls).get(name) or fields_by_name(source)[name]  # its own, where it was changed already
+            more = {} if also_if is None else {"read_if": (*flag_of(origin).read_if, also_if)}
+            setattr(cls, name, _with_facts(origin, default, facts | more))
+            annotations.setdefault(name, typing.get_type_hints(source)[name])
+        cls.__annotations__ = annotations
+        return cls
 
     return decorate
 

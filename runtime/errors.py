@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one clear sentence, no traceback."""
+"""Errors that the user can fix: one clear sentence, no traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runtime.interrupts import Interrupted, interrupts_call, is_first_process, r
 
 
 class UserError(Exception):
-    """Something the user can mend; its text names the file, row or flag and the way out."""
+    """Something the user can fix; its text names the file, row or flag and the way out."""
 
 
 class Problem(NamedTuple):

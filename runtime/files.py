@@ -139,7 +139,7 @@ def newest(folder: str | Path, name: str) -> Path:
 
 
 def finish_moves(folder: str | Path) -> None:
-    """Complete what a stopped :func:`staged_together` had begun to put in place."""
+    """Complete what a stopped :func:`staged_together` had started to put in place."""
     folder = Path(folder)
     if not (folder / _COMING).exists():
         return

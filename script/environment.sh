@@ -1,5 +1,5 @@
 # Sourced by the other scripts: goes to the root of the checkout, makes .venv there, installs the requirements once, in
-# the versions of constraints.txt, and puts .venv first on PATH. When one of these files changes they are installed anew,
+# the versions of constraints.txt, and puts .venv first on PATH. When one of these files changes they are installed again,
 # and so is what was interrupted. script/update_constraints.py moves to the versions of today.
 
 # Print a command as it can be typed, then execute it.

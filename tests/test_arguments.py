@@ -118,14 +118,18 @@ _READ_BY_NAME = {
     *OF_THE_TRAINER,
 }
 _HOLDERS = {
-    "args", "arguments", "options", "self", "dataset_args", "data", "dataset", "own", "given", "run", "settled"
+    "args", "arguments", "options", "self", "dataset_args", "data", "dataset", "own", "given", "run", "settings",
+    "settled",
 }  # fmt: skip
+
+
+_DECLARING = ("arguments.py", "trainer_flags.py")
 
 
 def _names_read() -> set[str]:
     """Every attribute that product code reads of something that holds arguments, but for where flags are declared."""
     folders = [".", "loading", "models", "reading", "retrieval", "runtime", "training"]
-    files = [path for folder in folders for path in (ROOT / folder).glob("*.py") if path.name != "arguments.py"]
+    files = [path for folder in folders for path in (ROOT / folder).glob("*.py") if path.name not in _DECLARING]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
     groups = [path for folder in folders for path in (ROOT / folder).glob("arguments.py")]
     for path in groups:  # a property is made of flags
@@ -292,8 +296,7 @@ def test_values_are_recorded_as_plain_json() -> None:
 # For every reason why a flag is ignored, a command line on which it holds, and one on which the flag is right.
 _CASES = {
     "--max_steps replaces it": ("{flag} 2 --max_steps 5", "{flag} 2"),
-    "--warmup_steps is given": ("--warmup_ratio 0.1 --warmup_steps 5", "--warmup_ratio 0.1"),
-    "--dpr_warmup_steps is given": ("--warmup_ratio 0.1 --dpr_warmup_steps 5", "--warmup_ratio 0.1"),
+    "the warm-up is given in steps": ("--warmup_ratio 0.1 {steps} 5", "--warmup_ratio 0.1"),
     "only --lr_scheduler_type cosine_with_restarts restarts": (
         "--warmup_cycles 2 --lr_scheduler_type cosine",
         "--warmup_cycles 2 --lr_scheduler_type cosine_with_restarts",
@@ -464,6 +467,7 @@ def test_a_flag_without_effect_is_refused_with_the_reason(
         "flag": f"--{spelling_of(field)}",
         "value": _VALUES.get(field.name, "1"),
         "with": "" if "MilvusRetrieval" in right and field.name == "bm25_delta" else _WITH.get(field.name, ""),
+        "steps": "--dpr_warmup_steps" if command is TrainDPRArguments else "--warmup_steps",
         "best": "--save_strategy best" if command is TrainMRCV2Arguments else "",
     }
     if command is TrainMRCV2Arguments and reason == "--save_strategy no keeps no checkpoints":

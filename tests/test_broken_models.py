@@ -147,7 +147,7 @@ def test_an_encoder_is_refused_where_passages_are_encoded(
     arguments = RetrieverArguments(retriever_dir=encoder, passage_max_len=64, index_dir=str(tmp_path / "index"), **own)
     told = HOLDS.format(f"q_encoder.{LAYER}")
     if value == HUGE:
-        told = r"gives vectors that are not finite numbers \(passages, shard 1 of 1\): copy or train the encoder anew"
+        told = r"gives vectors that are not finite numbers \(passages, shard 1 of 1\): copy or train the encoder again"
     with pytest.raises(UserError, match=f"^--retriever_dir {encoder} {told}"):
         retriever_class.from_arguments(arguments, None).build(corpus)
     assert not list((tmp_path / "index").rglob("*.npy"))

@@ -96,15 +96,22 @@ def test_code_of_a_model_is_refused_and_not_run(
     assert not (tmp_path / "was_run").exists() and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("form", ["theirs", "theirs/theirs.py", "theirs/theirs"])
+@pytest.mark.parametrize(
+    ("form", "complaint"),
+    [
+        ("theirs", "holds no data set"),
+        ("theirs/theirs.py", "is not valid JSON"),
+        ("theirs/theirs", "holds no data set"),
+    ],
+)
 def test_code_of_a_data_set_is_not_run(
-    form: str, encoder_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, complaint: str, encoder_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loading script, as ``datasets`` once ran it, beside a name that could be the hub's."""
     for folder in ("theirs", "theirs/theirs"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "theirs.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=f"--dataset_path {form}"):
+    with pytest.raises(UserError, match=f"{form}:? {complaint}"):
         train_mrc.main(["--model", encoder_path, "--dataset_path", form, "--max_seq_len", "128", "--stride_len", "16"])
     assert not (tmp_path / "was_run").exists()

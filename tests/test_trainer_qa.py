@@ -275,7 +275,7 @@ def test_prediction_without_gold_answers_has_no_metrics(
     trainer = make_trainer()
     trainer.compute_metrics = lambda answers: pytest.fail("asked for the best of no gold answers")
     output = trainer.predict(qa_processor.make_features(unknown, cached=False), unknown)
-    assert output.metrics == {}
+    assert output.metrics == {} and len(output.predictions) == len(examples)
     assert all(isinstance(row["prediction_text"], str) and row["prediction_text"] for row in output.predictions)
 
 
@@ -464,7 +464,10 @@ def test_weights_that_were_frozen_before_stay_frozen(make_trainer: Callable[...,
 
 def test_after_training_nothing_is_left_frozen(make_trainer: Callable[..., QATrainer]) -> None:
     trainer = make_trainer([FreezeBackboneCallback("bert", 99)])
+    before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
     trainer.train()
+    moved = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved == {"qa_outputs.weight", "qa_outputs.bias"}  # it was frozen until the end
     assert all(weight.requires_grad for weight in trainer.model.parameters())
 
 

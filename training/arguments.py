@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from runtime.command_line import flag, flag_group, only_if
+from runtime.command_line import changes, flag, flag_group, only_if
 
 _WITH_WARMUP = only_if(
     lambda options: options.lr_scheduler_type != "constant", "constant has no warm-up: constant_with_warmup has"
@@ -39,7 +39,7 @@ class ScheduleArguments:
         "Warm-up as a share of all optimizer steps, 0 to 1.",
         at_least=0,
         at_most=1,
-        read_if=[only_if(lambda options: options.warmup_steps == 0, "--warmup_steps is given"), _WITH_WARMUP],
+        read_if=[only_if(lambda options: options.warmup_steps == 0, "the warm-up is given in steps"), _WITH_WARMUP],
     )
     warmup_cycles: int = flag(
         1,
@@ -70,8 +70,21 @@ IF_EVALUATED = only_if(lambda options: options.do_eval, "nothing is evaluated: a
 
 
 @flag_group("evaluation")
-class EvaluationArguments:
-    """When a run is evaluated, and when it stops for it."""
+class PatienceArguments:
+    """When a run stops for its evaluations."""
+
+    early_stopping_patience: int | None = flag(
+        None, "Stop after so many evaluations in a row that gave nothing better to keep.", at_least=1
+    )
+
+
+@flag_group("evaluation")
+@changes(
+    "early_stopping_patience",
+    also_if=only_if(lambda options: options.do_eval, "nothing is evaluated while training: see --do_eval"),
+)
+class EvaluationArguments(PatienceArguments):
+    """When a run is evaluated."""
 
     do_eval: bool = flag(False, "Evaluate while training and keep the best checkpoints.")
     eval_strategy: Literal["steps", "epoch"] = flag(
@@ -84,12 +97,6 @@ class EvaluationArguments:
         read_if=only_if(
             lambda options: options.eval_strategy != "epoch", "--eval_strategy epoch evaluates once an epoch"
         ),
-    )
-    early_stopping_patience: int | None = flag(
-        None,
-        "Stop after so many evaluations in a row in which neither loss nor exact match got better.",
-        at_least=1,
-        read_if=only_if(lambda options: options.do_eval, "nothing is evaluated while training: see --do_eval"),
     )
 
 

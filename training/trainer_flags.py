@@ -7,9 +7,9 @@ import importlib.util
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runtime.command_line import flag, flag_group
+from runtime.command_line import flag, flag_group, only_if
 
 _TYPES = {"bool": bool, "int": int, "float": float, "list[str]": list[str]}
 # Groups of --help by the beginning of a flag's name; the first that fits.
@@ -80,12 +80,56 @@ def _literal(node: ast.expr | None) -> Any:
         return None
 
 
-def trainer_flags(left_out: frozenset[str]) -> type:
-    """Return a group of all flags of the Trainer but those ``left_out``."""
+def _trainer_flags() -> type:
     namespace: dict[str, Any] = {"__annotations__": {}, "__doc__": "The flags of the Trainer.", "__module__": __name__}
     for one in trainer_fields():
-        if one.name not in left_out:
+        if one.name not in NOT_OF_THIS_TRAINER:
             group = next((title for title, starts in _GROUPS.items() if one.name.startswith(starts)), _OTHERS)
             namespace["__annotations__"][one.name] = one.type
             namespace[one.name] = flag(one.default, " ".join(one.help.replace("%%", "%").split()), group=group)
     return flag_group(_OTHERS)(type("TrainerFlags", (), namespace))
+
+
+_READS = "evaluation reads as inference.py does: whole windows, logits kept on the CPU, in the precision of the run"
+NOT_OF_THIS_TRAINER = {
+    "do_predict": "inference.py answers the test questions",
+    "enable_jit_checkpoint": "SIGTERM and Ctrl-C save a checkpoint anyway",
+    "dataloader_drop_last": "every feature is trained on",
+    "remove_unused_columns": "what the reader does not take stays behind anyway",
+    "length_column_name": "the lengths of features are known",
+    "logging_nan_inf_filter": "a loss that is no number ends the run",
+    **dict.fromkeys(("fsdp", "fsdp_config", "deepspeed"), "evaluation needs the whole reader in every process"),
+    **dict.fromkeys(("label_names", "include_for_metrics", "batch_eval_metrics", "eval_accumulation_steps"), _READS),
+    **dict.fromkeys(("eval_do_concat_batches", "eval_use_gather_object", "bf16_full_eval", "fp16_full_eval"), _READS),
+}
+"""Flags of the Trainer that ours would ignore, and why."""
+
+if TYPE_CHECKING:
+
+    class TrainerFlags:
+        """Every other flag of the Trainer."""
+
+        def __getattr__(self, name: str) -> Any: ...
+
+else:
+    TrainerFlags = _trainer_flags()
+
+
+@flag_group("former")
+class FormerTrainerArguments:
+    """Flags that transformers 5 dropped, and that say what is so anyway."""
+
+    adafactor: bool = flag(False, "Former flag: the same as --optim adafactor.")
+    group_by_length: bool = flag(
+        True,
+        "Former flag: batches hold features of similar length anyway.",
+        read_if=only_if(
+            lambda args: args.group_by_length,
+            "batches hold features of similar length; --train_sampling_strategy sequential keeps the order of the data",
+        ),
+    )
+    save_safetensors: bool = flag(
+        True,
+        "Former flag: weights are saved as safetensors anyway.",
+        read_if=only_if(lambda args: args.save_safetensors, "weights are saved as safetensors"),
+    )

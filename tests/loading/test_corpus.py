@@ -135,7 +135,7 @@ def test_every_bad_row_is_listed_at_once(tmp_path):
     with pytest.raises(DataError) as caught:
         load_corpus(path)
     lines = ["9 problems in the data:", *(f"  {path}, {reason}" for reason in REASONS)]
-    assert str(caught.value).splitlines() == [*lines, "Mend these rows, or leave them out with --skip_bad_rows."]
+    assert str(caught.value).splitlines() == [*lines, "Correct these rows, or leave them out with --skip_bad_rows."]
 
 
 def test_bad_rows_can_be_skipped(tmp_path, log_lines):

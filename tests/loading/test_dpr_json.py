@@ -100,7 +100,7 @@ def test_every_bad_row_is_told_at_once(tmp_path: Path) -> None:
         "positive_ctxs is not a list",
         f"  {path}, [3]: positive_ctxs holds no passage",
         f"  {path}, [4]: hard_negative_ctxs[1] has no text, or a title that is no text",
-        "Mend these rows, or leave them out with --skip_bad_rows.",
+        "Correct these rows, or leave them out with --skip_bad_rows.",
     ]
     assert len(read_dpr_json(path, skip_bad_rows=True)) == 1
     for content, reason in (("{}", "expected a list, not a dict"), ("[", "not valid JSON"), ("[]", "no question")):

@@ -346,7 +346,7 @@ def test_hub_out_of_reach_is_one_sentence(monkeypatch):
 # ------------------------------------------------------------------------------------------------ damage and bad rows
 
 ROW = "train.json, data[0].paragraphs[0].qas[0]"
-MEND = "Mend these rows, or leave them out with --skip_bad_rows."
+MEND = "Correct these rows, or leave them out with --skip_bad_rows."
 BLANKS = ["\u200b", "\ufeff \u200e", "\x00", "\u00ad", "\u3164"]
 
 

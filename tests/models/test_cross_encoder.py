@@ -162,7 +162,7 @@ def test_what_is_no_reranker_is_refused(encoder_path: str, reranker_path: str, t
 def test_damaged_settings_are_named(content: str, reranker_path: str, tmp_path: Path) -> None:
     save_cross_encoder(tmp_path / "saved", load_cross_encoder(reranker_path))
     (tmp_path / "saved" / "reranker.json").write_text(content)
-    with pytest.raises(UserError, match=r"reranker\.json is damaged \(.*\): copy or train the reranker anew"):
+    with pytest.raises(UserError, match=r"reranker\.json is damaged \(.*\): copy or train the reranker again"):
         load_cross_encoder(str(tmp_path / "saved"))
 
 

@@ -192,7 +192,7 @@ def test_damaged_settings_are_refused(content: object, reason: str, encoder_path
     folder = tmp_path / "encoder"
     shutil.copytree(encoder_path, folder)
     write(folder / "encoder.json", content)
-    with pytest.raises(UserError, match=rf"encoder\.json is damaged \({reason}.*: copy or train the encoder anew"):
+    with pytest.raises(UserError, match=rf"encoder\.json is damaged \({reason}.*: copy or train the encoder again"):
         load_bi_encoder(folder, arguments())
 
 
@@ -253,7 +253,7 @@ def test_two_halves_of_different_pairs_are_refused(bi_encoder: BiEncoder, tmp_pa
         bi_encoder.p_encoder.embeddings.word_embeddings.weight.add_(1)
     save_bi_encoder(bi_encoder, tmp_path / "two")
     shutil.rmtree(tmp_path / "one/p_encoder")
-    with pytest.raises(UserError, match="one holds q_encoder but no p_encoder: copy or train the pair anew"):
+    with pytest.raises(UserError, match="one holds q_encoder but no p_encoder: copy or train the pair again"):
         load_settings(tmp_path / "one", arguments())
     shutil.move(tmp_path / "two/p_encoder", tmp_path / "one/p_encoder")
     with pytest.raises(UserError, match=r"p_encoder and q_encoder in .*one do not belong together"):

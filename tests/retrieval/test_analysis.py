@@ -89,7 +89,7 @@ def test_a_damaged_analysis_is_made_anew(name, damage, corpus, tmp_path, log_lin
     analyzer = CountingAnalyzer()
     assert analyze_corpus(analyzer, corpus, tmp_path) == expected
     assert analyzer.passages == 12
-    assert log_lines[0].startswith(f"WARNING analysis {folder} is damaged and is made anew: ")
+    assert log_lines[0].startswith(f"WARNING analysis {folder} is damaged and is rebuilt: ")
     assert (folder / name).read_bytes() == content
 
 

@@ -235,9 +235,7 @@ def test_an_index_left_unfinished_is_never_searched_but_built_anew(
     elastic_stub.requests.clear()
     log_lines.clear()
     load_or_build(retriever, corpus, tmp_path)
-    assert (
-        log_lines[0] == f"WARNING index {retriever.index} on {elastic_stub.url} was left unfinished and is built anew"
-    )
+    assert log_lines[0] == f"WARNING index {retriever.index} on {elastic_stub.url} was left unfinished and is rebuilt"
     assert titles(elastic_stub)[:3] == [
         f"GET /{retriever.index}/_mapping",
         f"DELETE /{retriever.index}",

@@ -71,7 +71,7 @@ def ask_lucene(retriever, corpus, questions, folder):
         assert (tokenizer["type"], tokenizer["user_dictionary_rules"]) == ("nori_tokenizer", RULES)
         modes.append(tokenizer["decompound_mode"])
     filters = [analysis["filter"].get(name, {"type": name}) for name in analysis["analyzer"]["ko"]["filter"]]
-    assert all(set(described) == {"type"} for described in filters)  # that is, with the values Lucene has by itself
+    assert filters and all(set(described) == {"type"} for described in filters)  # the values Lucene has by itself
     passages = [f"{title}\t{text}" for title, text in zip(corpus.titles, corpus.texts, strict=True)]
     for name, lines in (("rules", RULES), ("passages", passages), ("questions", questions)):
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")

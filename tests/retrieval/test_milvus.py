@@ -271,7 +271,7 @@ def test_a_collection_that_lost_a_passage_is_built_anew(uri, flags, corpus, tmp_
     found.server("delete", found.collection, ids=[3])
     log_lines.clear()
     found = load_or_build(retriever(flags, uri, "sparse"), corpus, tmp_path / "index")
-    assert log_lines[0].endswith(f"is built anew: {uri} holds no complete collection {found.collection}")
+    assert log_lines[0].endswith(f"is rebuilt: {uri} holds no complete collection {found.collection}")
     assert found.search(["백두산"], 1).ids.tolist() == [[3]]
 
 

@@ -205,7 +205,7 @@ def test_a_damaged_index_is_built_anew(arguments, damage, corpus, tmp_path, log_
         # Files that only repeat what others hold may be damaged without harm.
         assert retriever.search(["서울"], 3).ids.tolist() == expected.ids.tolist()
         if log_lines != [f"INFO index {folder}: loaded"]:
-            assert log_lines[0].startswith(f"WARNING index {folder} is damaged and is built anew: ")
+            assert log_lines[0].startswith(f"WARNING index {folder} is damaged and is rebuilt: ")
             assert log_lines[-1] == f"INFO index {folder}: built over 12 passages and saved"
             assert (folder / name).read_bytes() == content
             found_out.add(name)

@@ -162,7 +162,7 @@ def test_everything_wrong_is_listed_at_once(tmp_path):
         f"  {path}, id a, rank 1: 2 rows",
         f"  {path}, id d: a question of the data set that has no row of rank 1",
         f"  {path}, id e: a question of the data set that has no row of rank 1",
-        "Write the table anew for this data set; inference.py writes one beside its answers.",
+        "Write a table for this data set; inference.py writes one beside its answers.",
     ]
 
 

@@ -20,14 +20,14 @@ def _raise(error: BaseException):
 
 def test_every_problem_is_listed_with_its_place() -> None:
     problems = [Problem("train.json", "row 3", "question is empty"), Problem("train.json", "", "is not UTF-8")]
-    error = DataError(problems, "Mend these rows.")
+    error = DataError(problems, "Correct these rows.")
     assert str(error).splitlines() == [
         "2 problems in the data:",
         "  train.json, row 3: question is empty",
         "  train.json: is not UTF-8",
-        "Mend these rows.",
+        "Correct these rows.",
     ]
-    assert (error.problems, error.way_out) == (problems, "Mend these rows.")
+    assert (error.problems, error.way_out) == (problems, "Correct these rows.")
     assert str(DataError(iter(problems[:1]))) == "1 problem in the data:\n  train.json, row 3: question is empty"
 
 
