@@ -229,7 +229,7 @@ class QATrainer(Trainer):
         features = self.eval_dataset if eval_dataset is None else eval_dataset
         examples = self.eval_examples if eval_examples is None else eval_examples
         self._check()
-        _, metrics = self._read(features, examples, "eval", metric_key_prefix)
+        metrics = self._read(features, examples, "eval", metric_key_prefix).metrics or {}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -246,14 +246,13 @@ class QATrainer(Trainer):
         ``metrics`` are those of :meth:`evaluate`, and empty when no example has a gold answer.
         """
         known = any(answers["text"] for answers in test_examples["answers"])
-        answers, metrics = self._read(test_dataset, test_examples, "predict", metric_key_prefix, known)
-        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, metrics)
-        return PredictionOutput(answers and answers.predictions, answers and answers.label_ids, metrics)
+        output = self._read(test_dataset, test_examples, "predict", metric_key_prefix, known)
+        self.control = self.callback_handler.on_predict(self.args, self.state, self.control, output.metrics)
+        return output
 
     def _read(
         self, features: Any, examples: Dataset | None, stage: str, prefix: str, known: bool = True
-    ) -> tuple[Any, dict[str, float]]:
-        """Return what ``post_process_function`` makes of the features, None without one, and the metrics."""
+    ) -> PredictionOutput:
         precision = self.accelerator.mixed_precision
         logits = read_features(
             self.model,
@@ -264,14 +263,19 @@ class QATrainer(Trainer):
             "evaluating" if stage == "eval" else "predicting",
             self.accelerator,
         )
-        metrics, answers = {"loss": logits.loss}, None
+        metrics = {"loss": logits.loss}
+        predictions: Any = None
+        label_ids: Any = None
         if self.post_process_function is not None and not self.args.prediction_loss_only:
+            answers: Any = None
             if self.is_world_process_zero():
                 answers = self.post_process_function(examples, features, logits.predictions, stage)
             (answers,) = broadcast_object_list([answers])
+            predictions, label_ids = answers
             if self.compute_metrics is not None and known:
                 metrics |= self.compute_metrics(answers)
-        return answers, {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
+        metrics = {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
+        return PredictionOutput(predictions, label_ids, metrics)
 
 
 class _EpochCallback(TrainerCallback):
