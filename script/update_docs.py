@@ -1,9 +1,4 @@
-"""Write the pages that follow from the code: docs/flags.md.
-
-    python script/update_docs.py
-
-Without an argument it rewrites the pages; a test compares them with what this would write.
-"""
+"""Write the pages that follow from the code, docs/flags.md; a test compares them with what this would write."""
 
 from __future__ import annotations
 
