@@ -212,7 +212,8 @@ _MINES_WITH_BM25 = only_if(lambda args: args.mine_from == "bm25", "--mine_from d
 
 
 @command("train_dpr.py", "Train a dense passage retriever.")
-@changes("index_dir", "mining_depth", also_if=_MINES)
+@changes("index_dir", read_if=[_MINES])  # by encoders too
+@changes("mining_depth", also_if=_MINES)
 @changes(
     "early_stopping_patience",
     "max_eval_samples",
