@@ -317,8 +317,8 @@ def script_evaluations(trainer: QATrainer, results: Any) -> None:
 
     def read(features: Dataset, examples: Dataset, stage: str, prefix: str) -> Any:
         loss, exact_match = next(results)
-        answers, _ = original(features, examples, stage, prefix)
-        return answers, {"eval_loss": loss, "eval_exact_match": exact_match}
+        output = original(features, examples, stage, prefix)
+        return output._replace(metrics={"eval_loss": loss, "eval_exact_match": exact_match})
 
     original, trainer._read = trainer._read, read
 

@@ -312,7 +312,7 @@ def test_of_equal_exact_matches_f1_then_loss_decide(training: Training, monkeypa
 
     original = QATrainer._read
     monkeypatch.setattr(
-        QATrainer, "_read", lambda self, *args: (original(self, *args)[0], metrics(self.state.global_step))
+        QATrainer, "_read", lambda self, *args: original(self, *args)._replace(metrics=metrics(self.state.global_step))
     )
     monkeypatch.setattr(train_mrc, "evaluate", lambda run: metrics(run.loop.progress.step))
     training = training._replace(words=[*training.words, "--do_eval"])
