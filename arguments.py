@@ -41,19 +41,8 @@ from runtime.arguments import (
     SeedArguments,
     TrainingRunArguments,
 )
-from runtime.command_line import (
-    changed,
-    changes,
-    check_command_line,
-    command,
-    flag,
-    flag_group,
-    only_if,
-    parse_arguments,
-    part_of,
-    read_only_if,
-    record_of,
-)
+from runtime.command_line import check_command_line, parse_arguments
+from runtime.flags import changed, changes, command, flag, flag_group, only_if, part_of, read_only_if, record_of
 from training.arguments import (
     IF_EVALUATED,
     CheckpointArguments,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from runtime.command_line import flag, flag_group
+from runtime.flags import flag, flag_group
 
 
 @flag_group("data")

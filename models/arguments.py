@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.heads import ALIASES, HEADS
-from runtime.command_line import flag, flag_group, with_parameters
+from runtime.flags import flag, flag_group, with_parameters
 
 
 @flag_group("reader")

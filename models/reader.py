@@ -22,11 +22,11 @@ from models.loading import (
     quiet,
     set_dropout,
 )
-from runtime.command_line import fields_by_name
 from runtime.device import fastest_attention
 from runtime.errors import UserError
 from runtime.files import staged_folder, write_json
 from runtime.finite import check_weights
+from runtime.flags import fields_by_name
 from runtime.log import get_logger
 
 logger = get_logger(__name__)

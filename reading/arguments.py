@@ -8,16 +8,7 @@ from typing import Any, Literal
 from loading.arguments import SourceArguments, TrainingDataArguments
 from reading.augmentation import AUGMENTATIONS, names_in
 from reading.metrics import METRICS
-from runtime.command_line import (
-    changed,
-    default_of,
-    fields_by_name,
-    flag,
-    flag_group,
-    flag_of,
-    only_if,
-    with_parameters,
-)
+from runtime.flags import changed, default_of, fields_by_name, flag, flag_group, flag_of, only_if, with_parameters
 
 
 @flag_group("reading")

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from runtime.command_line import declared, flag, flag_group
 from runtime.errors import UserError
+from runtime.flags import declared, flag, flag_group
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -18,8 +18,8 @@ from itertools import chain
 from typing import Any, Protocol
 
 from retrieval.base import import_optional
-from runtime.command_line import flag, flag_group, only_if
 from runtime.errors import UserError
+from runtime.flags import flag, flag_group, only_if
 from runtime.progress import progress_bar
 from runtime.text import fold
 

@@ -8,7 +8,7 @@ from retrieval import RETRIEVERS
 from retrieval.base import CREDENTIALS_ARE_VARIABLES, IndexArguments
 from retrieval.rerank import RerankArguments
 from retrieval.spec import own_flags
-from runtime.command_line import changed, flag, flag_group, only_if, with_parameters
+from runtime.flags import changed, flag, flag_group, only_if, with_parameters
 from runtime.one_word import name_of
 
 WITHOUT_INDEX = ("get_retrieved_df", "none")

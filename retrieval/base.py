@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from loading.corpus import Corpus
-from runtime.command_line import FlagError, fields_by_name, flag, flag_group, flag_of
+from runtime.command_line import FlagError
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
+from runtime.flags import fields_by_name, flag, flag_group, flag_of
 from runtime.hashing import hash_files, hash_json
 from runtime.progress import progress_bar
 

@@ -19,8 +19,8 @@ from retrieval.base import (
     new_index_folder,
     search_in_blocks,
 )
-from runtime.command_line import flag, flag_group
 from runtime.files import read_json, write_json
+from runtime.flags import flag, flag_group
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
 

@@ -14,9 +14,9 @@ import numpy as np
 from loading.corpus import Corpus
 from models.arguments import EncoderArguments
 from retrieval.base import IndexArguments, SearchResults, check_manifest, index_folder, new_index_folder
-from runtime.command_line import flag, flag_group, part_of
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import staged_file
+from runtime.flags import flag, flag_group, part_of
 from runtime.log import get_logger
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that

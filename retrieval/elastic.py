@@ -14,9 +14,9 @@ from loading.corpus import Corpus
 from retrieval.base import SearchResults, check_manifest, identity, index_folder, new_index_folder, refuse_credentials
 from retrieval.bm25 import BM25Weights
 from retrieval.elastic_server import ElasticServer
-from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
+from runtime.flags import flag, flag_group
 from runtime.log import get_logger
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION, fold, is_blank, strip_blanks

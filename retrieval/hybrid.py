@@ -11,8 +11,8 @@ import numpy as np
 
 from loading.corpus import Corpus
 from retrieval.base import CREDENTIALS_ARE_VARIABLES, Retriever, SearchResults, check_manifest, new_index_folder
-from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
+from runtime.flags import flag, flag_group
 from runtime.one_word import name_of
 
 _RRF_K = 60

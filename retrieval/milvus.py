@@ -34,9 +34,9 @@ from retrieval.bm25 import BM25Delta, BM25Weights
 from retrieval.dense import DenseRetrieval, EncodingArguments
 from retrieval.hybrid import FusionDepthArguments
 from retrieval.milvus_server import MilvusServer
-from runtime.command_line import changed, flag, flag_group, only_if, read_only_if
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
+from runtime.flags import changed, flag, flag_group, only_if, read_only_if
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from loading.corpus import Corpus
 from retrieval.base import Retriever, SearchResults, top_k
-from runtime.command_line import flag, flag_group, only_if
 from runtime.errors import UserError
+from runtime.flags import flag, flag_group, only_if
 from runtime.output import find_model
 from runtime.progress import progress_bar
 

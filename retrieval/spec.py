@@ -9,8 +9,9 @@ from __future__ import annotations
 import typing
 from typing import Any, TypeVar
 
-from runtime.command_line import FlagError, fields_by_name, part_of, read_arguments
+from runtime.command_line import FlagError, read_arguments
 from runtime.errors import UserError
+from runtime.flags import fields_by_name, part_of
 from runtime.one_word import items_of, split_word, unquoted
 
 _Arguments = TypeVar("_Arguments")

@@ -12,9 +12,9 @@ from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
 from retrieval.analyzers import Analyzer, AnalyzerArguments, analyzer_of, normalize
 from retrieval.base import IndexArguments, SearchResults, check_manifest, new_index_folder, search_in_blocks
-from runtime.command_line import flag, flag_group
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
+from runtime.flags import flag, flag_group
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
 

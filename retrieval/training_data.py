@@ -16,8 +16,8 @@ from retrieval.bm25 import BM25Arguments, SparseRetrieval_BM25P
 from retrieval.dense import DenseArguments, DenseRetrieval
 from retrieval.mining import with_hard_negatives
 from retrieval.training import with_gold_passages
-from runtime.command_line import part_of
 from runtime.errors import DataError, UserError
+from runtime.flags import part_of
 from runtime.log import get_logger
 
 logger = get_logger(__name__)

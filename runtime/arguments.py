@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-from runtime.command_line import flag, flag_group, only_if
+from runtime.flags import flag, flag_group, only_if
 from runtime.output import fault_of_run_name
 
 _ONLY_WANDB = only_if(lambda run: run.report_to in ("auto", "wandb"), "this --report_to does not report to wandb")

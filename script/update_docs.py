@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import arguments  # noqa: E402, F401 (which registers the commands)
-from runtime.command_line import COMMANDS, fields_by_name, flag_of  # noqa: E402
 from runtime.files import write_text  # noqa: E402
+from runtime.flags import COMMANDS, fields_by_name, flag_of  # noqa: E402
 from runtime.help_page import explanation, signature  # noqa: E402
 
 PAGES = {"docs/flags.md": "flags_page"}

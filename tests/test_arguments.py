@@ -36,8 +36,8 @@ from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
 from retrieval.spec import arguments_of
-from runtime.command_line import COMMANDS, ReadByChosen, default_of, fields_by_name, flag_of, spelling_of
 from runtime.errors import UserError
+from runtime.flags import COMMANDS, ReadByChosen, default_of, fields_by_name, flag_of, spelling_of
 from runtime.masking import is_secret
 from training.trainer_flags import trainer_fields
 

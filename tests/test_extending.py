@@ -106,7 +106,7 @@ def test_a_retriever(project: Copy) -> None:
     project.add(
         "retrieval/first.py",
         '"""The first passages."""\n\nimport numpy as np\n\nfrom retrieval.base import IndexArguments, SearchResults\n'
-        "from runtime.command_line import flag, flag_group\n\n\n"
+        "from runtime.flags import flag, flag_group\n\n\n"
         '@flag_group("first")\nclass FirstArguments(IndexArguments):\n    """Its flags."""\n\n'
         '    first_row: int = flag(0, "Where to begin.", at_least=0)\n\n\n'
         'class FirstRetrieval:\n    """The passages from a row on."""\n\n'

@@ -18,7 +18,7 @@ from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
 from retrieval.analyzers import ANALYZERS
-from runtime.command_line import fields_by_name, flag_of
+from runtime.flags import fields_by_name, flag_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from runtime.command_line import changes, flag, flag_group, only_if
+from runtime.flags import changes, flag, flag_group, only_if
 
 _WITH_WARMUP = only_if(
     lambda options: options.lr_scheduler_type != "constant", "constant has no warm-up: constant_with_warmup has"

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from runtime.command_line import part_of
+from runtime.flags import part_of
 from runtime.log import get_logger
 from runtime.processes import take_step
 from runtime.progress import progress_bar, show_figures

@@ -12,8 +12,8 @@ from typing import Any
 from accelerate import Accelerator, PartialState
 
 from runtime.arguments import TrainingRunArguments
-from runtime.command_line import fields_by_name, record_of, spelling_of
 from runtime.device import default_device, keep_freed_memory, resolve_precision
+from runtime.flags import fields_by_name, record_of, spelling_of
 from runtime.interrupts import Interrupted
 from runtime.locks import claimed
 from runtime.log import configure_logging

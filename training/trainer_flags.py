@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runtime.command_line import flag, flag_group, only_if
+from runtime.flags import flag, flag_group, only_if
 
 _TYPES = {"bool": bool, "int": int, "float": float, "list[str]": list[str]}
 # Groups of --help by the beginning of a flag's name; the first that fits.

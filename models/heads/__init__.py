@@ -14,8 +14,8 @@ import inspect
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from runtime.command_line import declared, flag
 from runtime.errors import UserError
+from runtime.flags import declared, flag
 
 
 class Head(NamedTuple):

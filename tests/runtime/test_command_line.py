@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 import pytest
 
-from runtime.command_line import (
+from runtime.command_line import FlagError, parse_arguments, read_arguments
+from runtime.flags import (
     COMMANDS,
-    FlagError,
     changed,
     command,
     fields_by_name,
@@ -19,9 +19,7 @@ from runtime.command_line import (
     flag_group,
     flag_of,
     only_if,
-    parse_arguments,
     part_of,
-    read_arguments,
     read_only_if,
     record_of,
     with_parameters,

@@ -12,7 +12,7 @@ from forgetting import forget_accelerator
 
 from arguments import OptimizationArguments
 from runtime.arguments import TrainingRunArguments
-from runtime.command_line import flag_group
+from runtime.flags import flag_group
 from runtime.processes import open_accelerator
 from runtime.tracking import read_metrics
 from training.arguments import EvaluationArguments
