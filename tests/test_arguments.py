@@ -478,6 +478,11 @@ def test_a_flag_without_effect_is_refused_with_the_reason(
     parse(right.format(**values), command)
 
 
+def test_what_is_mined_with_an_encoder_is_kept_too() -> None:
+    words = "--mine_from dense --index_dir a --mining_depth 7 --title_prefix false"
+    assert parse(words, TrainDPRArguments)["index_dir"] == "a"
+
+
 def test_every_case_is_about_a_reason() -> None:
     assert _CASES.keys() <= {param.values[2] for param in _RULES}
 
