@@ -22,10 +22,9 @@ def overview(command: str, description: str, groups: Mapping[str, Sequence[datac
             one.name.upper() if one.metadata["flag"].positional else f"--{_spelling(one)}" for one in fields
         )
         lines += _wrapped(names, f"{group:<{width}}", " " * width)
-    some = next(iter(groups))
     lines += [
         "",
-        f"--help GROUP explains the flags of a group, such as --help {some}; --help all explains all.",
+        f"--help GROUP explains a group (--help {next(iter(groups))}), --help all every flag.",
         "--config FILE reads flags from a YAML or JSON file; the command line wins.",
     ]
     return "\n".join(lines) + "\n"
