@@ -13,11 +13,14 @@ from typing import ClassVar, Literal
 from loading.arguments import DataArguments, TrainingDataArguments
 from models.arguments import EncoderArguments, ModelArguments, ReaderArguments
 from reading.arguments import (
+    AnswerArguments,
     AsTrainedArguments,
     AugmentationArguments,
+    CacheArguments,
     DatasetArguments,
     PassageArguments,
     ScoringArguments,
+    WindowArguments,
     WorkerArguments,
 )
 from reading.metrics import mean_scores
@@ -235,6 +238,16 @@ class TrainDPRArguments(
     """A dense retriever: in-batch negatives and mined ones."""
 
     not_flags: ClassVar = _OF_THE_TRAINER
+    not_read: ClassVar = {
+        WindowArguments: "it is about reading; a retriever takes whole passages",
+        AnswerArguments: "it is about reading; a retriever gives no answers",
+        CacheArguments: "what is mined is kept in --index_dir",
+        OptimizationArguments: "a bi-encoder has no head, and all its layers learn at one rate",
+        SmoothingArguments: "the passages of the other questions are known to be wrong",
+        EvaluationArguments: "every --dpr_eval_steps it evaluates, wherever the data has validation questions",
+        CheckpointArguments: "only the best pair of encoders is kept",
+        RetrieverArguments: "negatives are mined as --mine_from says, and nothing else is searched",
+    }
 
     mine_from: Literal["bm25", "dense"] = flag(
         "bm25",
@@ -268,6 +281,15 @@ class TrainRerankerArguments(
     """A cross-encoder: what a retriever finds is what it learns to tell apart."""
 
     not_flags: ClassVar = _OF_THE_TRAINER
+    not_read: ClassVar = {
+        WindowArguments: "it is for readers; a reranker reads pairs of at most --reranker_max_len tokens",
+        AnswerArguments: "a reranker gives no answers",
+        CacheArguments: "there are no features to keep",
+        SmoothingArguments: "which passage has the answer is known",
+        CheckpointArguments: "only the best reranker is kept",
+        DepthArguments: "--mining_depth and --rerank_depth say how many passages are retrieved",
+        RerankArguments: "a reranker is what this command trains: --reranker_model names its start",
+    }
 
     rerank_depth: int = changed(
         RerankArguments,
@@ -292,6 +314,14 @@ class InferenceArguments(
 ):
     """Which questions are answered, from which passages, by which reader."""
 
+    not_read: ClassVar = {
+        FreezeScheduleArguments: "inference trains nothing",
+        TrainingDataArguments: "inference trains nothing",
+        ModelArguments: "it is kept with the checkpoint",
+        CacheArguments: "retrieved passages are read once, their features are not kept",
+        RunArguments: "inference trains nothing; results are named by --output_dir, and replaced whole",
+    }
+
     do_predict: bool = flag(False, "Answer the test questions and write predictions.json.", group="data")
     do_eval: bool = flag(False, "Answer the validation questions and score retrieval and answers.", group="data")
 
@@ -314,6 +344,15 @@ class RetrieveArguments(
     ComparisonArguments,
 ):
     """Which retrievers are compared, over which questions."""
+
+    not_read: ClassVar = {
+        WindowArguments: "passages are found, not read",
+        AnswerArguments: "passages are found, not read",
+        CacheArguments: "passages are found, not read",
+        TrainingDataArguments: "nothing is trained; --dataset_path and --split name the questions",
+        ComputeArguments: "encoders run in the best precision of the device",
+        RunArguments: "nothing is trained; results are named by --output_dir, and replaced whole",
+    }
 
     retriever_type: list[str] = changed(
         IndexedRetrieverArguments,

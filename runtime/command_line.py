@@ -209,11 +209,18 @@ def _complain_unknown(word: str, parser: _Parser) -> str:
     for origin in parser.fields.values():
         if name in (origin.name, *flag_of(origin).instead_of):
             return f"{typed} is not a flag of {who}: use --{spelling_of(origin)}"
-    owners = [file for file, known in COMMANDS.items() if name in set(map(spelling_of, fields_by_name(known).values()))]
+    for group, reason in getattr(parser.arguments_class, "not_read", {}).items():
+        if name in _spellings(group):
+            return f"{typed} has no effect in {who}: {reason}"
+    owners = [file for file, known in COMMANDS.items() if name in _spellings(known)]
     if owners:
         return f"{typed} has no effect in {who}; it is a flag of {' and '.join(_shortened(owners))}"
     nearest = difflib.get_close_matches(name, parser.spellings, n=1)
     return f"{typed} is not a flag of {who}" + (f"; did you mean --{nearest[0]}?" if nearest else "")
+
+
+def _spellings(group: type) -> set[str]:
+    return set(map(spelling_of, fields_by_name(group).values()))
 
 
 def _shown(origin: dataclasses.Field) -> str:

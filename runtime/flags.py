@@ -154,7 +154,11 @@ def flag_group(title: str) -> Callable[[_Class], _Class]:
 
 @dataclass_transform()
 def command(file: str, description: str) -> Callable[[_Class], _Class]:
-    """Make a class the arguments of the command ``file``; its own flags are changed ones of its groups."""
+    """Make a class the arguments of the command ``file``.
+
+    It may say why users find flags missing that they know from elsewhere: ``not_flags`` maps their names to what to do
+    instead, ``not_read`` groups of other commands to the reason.
+    """
 
     def decorate(cls: _Class) -> _Class:
         made: Any = flag_group("command")(cls)

@@ -478,6 +478,14 @@ def test_a_flag_without_effect_is_refused_with_the_reason(
     parse(right.format(**values), command)
 
 
+def test_reasons_are_about_flags_that_a_command_has_not() -> None:
+    for command in COMMANDS.values():
+        known = set(map(spelling_of, fields_by_name(command).values()))
+        assert not known & set(getattr(command, "not_flags", {}))
+        for group in getattr(command, "not_read", {}):
+            assert set(map(spelling_of, fields_by_name(group).values())) - known, (command, group)
+
+
 def test_what_is_mined_with_an_encoder_is_kept_too() -> None:
     words = "--mine_from dense --index_dir a --mining_depth 7 --title_prefix false"
     assert parse(words, TrainDPRArguments)["index_dir"] == "a"
@@ -656,8 +664,17 @@ def test_what_is_wrong_with_the_flags_of_a_reader_is_said(words: str, complaints
                                                   "evaluates one and answers with it"),
         (InferenceArguments, "--do_eval", "say what to answer: --do_predict for the test questions, or --do_eval for "
                                           "the validation ones"),
-        (InferenceArguments, "--head lstm", "--head has no effect in inference.py; it is a flag of train_mrc.py and "
-                                            "train_mrc_v2.py"),
+        (InferenceArguments, "--head lstm", "--head has no effect in inference.py: it is kept with the checkpoint"),
+        (InferenceArguments, "--learning_rate 1", "--learning_rate has no effect in inference.py; it is a flag of "
+                                                  "train_mrc.py, train_mrc_v2.py and train_reranker.py"),
+        (TrainDPRArguments, "--do_eval", "--do_eval has no effect in train_dpr.py: every --dpr_eval_steps it "
+                                         "evaluates, wherever the data has validation questions"),
+        (TrainDPRArguments, "--retriever_type A", "--retriever_type has no effect in train_dpr.py: negatives are mined "
+                                                  "as --mine_from says, and nothing else is searched"),
+        (RetrieveArguments, "--precision fp32", "--precision has no effect in retrieve.py: encoders run in the best "
+                                                "precision of the device"),
+        (TrainRerankerArguments, "--reranker a", "--reranker has no effect in train_reranker.py: a reranker is what "
+                                                 "this command trains: --reranker_model names its start"),
     ],
 )  # fmt: skip
 def test_what_belongs_elsewhere_is_shown_the_way(command: type, words: str, complaint: str, refusal: Any) -> None:
