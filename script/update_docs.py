@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import re
 import sys
 import typing
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import arguments  # noqa: E402, F401 (which registers the commands)
+from models.heads import HEADS, head_class  # noqa: E402
+from reading.augmentation import AUGMENTATIONS  # noqa: E402
+from reading.metrics import METRICS  # noqa: E402
+from retrieval import RETRIEVERS  # noqa: E402
+from retrieval.analyzers import ANALYZERS  # noqa: E402
 from runtime.files import write_text  # noqa: E402
 from runtime.flags import COMMANDS, fields_by_name, flag_of  # noqa: E402
 from runtime.help_page import explanation, signature  # noqa: E402
@@ -29,6 +37,9 @@ def flags_page() -> str:
     """Return the page of all flags, a section for each command and in it a table for each group."""
     lines = [_HEAD]
     lines += [f"- [{file}](#{file.replace('.', '')})" for file in COMMANDS]
+    lines.append(
+        "- [names that flags take](#names-that-flags-take): heads, retrievers, analysers, augmentations, metrics"
+    )
     for file, command in COMMANDS.items():
         lines += ["", f"## {file}", "", getattr(command, "description", "")]
         hints = typing.get_type_hints(command)
@@ -47,7 +58,30 @@ def flags_page() -> str:
                 reasons = [reason for condition in flag_of(field).read_if for reason in condition.reasons()]
                 cells = [f"`{signature(field, hints[field.name])}`", explanation(field), "; ".join(reasons)]
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *names_that_flags_take()]) + "\n"
+
+
+def names_that_flags_take() -> list[str]:
+    """Return the lines of the tables of heads, retrievers, analysers, augmentations and metrics."""
+    tables: dict[str, dict[str, Any]] = {
+        "head": {name: head_class(name) if head.place else None for name, head in HEADS.items()},
+        "retriever_type": RETRIEVERS,
+        "analyzer": ANALYZERS,
+        "augment": {name: one.question or one.window or one.examples for name, one in AUGMENTATIONS.items()},
+        "metric": {name: metric.overlap for name, metric in METRICS.items()},
+    }
+    without = {
+        "linear": "Transformers' own question answering model: one linear layer.",
+        "title_prefix": "What is read is `title: text`, in evaluation and inference too.",
+    }
+    lines = ["", "## Names that flags take"]
+    for flag, registry in tables.items():
+        lines += ["", f"### --{flag}", "", "| name | what it is |", "|---|---|"]
+        for name, described in registry.items():
+            first = without.get(name) or " ".join((inspect.getdoc(described) or "").split("\n\n")[0].split())
+            first = re.sub(r"(?::\w+:|`)`([^`]*)``?", r"`\1`", first)  # of docstrings to that of Markdown
+            lines.append(f"| `{name}` | {first} |")
+    return lines
 
 
 def main() -> None:
