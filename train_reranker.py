@@ -27,13 +27,7 @@ import torch
 from arguments import TrainRerankerArguments, parse_arguments
 from loading.corpus import find_corpus, load_corpus
 from loading.questions import load_questions
-from models.cross_encoder import (
-    CrossEncoder,
-    Pair,
-    RerankerSettings,
-    load_cross_encoder_to_train,
-    save_cross_encoder,
-)
+from models.cross_encoder import CrossEncoder, Pair, RerankerSettings, load_cross_encoder_to_train, save_cross_encoder
 from models.listwise import group_logits, listwise_loss
 from retrieval import create_retriever
 from retrieval.mining import with_missing_negatives
