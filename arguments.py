@@ -106,7 +106,7 @@ class ReaderTrainingArguments(
 class TrainMRCArguments(ReaderTrainingArguments, FreezeScheduleArguments):
     """A reader, trained with the loop of this project."""
 
-    not_flags: ClassVar = _OF_THE_TRAINER
+    not_flags: ClassVar[dict[str, str]] = _OF_THE_TRAINER
 
 
 @command("train_mrc_v2.py", "Train a reader with the Hugging Face Trainer.")
@@ -157,7 +157,7 @@ class TrainMRCV2Arguments(ReaderTrainingArguments, FreezeArguments, FormerTraine
     takes. Flags that transformers 5 dropped are understood.
     """
 
-    not_flags: ClassVar = NOT_OF_THIS_TRAINER
+    not_flags: ClassVar[dict[str, str]] = NOT_OF_THIS_TRAINER
 
     logging_steps: float = changed(
         RunArguments,
@@ -237,8 +237,8 @@ class TrainDPRArguments(
 ):
     """A dense retriever: in-batch negatives and mined ones."""
 
-    not_flags: ClassVar = _OF_THE_TRAINER
-    not_read: ClassVar = {
+    not_flags: ClassVar[dict[str, str]] = _OF_THE_TRAINER
+    not_read: ClassVar[dict[type, str]] = {
         WindowArguments: "it is about reading; a retriever takes whole passages",
         AnswerArguments: "it is about reading; a retriever gives no answers",
         CacheArguments: "what is mined is kept in --index_dir",
@@ -280,8 +280,8 @@ class TrainRerankerArguments(
 ):
     """A cross-encoder: what a retriever finds is what it learns to tell apart."""
 
-    not_flags: ClassVar = _OF_THE_TRAINER
-    not_read: ClassVar = {
+    not_flags: ClassVar[dict[str, str]] = _OF_THE_TRAINER
+    not_read: ClassVar[dict[type, str]] = {
         WindowArguments: "it is for readers; a reranker reads pairs of at most --reranker_max_len tokens",
         AnswerArguments: "a reranker gives no answers",
         CacheArguments: "there are no features to keep",
@@ -314,7 +314,7 @@ class InferenceArguments(
 ):
     """Which questions are answered, from which passages, by which reader."""
 
-    not_read: ClassVar = {
+    not_read: ClassVar[dict[type, str]] = {
         FreezeScheduleArguments: "inference trains nothing",
         TrainingDataArguments: "inference trains nothing",
         ModelArguments: "it is kept with the checkpoint",
@@ -345,7 +345,7 @@ class RetrieveArguments(
 ):
     """Which retrievers are compared, over which questions."""
 
-    not_read: ClassVar = {
+    not_read: ClassVar[dict[type, str]] = {
         WindowArguments: "passages are found, not read",
         AnswerArguments: "passages are found, not read",
         CacheArguments: "passages are found, not read",

@@ -84,7 +84,7 @@ class Shape:
 class Command(Run, Shape):
     """What the command reads."""
 
-    not_flags: ClassVar = {"slowly": "it is always fast"}
+    not_flags: ClassVar[dict[str, str]] = {"slowly": "it is always fast"}
 
     rate: float = changed(Run, "rate", 0.25, spelling="my_rate", instead_of=["speed"])
 
