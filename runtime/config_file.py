@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ def _read(path: str) -> dict[str, Any]:
         mark = error.problem_mark or error.context_mark
         place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
         raise UserError(f"--config {path} cannot be read: {error.problem or error.context}{place}") from None
+    except RecursionError:
+        raise UserError(f"--config {path} cannot be read: it nests too deeply") from None
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
@@ -93,7 +95,19 @@ def _load_json(text: str) -> Any:
             return list(map(as_text, value))
         return str(value).lower() if isinstance(value, bool) else value
 
-    return as_text(json.loads(text, parse_int=str, parse_float=str, parse_constant=str))
+    return as_text(
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_without_repetition)
+    )
+
+
+def _without_repetition(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    """Return a mapping; ``ValueError`` for a key that stands twice in it."""
+    mapping: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in mapping:
+            raise ValueError(f"{key} stands twice in it")
+        mapping[key] = value
+    return mapping
 
 
 def _text_loader() -> type:
@@ -102,6 +116,10 @@ def _text_loader() -> type:
 
     class TextLoader(yaml.SafeLoader):
         """Knows text, sequences, mappings and null."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            _without_repetition([(key.value, None) for key, _ in node.value])
+            return super().construct_mapping(node, deep)
 
     def as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:
         return loader.construct_scalar(node)
