@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-from loading.retrieval_examples import Passage
+from loading.corpus import Corpus
+from loading.retrieval_examples import Passage, RetrievalExample
 
 POSITIVE, OTHER = Passage("세종", "세종은 조선의 4대 왕이다.", "1"), Passage("", "ＫＢＳ는 1927년에 문을 열었다.")
 NONE_BUT_RIGHT = [
@@ -15,3 +16,13 @@ NONE_BUT_RIGHT = [
     Passage("세종", "세종은 조선의 네 번째 임금이다.", "1"),  # by id
 ]
 WRONG = [Passage("", "부산은 항구이다."), Passage("", "서울은 수도이다."), Passage("", "달은 위성이다.")]
+DECOMPOSED = "\u1112\u1161\u11ab\u1100\u1161\u11bc"  # 한강, as some files have it
+
+
+def questions_of(corpus: Corpus) -> list[RetrievalExample]:
+    """Five questions whose gold passages are in ``corpus``, but for blanks around the text."""
+    golds = [(2, DECOMPOSED), (5, "이순신"), (1, "훈민정음"), (3, "2744미터"), (2, "강")]
+    return [
+        RetrievalExample(f"q{n}", "?" * (n + 1), [answer], Passage("", f" {corpus.texts[row]} "), [])
+        for n, (row, answer) in enumerate(golds)
+    ]

@@ -30,6 +30,30 @@ PROGRAMS = sorted(path for folder in ("script", "benchmarks") for path in ROOT.g
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in (*LIBRARY, *COMMANDS, *PROGRAMS, *TESTS)}
 
+# What of the library has no test file of its name, and the files that test it instead.
+TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    # every flag is held to the same rules
+    **{f"{folder}/arguments": ("test_arguments",) for folder in sorted(FOLDERS)},
+    # every head is held to the same contract
+    **{f"models/heads/{name}": ("models/test_heads",) for name in ("attention", "convolution", "parts", "recurrent")},
+    # a server is started and asked by the retriever that needs it
+    "retrieval/elastic_server": ("retrieval/test_elastic",),
+    "retrieval/milvus_server": ("retrieval/test_milvus",),
+    # what is right and wrong for a question shows in what is drawn, mined and read
+    "loading/retrieval_examples": ("retrieval/test_training", "retrieval/test_mining", "loading/test_dpr_json"),
+    # one step of a command, seen in what the command writes
+    "retrieval/evaluation": ("test_train_dpr",),
+    "retrieval/finding": ("test_retrieve", "test_inference"),
+    "runtime/timing": ("test_inference",),
+    "retrieval/training_data": ("test_train_dpr",),
+    "training/trainer_callbacks": ("test_train_mrc_v2", "test_trainer_qa", "test_interrupted_runs"),
+    # a run that is asked to stop, or whose model is broken, is a whole one
+    "runtime/stopping": ("test_interrupted_runs",),
+    "runtime/finite": ("test_broken_models",),
+    # lines and bars share a terminal
+    "runtime/log": ("runtime/test_progress",),
+}
+
 # What an installation may lack, and what would slow down or talk at every start.
 OPTIONAL = {"wandb", "kiwipiepy", "rank_bm25", "elasticsearch", "pymilvus", "faiss"}
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
@@ -97,6 +121,14 @@ def test_every_file_and_every_public_name_of_the_library_says_what_it_is() -> No
         return (node for node in public if not ast.get_docstring(node))
 
     assert _found(LIBRARY, undocumented) == []
+
+
+def test_every_module_of_the_library_is_tested_in_the_file_of_its_name() -> None:
+    modules = {path.relative_to(ROOT).with_suffix("") for path in LIBRARY if path.name != "__init__.py"}
+    tests = {path.relative_to(ROOT / "tests").with_suffix("") for path in TESTS}
+    untested = {str(module) for module in modules if module.with_name(f"test_{module.name}") not in tests}
+    assert untested == set(TESTED_ELSEWHERE)
+    assert {file for files in TESTED_ELSEWHERE.values() for file in files} <= set(map(str, tests))
 
 
 # ------------------------------------------------------------------------------------------------------------- imports

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from comparing import (
-    PROPORTIONAL_STEPS,
-    assert_equal_weights,
-    assert_same_training,
-    close_to,
-    share_weights,
-    weights,
-)
+from comparing import PROPORTIONAL_STEPS, assert_equal_weights, assert_same_training, close_to, share_weights, weights
 from killing import Killed, kill_and_resume
-from transformers import PreTrainedModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel, TrainingArguments
+from transformers import PreTrainedModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
 import train_mrc
 import train_mrc_v2
@@ -29,7 +21,6 @@ from runtime.errors import UserError
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
 from training import trainer_callbacks
-from training.trainer_arguments import training_arguments
 from training.trainer_checkpoint import find_checkpoint
 
 ROOT = Path(train_mrc_v2.__file__).parent
@@ -157,22 +148,6 @@ def test_killed_and_resumed_gives_the_same_weights(
         assert_same_training(run / folder.name, folder)
     for name in ("loss", "eval_loss"):
         assert logged(run, name) == close_to(logged(reference, name))
-
-
-def test_an_incomplete_checkpoint_is_passed_over(command: list[str], tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert find_checkpoint(run, None) is None
-    assert find_checkpoint(run, "true") is None
-    train_mrc_v2.main([*command, "--save_steps", "4"])
-    (run / "checkpoint-12" / "trainer_state.json").unlink()
-    assert find_checkpoint(run, "true") == run / "checkpoint-8"
-    for half in ("", "[]", "{}", '{"global_step": '):
-        (run / "checkpoint-12" / "trainer_state.json").write_text(half)
-        assert find_checkpoint(run, "true") == run / "checkpoint-8"
-    assert find_checkpoint(tmp_path / "elsewhere", str(run)) == run / "checkpoint-8"
-    assert find_checkpoint(tmp_path / "elsewhere", str(run / "checkpoint-4")) == run / "checkpoint-4"
-    with pytest.raises(UserError, match="holds no checkpoint of the Trainer; name a checkpoint-N"):
-        find_checkpoint(run, str(run / "best"))
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_up_unasked(command: list[str], tmp_path: Path) -> None:
@@ -366,50 +341,6 @@ def test_the_example_script_gives_the_documented_command() -> None:
     args = train_mrc_v2.parse(words)
     assert (args.seed, args.weight_decay, args.freeze_type) == (7, 0.015, "roberta")
     assert (args.eval_strategy, args.eval_steps, args.save_steps) == ("steps", 100, 200)
-
-
-def trainer_arguments(*words: str) -> TrainingArguments:
-    return training_arguments(train_mrc_v2.parse(["--do_train", *words]))
-
-
-@pytest.mark.parametrize(
-    ("words", "name", "value"),
-    [
-        ("--evaluation_strategy epoch", "eval_strategy", "epoch"),
-        ("--evaluation_strategy epoch", "do_eval", True),
-        ("--do_eval", "eval_strategy", "steps"),
-        ("", "eval_strategy", "no"),
-        ("--no_cuda", "use_cpu", True),
-        ("--warmup_ratio 0.1", "warmup_steps", 0.1),
-        ("--warmup_steps 7", "warmup_steps", 7),
-        ("--warmup_steps 0.2", "warmup_steps", 0.2),
-        ("--per_gpu_train_batch_size 3", "per_device_train_batch_size", 3),
-        ("--do_eval --per_gpu_eval_batch_size 5", "per_device_eval_batch_size", 5),
-        ("--adafactor", "optim", "adafactor"),
-        ("--group_by_length True --save_safetensors True --overwrite_output_dir", "output_dir", "./saved"),
-        ("--logging_steps 0.1", "logging_steps", 0.1),
-        ("--do_eval --eval_steps 0.25", "eval_steps", 0.25),
-        ("--lr_scheduler_type reduce_lr_on_plateau --do_eval", "lr_scheduler_type", "reduce_lr_on_plateau"),
-        ("--lr_scheduler_type cosine_with_restarts --warmup_cycles 3", "lr_scheduler_kwargs", {"num_cycles": 3}),
-        ("--adam_beta2 0.95 --optim sgd", "adam_beta2", 0.95),
-        ("--do_eval", "metric_for_best_model", "exact_match"),
-        ("--do_eval --metric_for_best_model eval_loss", "greater_is_better", False),
-        ("--wandb_project x", "report_to", []),
-        ("--report_to tensorboard", "report_to", ["tensorboard"]),
-        ("--precision fp32", "mixed_precision", "no"),
-        ("--precision bf16", "mixed_precision", "bf16"),
-        ("--bf16", "mixed_precision", "bf16"),
-        ("--bf16", "bf16", True),
-    ],
-)
-def test_flags_reach_the_trainer(words: str, name: str, value: Any) -> None:
-    assert getattr(trainer_arguments(*words.split()), name) == value
-
-
-@pytest.mark.parametrize("ratio", [0.0, 0.07, 0.5, 1.0])
-def test_a_share_of_warm_up_is_the_same_number_of_steps_in_both_commands(ratio: float) -> None:
-    arguments = trainer_arguments("--warmup_ratio", str(ratio))
-    assert [arguments.get_warmup_steps(total) for total in (1, 10, 99)] == [math.ceil(ratio * n) for n in (1, 10, 99)]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
     BartForSequenceClassification,
     BertForSequenceClassification,
-    BigBirdConfig,
-    BigBirdModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -23,7 +21,7 @@ from loading.examples import example_features
 from models.cross_encoder import CrossEncoder, Pair, RerankerSettings
 from models.encoder import BiEncoder, EncoderSettings
 from models.inputs import ModelInputs, longest_first_batches, padded, titled, tokenize
-from models.loading import encoder_class_of, load_pretrained, position_limit
+from models.loading import encoder_class_of, position_limit
 from reading.batching import FeatureCollator
 from reading.features import build_features, make_features
 from runtime.errors import UserError
@@ -217,32 +215,6 @@ def test_xlnet_vectors_are_those_of_its_last_token(bert_tokenizer: PreTrainedTok
     with torch.no_grad():
         states = model(**batch).last_hidden_state
         torch.testing.assert_close(encoder.embed_questions(batch), states[:, cls])
-
-
-def _big_bird(folder: Any) -> PreTrainedModel:
-    blocks = {"block_size": 4, "num_random_blocks": 1, "max_position_embeddings": 128}
-    config = BigBirdConfig(**_USUAL | blocks, vocab_size=32)
-    torch.manual_seed(0)
-    BigBirdModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return load_pretrained(BigBirdModel, str(folder), config, "eager", add_pooling_layer=False)[0]
-
-
-@torch.no_grad()
-def test_big_bird_reads_a_batch_alike_whatever_it_read_before(tmp_path: Any) -> None:
-    model = _big_bird(tmp_path).eval()
-    generator = torch.Generator().manual_seed(0)
-    long, short = (torch.randint(5, 32, (2, tokens), generator=generator) for tokens in (64, 28))  # 28 is too short
-    before, numbers = model(input_ids=long).last_hidden_state, torch.get_rng_state()
-    short_states = model(input_ids=short).last_hidden_state
-    after = model(long).last_hidden_state
-    torch.testing.assert_close(after, before)
-    torch.testing.assert_close(model(input_ids=short).last_hidden_state, short_states)
-    assert torch.equal(torch.get_rng_state(), numbers)
-    assert {id(weight) for weight in model.parameters()} == {id(weight) for _, weight in model.named_parameters()}
-    assert not any(weight.is_meta for weight in model.parameters())
-    model.set_attention_type("original_full")
-    full = BigBirdModel.from_pretrained(tmp_path, attention_type="original_full", add_pooling_layer=False).eval()
-    assert (full(input_ids=long).last_hidden_state - before).abs().max() > 1e-3  # blocks do differ
 
 
 def test_reading_takes_the_longest_first_and_every_row_once() -> None:

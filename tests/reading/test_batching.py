@@ -10,6 +10,7 @@ import pytest
 import torch
 from comparing import assert_close
 from datasets import Dataset
+from several_golds import SECOND, features_of
 from tiny_models import tiny_bert
 from transformers import (
     BertConfig,
@@ -197,3 +198,18 @@ def test_lengths_are_grouped_and_batches_are_not_sorted() -> None:
     other = LengthGroupedBatches(lengths, 16, seed=0)
     other.start_epoch(1, lengths)
     assert len({frozenset(batch) for batch in grouped} & {frozenset(batch) for batch in other}) < 5
+
+
+@pytest.mark.parametrize("tokenizer_name", ["bert_tokenizer", "roberta_tokenizer"])
+def test_a_batch_pads_gold_spans(tokenizer_name: str, request: pytest.FixtureRequest) -> None:
+    tokenizer = request.getfixturevalue(tokenizer_name)
+    rows = []
+    for answers in ([], ["1443년", "조선의", SECOND], ["세종"]):
+        columns = features_of(tokenizer, answers)
+        rows.append({name: values[0] for name, values in columns.items()})
+    batch = FeatureCollator(tiny_bert(tokenizer), tokenizer)(rows)
+    golds = [[*zip(row["gold_starts"], row["gold_ends"], strict=True)] for row in rows]
+    assert [len(spans) for spans in golds] == [1, 3, 1]
+    expected = torch.tensor([spans + [(-1, -1)] * (3 - len(spans)) for spans in golds])  # (batch, golds, 2)
+    assert torch.equal(torch.stack([batch["start_positions"], batch["end_positions"]], dim=-1), expected)
+    assert batch["cls_index"].tolist() == [0, 0, 0]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from several_golds import CONTEXT, SECOND, features_of
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -369,3 +370,40 @@ def test_the_key_follows_contents_alone(examples: Dataset, tokenizer: PreTrained
     assert key(reordered) == key(examples.with_format("numpy")) == key(examples)
     assert key(_other_answer(examples)) != key(examples)
     assert key(examples.select([1, 0])) != key(examples.select([0, 1]))
+
+
+def spans_of(features: dict, row: int = 0) -> list[str]:
+    """The gold spans of a feature as text; the empty text is [CLS]."""
+    offsets = features["offset_mapping"][row]
+    return [
+        "" if offsets[first] is None else CONTEXT[offsets[first][0] : offsets[last][1]]
+        for first, last in zip(features["gold_starts"][row], features["gold_ends"][row], strict=True)
+    ]
+
+
+def test_every_gold_answer_is_a_span_and_the_first_stays_the_label(bert_tokenizer: PreTrainedTokenizerFast) -> None:
+    features = features_of(bert_tokenizer, ["1443년", "조선의", SECOND])
+    assert spans_of(features) == ["1443년", "조선의", "1443년"]
+    assert features["gold_starts"][0][0] == features["start_positions"][0]
+    assert features["gold_ends"][0][0] == features["end_positions"][0]
+    assert features["gold_starts"][0][2] > features["gold_starts"][0][0]
+
+
+def test_the_same_tokens_are_one_span(bert_tokenizer: PreTrainedTokenizerFast) -> None:
+    assert spans_of(features_of(bert_tokenizer, ["1443년", "조선의", "1443년"])) == ["1443년", "조선의"]
+    # one word piece: both answers are that token
+    assert spans_of(features_of(bert_tokenizer, ["조선", ("조", CONTEXT.index("조선"))])) == ["조선"]
+
+
+def test_a_window_holds_the_spans_that_are_all_in_it(bert_tokenizer: PreTrainedTokenizerFast) -> None:
+    features = features_of(bert_tokenizer, ["조선의", SECOND], max_seq_len=36)
+    windows = [spans_of(features, row) for row in range(len(features["length"]))]
+    assert windows[0] == ["조선의"] and windows[-1] == ["1443년"] and len(windows) > 2
+    assert [""] in windows  # in between
+    labels = [start == cls for start, cls in zip(features["start_positions"], features["cls_index"], strict=True)]
+    assert labels == [window != ["조선의"] for window in windows]  # the first gold answer alone
+
+
+def test_no_answer_is_cls(bert_tokenizer: PreTrainedTokenizerFast) -> None:
+    features = features_of(bert_tokenizer, [])
+    assert features["gold_starts"] == features["gold_ends"] == [features["cls_index"]] == [[0]]

@@ -1,4 +1,4 @@
-"""DenseRetrieval: exact search in blocks, and an index that is encoded once and never half."""
+"""DenseRetrieval: scores as in training, and an index that is encoded once and never half."""
 
 from __future__ import annotations
 
@@ -17,12 +17,9 @@ from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from models.encoder import BiEncoder, load_bi_encoder
 from retrieval import create_retriever, load_or_build
-from retrieval.base import top_k
 from retrieval.dense import DenseRetrieval
-from retrieval.vector_search import search_vectors
-from runtime.errors import NotFiniteError, UserError
+from runtime.errors import UserError
 
-CPU = torch.device("cpu")
 QUESTIONS = ["세종대왕은 무엇을 만들었나?", "서울을 지나는 강은?", "달은 무엇인가?"]
 
 
@@ -52,39 +49,6 @@ def calls(monkeypatch) -> list[tuple[int, int]]:
 
     monkeypatch.setattr(BiEncoder, "embed_passages", counting)
     return shapes
-
-
-# -------------------------------------------------------------------------------------------------------------- search
-
-
-@pytest.mark.parametrize("block", [1, 7, 64, 1000])
-@pytest.mark.parametrize("k", [1, 10, 500])
-def test_search_is_a_full_sort_for_every_size_of_block(block, k, monkeypatch):
-    monkeypatch.setattr(retrieval.vector_search, "_BLOCK_QUESTIONS", 3)
-    rng = np.random.default_rng(0)
-    # Whole numbers, so that many scores are equal and none depends on the order of additions.
-    questions = rng.integers(-2, 3, size=(8, 6)).astype(np.float32)
-    questions[5] = 0  # all scores are equal
-    passages = rng.integers(-2, 3, size=(200, 6)).astype(np.float32)
-    expected = top_k(questions @ passages.T, k)
-    for shards in ([passages], [passages[:33], passages[33:34], passages[34:]], [passages.astype(np.float16)]):
-        found = search_vectors(questions, shards, k, CPU, block)
-        np.testing.assert_array_equal(found.ids, expected.ids)
-        np.testing.assert_array_equal(found.scores, expected.scores)
-        assert (found.ids.dtype, found.scores.dtype) == (np.int64, np.float32)
-
-
-def test_no_question_finds_nothing_and_what_is_no_number_is_refused():
-    found = search_vectors(np.empty((0, 0), np.float32), [np.zeros((4, 6), np.float32)], 9, CPU)
-    assert (found.ids.shape, found.scores.shape) == ((0, 4), (0, 4))
-    questions = np.zeros((3, 6), np.float32)
-    questions[1, 2] = np.nan
-    with pytest.raises(NotFiniteError, match="gives question 1 scores that are not finite numbers"):
-        search_vectors(questions, [np.zeros((4, 6), np.float32)], 2, CPU)
-    questions[1], passages = 1e25, np.zeros((4, 6), np.float32)
-    passages[3] = 1e25  # vectors of numbers, whose product is none
-    with pytest.raises(NotFiniteError, match="gives question 1 scores that are not finite numbers"):
-        search_vectors(questions, [passages], 2, CPU)
 
 
 def test_scores_are_the_inner_products_of_what_training_would_encode(arguments, corpus):

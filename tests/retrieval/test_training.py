@@ -1,99 +1,20 @@
-"""Hard negatives and training questions."""
+"""Training questions: the passages and batches of every epoch, and the corpus that holds their positives."""
 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
-import numpy as np
 import pytest
-from right_and_wrong import NONE_BUT_RIGHT, OTHER, POSITIVE, WRONG
+from right_and_wrong import NONE_BUT_RIGHT, OTHER, POSITIVE, WRONG, questions_of
 
 from loading.corpus import Corpus
-from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
-from retrieval.base import SearchResults
-from retrieval.joint_batch import JointBatch
-from retrieval.mining import find_hard_negatives, mine_hard_negatives, with_hard_negatives
-from retrieval.training import (
-    TrainingQuestions,
-    corpus_passages,
-    with_gold_passages,
-)
-from runtime.text import answer_in_passage
-
-DECOMPOSED = "\u1112\u1161\u11ab\u1100\u1161\u11bc"  # 한강, as some files have it
-
-
-class Ranked:
-    """A retriever that ranks rows by (row * 7 + length of the question) modulo the size of the corpus."""
-
-    name, libraries = "Ranked", ()
-    asked = 0
-
-    def __init__(self, version: int = 1) -> None:
-        self.version = version
-
-    def parameters(self):
-        return {"version": self.version}
-
-    def load(self, folder, corpus):
-        raise AssertionError("nothing is saved")
-
-    def build(self, corpus):
-        self.size = len(corpus)
-
-    def save(self, folder):
-        pass
-
-    def search(self, questions, k):
-        self.asked += len(questions)
-        scores = np.array([[(row * 7 + len(q)) % self.size for row in range(self.size)] for q in questions], np.float32)
-        ids = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-        return SearchResults(ids, np.take_along_axis(scores, ids, axis=1))
+from loading.retrieval_examples import Passage, RetrievalExample
+from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
 
 
 @pytest.fixture
 def examples(corpus: Corpus) -> list[RetrievalExample]:
-    golds = [(2, DECOMPOSED), (5, "이순신"), (1, "훈민정음"), (3, "2744미터"), (2, "강")]
-    return [
-        RetrievalExample(f"q{n}", "?" * (n + 1), [answer], Passage("", f" {corpus.texts[row]} "), [])
-        for n, (row, answer) in enumerate(golds)
-    ]
-
-
-def test_mined_are_the_best_ranked_that_are_wrong(
-    corpus: Corpus, examples: list[RetrievalExample], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("retrieval.mining._BLOCK", 2)
-    retriever = Ranked()
-    retriever.build(corpus)
-    mined = mine_hard_negatives(examples, corpus, retriever, 8)
-    assert len(mined) == 5 and all(mined)
-    plain = ["한강", "이순신", "훈민정음", "2744미터", "강"]
-    for example, answer, rows in zip(examples, plain, mined, strict=True):
-        ranking = retriever.search([example.question], 8).ids[0].tolist()
-        wrong = [r for r in ranking if answer not in f"{corpus.titles[r]} {corpus.texts[r]}"]
-        assert rows == [row for row in wrong if corpus.texts[row] != example.positive.text.strip()]
-
-
-def test_mined_negatives_are_kept_under_all_that_they_depend_on(
-    corpus: Corpus, examples: list[RetrievalExample], tmp_path: Path
-) -> None:
-    def mine(examples=examples, corpus=corpus, version=1, depth=8):
-        retriever = Ranked(version)
-        return find_hard_negatives(examples, corpus, retriever, depth, tmp_path), retriever.asked
-
-    first = mine()
-    assert first[1] == 5
-    assert mine() == (first[0], 0)
-    other = Corpus(corpus.document_ids, corpus.titles, [*corpus.texts[:-1], "다른 글"])
-    for change in (
-        {"depth": 7}, {"version": 2}, {"corpus": other}, {"examples": examples[::-1]},
-        {"examples": [examples[0]._replace(answers=["서울"]), *examples[1:]]},
-        {"examples": [examples[0]._replace(positive=Passage("", "다른 글")), *examples[1:]]},
-    ):  # fmt: skip
-        assert mine(**change)[1] == 5
-    assert len(list(tmp_path.glob("negatives-*.json"))) == 7
+    return questions_of(corpus)
 
 
 def test_each_epoch_draws_exactly_n_negatives_of_the_pool_topped_up_with_others(corpus: Corpus) -> None:
@@ -136,12 +57,6 @@ def test_gold_passages_that_the_corpus_lacks_are_added_once(corpus: Corpus) -> N
     assert whole.document_ids[12:] == ["added-0", "n"]  # 100 stands for another text there
 
 
-def test_an_answer_is_found_whatever_its_unicode_form_and_blanks() -> None:
-    assert answer_in_passage([f"{DECOMPOSED}\n이야기"], "", "긴  한강 이야기")
-    assert answer_in_passage(["한강"], "한강", "글")
-    assert not answer_in_passage(["한강", "", " "], "한", "강")
-
-
 @pytest.mark.parametrize("answers", [["4대"], []])
 def test_what_says_the_same_as_a_positive_is_never_a_negative(answers: list[str]) -> None:
     example = RetrievalExample("q", "?", answers, POSITIVE, [], (OTHER,))
@@ -164,30 +79,3 @@ def test_a_negative_is_drawn_once_however_often_it_is_there() -> None:
         assert len(drawn) == 2 and WRONG[1] in drawn
         _, *drawn = TrainingQuestions([example], [*twice, WRONG[2]], 3, seed=0).draw(0, epoch)
         assert {WRONG[1], WRONG[2]} < set(drawn) and len(drawn) == 3
-
-
-def test_mined_are_never_a_positive_nor_hold_an_answer_in_any_form(tmp_path: Path) -> None:
-    passages = [
-        *NONE_BUT_RIGHT,
-        Passage("훈민 정음", "글자이다.", "t"),
-        Passage("", "훈민\u00ad정 음을 만들었다.", "u"),
-        *WRONG,
-    ]
-    texts = [passage.text for passage in passages]
-    ids = [passage.passage_id or f"p{row}" for row, passage in enumerate(passages)]
-    corpus = Corpus(ids, [passage.title for passage in passages], texts, {"old": "1"})
-    for identifier in ("1", "old"):  # another name of the same passage
-        positive = POSITIVE._replace(passage_id=identifier)
-        example = RetrievalExample("q", "?", ["훈민정음", " "], positive, [WRONG[0]], (OTHER,))
-        assert wrong_rows(example, range(len(corpus)), corpus) == [7, 8, 9]
-        (mined,) = with_hard_negatives([example], corpus, Ranked(), len(corpus), tmp_path)
-        assert {passage.text for passage in mined.negatives} == {passage.text for passage in WRONG}
-
-
-def test_another_positive_in_the_batch_counts_neither_for_nor_against_a_question() -> None:
-    first = RetrievalExample("a", "?", [], POSITIVE, [], (OTHER,))
-    second = RetrievalExample("b", "?", [], OTHER._replace(text=f"{OTHER.text} "), [WRONG[0]])
-    third = RetrievalExample("c", "?", [], NONE_BUT_RIGHT[0], [])
-    labels, same = JointBatch(TrainingQuestions([first, second, third], [], 1, 0), [0, 1, 2], 0, 1).targets()
-    assert labels.tolist() == [0, 1, 3]
-    assert same.tolist() == [[False, True, False, True], [False] * 4, [True, False, False, False]]

@@ -6,6 +6,7 @@ import sys
 import unicodedata
 
 import pytest
+from right_and_wrong import DECOMPOSED
 
 from runtime.text import (
     answer_in_passage,
@@ -110,3 +111,9 @@ def test_an_answer_occurs_in_one_text_or_the_other_and_blank_ones_nowhere() -> N
     assert answer_in_text(["(주) 한강?"], "㈜한강?")
     assert not answer_in_passage(["한강"], "한", "강")
     assert not answer_in_passage(["", " ", "\u200b"], "세종", "글")
+
+
+def test_an_answer_is_found_whatever_its_unicode_form_and_blanks() -> None:
+    assert answer_in_passage([f"{DECOMPOSED}\n이야기"], "", "긴  한강 이야기")
+    assert answer_in_passage(["한강"], "한강", "글")
+    assert not answer_in_passage(["한강", "", " "], "한", "강")

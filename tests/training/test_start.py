@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from accelerate import PartialState
 from forgetting import forget_accelerator
 
 from arguments import TrainDPRArguments, record_of
-from runtime import processes
 from runtime.arguments import TrainingRunArguments
 from runtime.errors import UserError
 from runtime.files import read_json, write_text
 from runtime.interrupts import Interrupted
-from runtime.processes import main_process_does
 from training.start import Start, enter_run, start_run
 
 
@@ -119,20 +116,3 @@ def test_a_run_that_cannot_go_on_stays_as_it_is(tmp_path: Path, log_lines: list[
     assert "WARNING --seed was 7 when the run began and is 8 now" in log_lines
     with pytest.raises(UserError, match=r"--retriever_dir .* already holds a run"):
         start_run(TrainDPRArguments(output_dir=str(tmp_path / "run"))).__enter__()
-
-
-def test_what_the_main_process_refuses_is_refused_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    PartialState()
-    done: list[int] = []
-
-    def refuse() -> None:
-        done.append(1)
-        raise UserError("no")
-
-    with pytest.raises(UserError, match="no"):
-        main_process_does(refuse)
-    monkeypatch.setattr(PartialState, "is_main_process", property(lambda self: False))
-    monkeypatch.setattr(processes, "broadcast_object_list", lambda messages: ["no"])  # what the main process sends
-    with pytest.raises(UserError, match="no"):
-        main_process_does(refuse)
-    assert done == [1]
