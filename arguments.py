@@ -388,8 +388,8 @@ class ScoreArguments(ScoringArguments):
 
     simulate_leaderboard: int | None = flag(
         None,
-        "Draw public and private halves of N questions each, as often as --bootstrap_samples: does the better one in "
-        "public win in private?",
+        "Draw public and private halves of so many questions each, --bootstrap_samples times, and say how often the "
+        "better file in public is the better one in private.",
         group="score",
         at_least=1,
         read_if=only_if(lambda args: len(args.predictions) > 1, "it compares: give --predictions several files"),
