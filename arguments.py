@@ -7,6 +7,7 @@ Nothing here imports torch: a command answers before that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
@@ -381,6 +382,29 @@ class AverageArguments:
             yield "--last and --best choose among the checkpoints of one run: name one folder"
 
 
-@command("score.py", "Score predictions against gold answers.")
+@command("score.py", "Score predictions against gold answers, and against each other.")
 class ScoreArguments(ScoringArguments):
     """What is scored against what."""
+
+    simulate_leaderboard: int | None = flag(
+        None,
+        "Draw public and private halves of so many questions each, --bootstrap_samples times, and say how often the "
+        "better file in public is the better one in private.",
+        group="score",
+        at_least=1,
+        read_if=only_if(lambda args: len(args.predictions) > 1, "it compares: give --predictions several files"),
+    )
+    errors: str | None = flag(
+        None,
+        "Write one row a question (answers, scores, rank of the gold passage, what missed) to this .csv file.",
+        group="score",
+        fault=lambda path: None if path.endswith(".csv") else "must end in .csv",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is wrong with the files together."""
+        if len(self.predictions) > (most := 26):  # letters, by which they are called
+            yield f"--predictions takes at most {most} files, not {len(self.predictions)}"
+        files = [os.path.realpath(path) for path in self.predictions]
+        for path in dict.fromkeys(self.predictions[i] for i, file in enumerate(files) if file in files[:i]):
+            yield f"--predictions names {path} twice: a comparison takes different files"

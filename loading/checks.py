@@ -31,14 +31,22 @@ class CheckedRows(NamedTuple):
     left_out: str
 
 
-def check_rows(file: str, rows: Iterable[tuple[str, Mapping[str, Any] | Fault]], questions_only: bool) -> CheckedRows:
+def check_rows(
+    file: str,
+    rows: Iterable[tuple[str, Mapping[str, Any] | Fault]],
+    questions_only: bool,
+    question_types: bool = False,
+) -> CheckedRows:
     """Check every row of one split and sort the good from the bad.
 
     ``rows`` are pairs of a place (``data[3].paragraphs[0].qas[2]`` or ``row 17``, counted from 0) and the row as it
-    was read, or the fault that kept it from being read. With ``questions_only`` a row needs just id and question.
+    was read, or the fault that kept it from being read. With ``questions_only`` a row needs just id and question;
+    with ``question_types`` there is a column of these, empty where a row has none.
     Raises :class:`DataError` when there are no rows.
     """
     columns: Columns = {name: [] for name in ("id", "title", "question", "context", "answers", "document_id")}
+    if question_types:
+        columns["question_type"] = []
     problems: list[Problem] = []
     first_place: dict[str, str] = {}
     bad_rows: Counter[str] = Counter()
@@ -90,6 +98,8 @@ def check_row(raw: Mapping[str, Any], questions_only: bool) -> tuple[dict[str, A
         row["document_id"] = ""
     row["context"] = text("context", raw.get("context"), required=not questions_only)
     row["answers"] = _check_answers(raw, row["context"], questions_only, faults)
+    label = identifier(raw.get("question_type"))  # a mere label: what is no text is no fault
+    row["question_type"] = "" if _fault_of_text("question_type", label) else label
     return row, faults
 
 

@@ -68,13 +68,15 @@ def load_examples(
     splits: Sequence[str],
     skip_bad_rows: bool = False,
     column_names: Mapping[str, str] | None = None,
+    question_types: bool = False,
 ) -> DatasetDict:
     """Return the wanted ``splits`` (of train, validation, test) with the columns of :func:`example_features`.
 
     ``dataset_path`` may be several places, of which the first that is there counts; one that is nowhere may be a hub
     name. Unanswerable questions have empty answers. A row of test needs only id and question; what else it lacks is
     empty.
-    ``column_names`` maps our names to the data's where they differ: ``{"question": "query"}``.
+    ``column_names`` maps our names to the data's where they differ: ``{"question": "query"}``. ``question_types`` adds
+    the column ``question_type`` (KLUE's 1 to 3), as text, empty where the data names none.
     Raises :class:`UserError` when the path or a split is not there, and one :class:`DataError` with every problem of
     every wanted split. ``skip_bad_rows`` leaves bad rows out instead, and logs how many of each file and why.
     """
@@ -87,7 +89,7 @@ def load_examples(
     places = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
     for split, source in _find_sources(places, splits).items():
         try:
-            rows = checked[split] = check_rows(source.file, source.read(ours), questions_only=split == "test")
+            rows = checked[split] = check_rows(source.file, source.read(ours), split == "test", question_types)
         except DataError as error:
             damage += error.problems
             continue
@@ -101,18 +103,18 @@ def load_examples(
         way_out = "Correct these rows, or leave them out with --skip_bad_rows." if bad_rows else ""
         # A file that serves two splits has its problems twice.
         raise DataError(dict.fromkeys(damage + bad_rows), way_out)
-    return DatasetDict({split: Dataset.from_dict(rows.columns, example_features()) for split, rows in checked.items()})
+    features = example_features(question_types)
+    return DatasetDict({split: Dataset.from_dict(rows.columns, features) for split, rows in checked.items()})
 
 
-def example_features() -> Features:
-    """Return the columns of every examples table and their types."""
+def example_features(question_types: bool = False) -> Features:
+    """Return the columns of every examples table and their types, on request with ``question_type``."""
     from datasets import Features, List, Value
 
     text = Value("string")
     answers = {"text": List(text), "answer_start": List(Value("int64"))}
-    return Features(
-        {"id": text, "title": text, "question": text, "context": text, "answers": answers, "document_id": text}
-    )
+    columns = {"id": text, "title": text, "question": text, "context": text, "answers": answers, "document_id": text}
+    return Features(columns | ({"question_type": text} if question_types else {}))
 
 
 def hash_examples(examples: Dataset) -> str:
@@ -247,7 +249,8 @@ def _dataset_rows(file: str, split: str, dataset: Dataset, ours: Mapping[str, st
     if problems:
         raise DataError(problems)
     # Other columns cost time, and formats such as torch would change the types.
-    for index, row in enumerate(dataset.with_format(None).select_columns(columns)):
+    read = [*columns, *(name for name in held if name == "question_type")]
+    for index, row in enumerate(dataset.with_format(None).select_columns(read)):
         yield f"row {index}", row
 
 

@@ -124,7 +124,7 @@ class ScoringArguments:
     """What is scored against what."""
 
     gold: str = flag(help="Gold answers: any layout that --dataset_path takes.")
-    predictions: str = flag(help="predictions.json: {id: text}.")
+    predictions: list[str] = flag(help="predictions.json: {id: text}; several files are compared, each with each.")
     metric: str = flag("korquad", "Whose definition of normalisation and overlap.", choices=list(METRICS))
     bootstrap_samples: int = flag(1000, "Resamples behind the 95 % intervals.", at_least=1)
     score_seed: int = flag(42, "Seed of the resampling.", at_least=0)

@@ -105,19 +105,11 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
     for is left out. Several passages joined in one row, as tables of the old form have them, are hit where one of them
     is. The table may come in blocks, each with all rows of its questions.
     """
-    golds = list(zip(examples["id"], *_gold(examples), _answers(examples), strict=True))
-    gold_of = {example_id: (gold_id, gold_text, answers) for example_id, gold_id, gold_text, answers in golds}
-    found: dict[str, tuple[float, float]] = {}  # ranks of the first passage and of the first answer; NaN for none
-    for block in [df] if isinstance(df, pd.DataFrame) else df:
-        block = block[block["id"].isin(gold_of)]
-        for example_id, table in block.groupby("id"):
-            gold_id, gold_text, answers = gold_of[example_id]
-            passages = list(zip(table["document_id"], table["context"], strict=True))
-            is_gold = [_is_gold(gold_id, gold_text, *passage) for passage in passages]
-            has_answer = [answer_in_text(answers, context) for _, context in passages]
-            found[example_id] = (table["rank"][is_gold].min(), table["rank"][has_answer].min())
+    found = ranks_in_table(df, examples)
     ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
-    for example_id, gold_id, gold_text, answers in golds:
+    for example_id, gold_id, gold_text, answers in zip(
+        examples["id"], *_gold(examples), _answers(examples), strict=True
+    ):
         rank, answer_rank = found.get(example_id, (np.nan, np.nan))
         if gold_id or gold_text:
             ranks["hit"].append(rank)
@@ -129,6 +121,25 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
         if of_examples
         for k in ks
     }
+
+
+def ranks_in_table(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset) -> dict[str, tuple[float, float]]:
+    """Map the id of each example in ``df`` to the ranks of the first gold passage and the first with a gold answer.
+
+    NaN stands for none. Both are those of :func:`hit_at_k`, which says what the table may be.
+    """
+    golds = zip(examples["id"], *_gold(examples), _answers(examples), strict=True)
+    gold_of = {example_id: (gold_id, gold_text, answers) for example_id, gold_id, gold_text, answers in golds}
+    found: dict[str, tuple[float, float]] = {}
+    for block in [df] if isinstance(df, pd.DataFrame) else df:
+        block = block[block["id"].isin(gold_of)]
+        for example_id, table in block.groupby("id"):
+            gold_id, gold_text, answers = gold_of[example_id]
+            passages = list(zip(table["document_id"], table["context"], strict=True))
+            is_gold = [_is_gold(gold_id, gold_text, *passage) for passage in passages]
+            has_answer = [answer_in_text(answers, context) for _, context in passages]
+            found[example_id] = (table["rank"][is_gold].min(), table["rank"][has_answer].min())
+    return found
 
 
 def _is_gold(gold_id: str, gold_text: str, document_id: Any, context: str) -> bool:

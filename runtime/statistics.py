@@ -1,4 +1,4 @@
-"""Figures of many values: their mean in percent and its interval."""
+"""Figures of many values: their mean in percent, its interval, and whether two things differ."""
 
 from __future__ import annotations
 
@@ -39,3 +39,45 @@ def bootstrap_interval(values: Sequence[float] | np.ndarray, samples: int, seed:
         )
     low, high = result.confidence_interval
     return float(low), float(high)
+
+
+def paired_bootstrap_interval(
+    first: Sequence[float] | np.ndarray, second: Sequence[float] | np.ndarray, samples: int, seed: int
+) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of ``first`` less that of ``second``, (n,) each, one pair a question.
+
+    Every resample takes the same questions of both, those that :func:`bootstrap_interval` draws with this seed, so
+    what is hard or easy for both does not widen it. Source: Efron and Tibshirani 1993, chapter 8; for systems that
+    answer the same questions, Berg-Kirkpatrick et al. 2012, https://aclanthology.org/D12-1091/.
+    """
+    return bootstrap_interval(np.asarray(first, np.float64) - np.asarray(second, np.float64), samples, seed)
+
+
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Return the exact two-sided p of McNemar's test: are two things equally often right?
+
+    ``only_first`` and ``only_second`` count the questions that just one of them has right. Were both equally good,
+    each of these would fall to either with probability 1/2, so the counts follow a binomial law; 1 where there are
+    none. Source: McNemar 1947, https://doi.org/10.1007/BF02295996.
+    """
+    from scipy import stats
+
+    if not (discordant := only_first + only_second):
+        return 1.0
+    return float(stats.binomtest(only_first, discordant, 0.5).pvalue)
+
+
+def smallest_difference(differences: np.ndarray, size: int, samples: int, seed: int) -> float:
+    """Return the smallest mean difference that ``size`` questions can tell from zero, in the unit of ``differences``.
+
+    It is half the width of the 95 % paired bootstrap interval of so many questions, drawn with replacement from
+    ``differences`` (n,): a larger one leaves zero outside.
+    """
+    generator = np.random.default_rng(seed)
+    at_once = max(1, _CELLS // size)
+    means = [
+        differences[generator.integers(len(differences), size=(min(at_once, samples - start), size))].mean(axis=1)
+        for start in range(0, samples, at_once)
+    ]
+    low, high = np.percentile(np.concatenate(means), [2.5, 97.5])
+    return float(high - low) / 2

@@ -275,6 +275,7 @@ def test_values_are_recorded_as_plain_json() -> None:
 
 # For every reason why a flag is ignored, a command line on which it holds, and one on which the flag is right.
 _CASES = {
+    "it compares: give --predictions several files": ("{flag} 1", "{flag} 1 --predictions a b"),
     "--max_steps replaces it": ("{flag} 2 --max_steps 5", "{flag} 2"),
     "the warm-up is given in steps": ("--warmup_ratio 0.1 {steps} 5", "--warmup_ratio 0.1"),
     "only --lr_scheduler_type cosine_with_restarts restarts": (

@@ -200,6 +200,27 @@ def test_squad_2_and_klue_keep_unanswerable_questions_with_empty_answers():
     assert [answers["answer_start"] for answers in rows["answers"]] == [[11], [], [], [11], []]
 
 
+def test_question_types_are_read_on_request_and_never_at_fault():
+    kinds = [1, "2", None, [3], "\ud800"]
+    content = squad(*(question(f"q{n}", question_type=kind) for n, kind in enumerate(kinds)), question("q5"))
+    path = "dev.json"
+    Path(path).write_text(json.dumps(content), encoding="utf-8")
+    rows = load_examples(path, ["validation"], question_types=True)["validation"]
+    assert rows["question_type"] == ["1", "2", "", "", "", ""]
+    plain = load_examples(path, ["validation"])["validation"]
+    assert "question_type" not in plain.column_names
+    assert plain.to_list() == rows.remove_columns("question_type").to_list()
+
+
+def test_question_types_of_a_saved_data_set_are_read_on_request(tmp_path):
+    row = {"id": "q", "question": "물음", "context": CONTEXT, "answers": {"text": ["서해"], "answer_start": [11]}}
+    for kind, text in ((3, "3"), ("추론", "추론"), ([1], "")):
+        saved = datasets.Dataset.from_list([row | {"question_type": kind}])
+        saved.save_to_disk(str(tmp_path / text / "saved"))
+        rows = load_examples(str(tmp_path / text / "saved"), ["validation"], question_types=True)["validation"]
+        assert rows["question_type"] == [text]
+
+
 def test_document_ids_of_a_paragraph_reach_its_questions():
     content = squad(question("a"), question("b", document_id="b's own"))
     content["data"][0]["paragraphs"][0]["document_id"] = 12

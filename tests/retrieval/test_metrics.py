@@ -12,7 +12,15 @@ from datasets import Dataset
 from sklearn.metrics import ndcg_score
 
 from loading.corpus import Corpus
-from retrieval.metrics import GoldPassages, answerable, answers_among, hit_at_k, ranking_metrics, recall_at
+from retrieval.metrics import (
+    GoldPassages,
+    answerable,
+    answers_among,
+    hit_at_k,
+    ranking_metrics,
+    ranks_in_table,
+    recall_at,
+)
 
 
 def table(**rows):
@@ -82,6 +90,21 @@ def test_ids_of_a_table_in_memory_may_be_numbers():
     df = table(by_id=[(3.0, "글")], by_text=[(4, "글")], missed=[(None, "글")])
     examples = named_examples_of(("by_id", "", "3", []), ("by_text", "", "4", []), ("missed", "", "5", []))
     assert hit_at_k(df, examples, [1]) == {"hit@1": pytest.approx(200 / 3)}
+
+
+def test_ranks_of_the_gold_passage_and_of_the_answer():
+    examples = examples_of(
+        ("by_id", "", "3", ["다른"]),
+        ("by_text", "한강은 서해로 흐른다", "", ["서해로"]),
+        ("missed", "바다", "", ["들"]),
+        ("not in the table", "", "5", ["산"]),
+    )
+    nan = float("nan")
+    expected = {"by_id": (2, 1), "by_text": (2, 2), "missed": (nan, 3)}
+    for blocks in (DF, [DF[DF["id"] == "missed"], DF[DF["id"] != "missed"]]):
+        assert ranks_in_table(blocks, examples) == {
+            name: pytest.approx(ranks, nan_ok=True) for name, ranks in expected.items()
+        }
 
 
 CORPUS = Corpus(

@@ -70,7 +70,7 @@ def test_something_with_flags_of_its_own_is_a_nested_mapping(config: Any) -> Non
         ("seed: 1\nname: a\nseed: 2", "--config {path} cannot be read: seed stands twice in it"),
         ("[" * 5000, "--config {path} cannot be read: it nests too deeply"),
         ("config: other.yaml", "--config {path}: config must be a flag with a value; files do not nest"),
-        ("a: &a [x, x]\nseed: [*a, *a]", "--config {path}: seed must hold values, or NAME: {{flag: value}} for one with "
+        ("a: &a [x]\nseed: [*a]", "--config {path}: seed must hold values, or NAME: {{flag: value}} for one with "
                                           "flags of its own"),
         ("kind: {A: 1}", "--config {path}: kind must hold values, or NAME: {{flag: value}} for one with flags of its "
                          "own"),
