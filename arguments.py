@@ -25,6 +25,7 @@ from reading.arguments import (
     WorkerArguments,
 )
 from reading.metrics import mean_scores
+from reading.voting import METHODS, VOTED_FILES
 from retrieval.arguments import (
     ComparisonArguments,
     CorpusArguments,
@@ -61,10 +62,10 @@ from training.arguments import (
 from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, TrainerFlags
 
 __all__ = [
-    "AugmentationArguments", "AverageArguments", "DatasetArguments", "FreezeArguments", "FreezeScheduleArguments",
-    "InferenceArguments", "ModelArguments", "OptimizationArguments", "RetrieveArguments", "RetrieverArguments",
-    "RunArguments", "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments",
-    "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
+    "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments", "FreezeArguments",
+    "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments", "RetrieveArguments",
+    "RetrieverArguments", "RunArguments", "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments",
+    "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -408,3 +409,42 @@ class ScoreArguments(ScoringArguments):
         files = [os.path.realpath(path) for path in self.predictions]
         for path in dict.fromkeys(self.predictions[i] for i, file in enumerate(files) if file in files[:i]):
             yield f"--predictions names {path} twice: a comparison takes different files"
+
+
+@command("tools.ensemble", "Let several readers vote.")
+class EnsembleArguments:
+    """Who votes, how, and with which weights."""
+
+    members: list[str] = flag(
+        help="Folders with nbest_predictions.json, and files or folders of predictions {id: text}.", group="vote"
+    )
+    output_dir: str = flag(help="Folder for predictions.json, nbest_predictions.json and ensemble.json.", group="vote")
+    method: str = flag(
+        "soft",
+        "Decide by summed probabilities (soft), by best answers (hard) or by summed span scores (logits).",
+        group="vote",
+        choices=list(METHODS),
+    )
+    weights: list[float] | None = flag(
+        None, "What each member's vote is worth (default: all the same).", group="vote", at_least=0
+    )
+    gold: str | None = flag(
+        None, "Gold answers to score against: any layout that --dataset_path takes.", group="tuning"
+    )
+    tune: bool = flag(False, "Choose the weights by exact match on the validation questions of --gold.", group="tuning")
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is missing or does not go together."""
+        if len(self.members) < 2:
+            yield "--members takes two or more: one alone has nobody to vote with"
+        if self.weights is not None and len(self.weights) != len(self.members):
+            yield f"--members names {len(self.members)}, --weights gives {len(self.weights)}: give one for each member"
+        if self.weights is not None and not any(self.weights):
+            yield "--weights are all 0, so nobody votes: give one member more"
+        if self.tune and self.gold is None:
+            yield "--tune chooses by gold answers: add --gold"
+        if self.tune and self.weights is not None:
+            yield "--tune chooses the weights: leave out --weights"
+        written = [self.output_dir, *(os.path.join(self.output_dir, name) for name in VOTED_FILES)]
+        if set(map(os.path.abspath, written)) & set(map(os.path.abspath, self.members)):
+            yield f"--output_dir {self.output_dir} holds one of --members, whose answers would be replaced"

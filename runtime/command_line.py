@@ -21,7 +21,7 @@ from typing import Any, NoReturn, TypeVar
 from runtime.config_file import words_of_config
 from runtime.errors import UserError
 from runtime.flags import COMMANDS, Flag, default_of, fields_by_name, flag_of, spelling_of
-from runtime.help_page import help_page, overview
+from runtime.help_page import help_page, invocation, overview
 from runtime.masking import masked
 
 _Arguments = TypeVar("_Arguments")
@@ -65,7 +65,7 @@ def _parsed(arguments_class: type[_Arguments], words: Sequence[str]) -> _Argumen
         return read_arguments(arguments_class, words)
     except FlagError as error:
         lines = [f"{name}: error: {complaint}" for complaint in error.complaints]
-        sys.stderr.write("\n".join([*lines, f"see python {name} --help", ""]))
+        sys.stderr.write("\n".join([*lines, f"see {invocation(name)} --help", ""]))
         raise SystemExit(2) from None
 
 

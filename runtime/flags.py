@@ -41,7 +41,7 @@ class Condition(Protocol):
 
 
 COMMANDS: dict[str, type] = {}
-"""The arguments of every command, by the file that users type."""
+"""The arguments of every command, by the file, or after ``-m`` the module, that users type."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def flag_group(title: str) -> Callable[[_Class], _Class]:
 
 @dataclass_transform()
 def command(file: str, description: str) -> Callable[[_Class], _Class]:
-    """Make a class the arguments of the command ``file``.
+    """Make a class the arguments of the command ``file``, or, named without ``.py``, of a module that ``-m`` runs.
 
     It may say why users find flags missing that they know from elsewhere: ``not_flags`` maps their names to what to do
     instead, ``not_read`` groups of other commands to the reason.

@@ -13,10 +13,15 @@ from typing import Any
 _INDENT = 6
 
 
+def invocation(command: str) -> str:
+    """Return how users run a command: a file by its name, a module of a folder with ``-m``."""
+    return f"python {command}" if command.endswith(".py") else f"python -m {command}"
+
+
 def overview(command: str, description: str, groups: Mapping[str, Sequence[dataclasses.Field]]) -> str:
     """Return one screen: what a command does and the names of its flags, group by group."""
     width = max(map(len, groups)) + 2
-    lines = [f"usage: python {command} [--flag VALUE ...]", "", description, ""]
+    lines = [f"usage: {invocation(command)} [--flag VALUE ...]", "", description, ""]
     for group, fields in groups.items():
         names = " ".join(
             one.name.upper() if one.metadata["flag"].positional else f"--{_spelling(one)}" for one in fields
@@ -34,7 +39,7 @@ def help_page(command: str, groups: Mapping[str, Sequence[dataclasses.Field]], h
     """Return what every flag of ``groups`` does, with its values and default; ``hints`` are the fields' types."""
     lines = []
     for group, fields in groups.items():
-        lines += [f"{group} (python {command})", ""]
+        lines += [f"{group} ({invocation(command)})", ""]
         for one in fields:
             lines.append(f"  {signature(one, hints[one.name])}")
             lines += _wrapped(explanation(one), " " * _INDENT, " " * _INDENT)

@@ -25,10 +25,11 @@ ARROWS: dict[str, set[str]] = {
 }
 FOLDERS = {path.parent.name for path in ROOT.glob("*/__init__.py")}
 LIBRARY = sorted(path for name in ARROWS for path in (*ROOT.glob(f"{name}.py"), *ROOT.glob(f"{name}/**/*.py")))
-COMMANDS = sorted(set(ROOT.glob("*.py")) - set(LIBRARY))
+COMMANDS = sorted({*ROOT.glob("*.py"), *ROOT.glob("tools/[!_]*.py")} - set(LIBRARY))
 PROGRAMS = sorted(path for folder in ("script", "benchmarks") for path in ROOT.glob(f"{folder}/*.py"))
 TESTS = sorted(ROOT.glob("tests/**/*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in (*LIBRARY, *COMMANDS, *PROGRAMS, *TESTS)}
+TREES[ROOT / "tools/__init__.py"] = ast.parse((ROOT / "tools/__init__.py").read_text(encoding="utf-8"))
 
 # What of the library has no test file of its name, and the files that test it instead.
 TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
@@ -73,6 +74,11 @@ def _module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+def _words(path: Path) -> list[str]:
+    """What follows ``python`` to run a command."""
+    return [path.name] if path.parent == ROOT else ["-m", _module(path)]
+
+
 def _roots_imported(node: ast.AST) -> set[str]:
     """The top-level packages that an import statement names; empty for other nodes."""
     if isinstance(node, ast.Import):
@@ -90,7 +96,7 @@ def _calls(tree: ast.Module, names: set[str]) -> Iterator[ast.Call]:
 
 
 def test_every_folder_of_the_library_has_its_place_among_the_arrows() -> None:
-    assert set(ARROWS) >= FOLDERS >= {"loading", "models", "reading", "retrieval", "runtime", "training"}
+    assert {*ARROWS, "tools"} >= FOLDERS >= {"loading", "models", "reading", "retrieval", "runtime", "training"}
 
 
 def test_arrows_point_one_way_and_never_to_a_command() -> None:
@@ -102,10 +108,10 @@ def test_arrows_point_one_way_and_never_to_a_command() -> None:
 
 
 def test_every_command_has_a_runnable_example_parse_and_main() -> None:
-    assert {path.stem for path in COMMANDS} >= {"train_mrc", "inference", "score"}
+    assert {path.stem for path in COMMANDS} >= {"train_mrc", "inference", "score", "ensemble"}
     for path in COMMANDS:
         tree = TREES[path]
-        assert f"\n    python {path.name} " in (ast.get_docstring(tree) or ""), path
+        assert f"\n    python {' '.join(_words(path))} " in (ast.get_docstring(tree) or ""), path
         functions = {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
         for name in ("parse", "main"):
             assert [argument.arg for argument in functions[name].args] == ["argv"], path
@@ -159,11 +165,11 @@ def test_flags_are_read_before_torch_is_imported() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     for path in COMMANDS:
         result = subprocess.run(
-            [sys.executable, "-X", "importtime", path.name, "--help"], capture_output=True, text=True, cwd=ROOT
+            [sys.executable, "-X", "importtime", *_words(path), "--help"], capture_output=True, text=True, cwd=ROOT
         )
         imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines() if "|" in line}
         assert (result.returncode, imported & slow) == (0, set()), path.name
-        assert result.stdout.startswith("usage: ")
+        assert result.stdout.startswith(f"usage: python {' '.join(_words(path))} ")
 
 
 def test_optional_packages_are_imported_where_they_are_used() -> None:

@@ -19,6 +19,7 @@ import arguments
 from arguments import (
     AverageArguments,
     DatasetArguments,
+    EnsembleArguments,
     InferenceArguments,
     RetrieveArguments,
     RetrieverArguments,
@@ -38,6 +39,7 @@ from retrieval import RETRIEVERS
 from retrieval.spec import arguments_of
 from runtime.errors import UserError
 from runtime.flags import COMMANDS, ReadByChosen, default_of, fields_by_name, flag_of, spelling_of
+from runtime.help_page import invocation
 from runtime.masking import is_secret
 from training.trainer_flags import trainer_fields
 
@@ -48,6 +50,7 @@ NEEDS = {
     InferenceArguments: "--do_predict",
     ScoreArguments: "--gold a --predictions b",
     AverageArguments: "a --output_dir b",
+    EnsembleArguments: "--members a b --output_dir c",
 }
 FLAGS = [
     pytest.param(command, field, id=f"{file} --{spelling_of(field)}")
@@ -73,7 +76,7 @@ def refusal(capsys: pytest.CaptureFixture[str]):
         assert end.value.code == 2
         shown = capsys.readouterr()
         *complaints, hint = shown.err.splitlines()
-        assert (shown.out, hint) == ("", f"see python {command.command} --help")
+        assert (shown.out, hint) == ("", f"see {invocation(command.command)} --help")
         start = f"{command.command}: error: "
         assert complaints and all(complaint.startswith(start) for complaint in complaints)
         return [complaint.removeprefix(start) for complaint in complaints]
@@ -128,7 +131,7 @@ _DECLARING = ("arguments.py", "trainer_flags.py")
 
 def _names_read() -> set[str]:
     """Every attribute that product code reads of something that holds arguments, but for where flags are declared."""
-    folders = [".", "loading", "models", "reading", "retrieval", "runtime", "training"]
+    folders = [".", "loading", "models", "reading", "retrieval", "runtime", "tools", "training"]
     files = [path for folder in folders for path in (ROOT / folder).glob("*.py") if path.name not in _DECLARING]
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
     groups = [path for folder in folders for path in (ROOT / folder).glob("arguments.py")]
@@ -235,6 +238,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "retrieve.py": "./outputs/retrieval",
         "average.py": None,
         "score.py": None,
+        "tools.ensemble": None,
     }
     for command in (TrainMRCArguments, TrainMRCV2Arguments, InferenceArguments):  # a reader brings these
         values = parse("", command)

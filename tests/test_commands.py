@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = sorted(ROOT.glob("script/*.sh"))
 PAGES = sorted(path for pattern in ("*.md", "docs/*.md", "docs/ko/*.md") for path in ROOT.glob(pattern))
-PROGRAMS = sorted(path for folder in (".", "script", "benchmarks") for path in ROOT.glob(f"{folder}/*.py"))
+PROGRAMS = sorted(path for folder in (".", "script", "benchmarks", "tools") for path in ROOT.glob(f"{folder}/*.py"))
 
 _FENCE = re.compile(r"^```(\w*)[ ]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SHELLS = ("", "bash", "sh", "shell", "console")

@@ -93,7 +93,7 @@ def test_ids_of_a_table_in_memory_may_be_numbers():
 
 
 def test_ranks_of_the_gold_passage_and_of_the_answer():
-    examples = examples_of(
+    examples = named_examples_of(
         ("by_id", "", "3", ["다른"]),
         ("by_text", "한강은 서해로 흐른다", "", ["서해로"]),
         ("missed", "바다", "", ["들"]),

@@ -1,0 +1,1 @@
+"""Smaller commands, run as ``python -m tools.NAME``."""
