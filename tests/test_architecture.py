@@ -34,7 +34,7 @@ TREES[ROOT / "tools/__init__.py"] = ast.parse((ROOT / "tools/__init__.py").read_
 # What of the library has no test file of its name, and the files that test it instead.
 TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
     # every flag is held to the same rules
-    **{f"{folder}/arguments": ("test_arguments",) for folder in sorted(FOLDERS)},
+    **{f"{folder}/arguments": ("test_arguments",) for folder in sorted(FOLDERS & ARROWS.keys())},
     # every head is held to the same contract
     **{f"models/heads/{name}": ("models/test_heads",) for name in ("attention", "convolution", "parts", "recurrent")},
     # a server is started and asked by the retriever that needs it
