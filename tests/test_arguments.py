@@ -252,6 +252,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "train_dpr.py": "./models/retriever",
         "train_reranker.py": "./saved/reranker",
         "inference.py": "./outputs",
+        "ask.py": None,
         "retrieve.py": "./outputs/retrieval",
         "average.py": None,
         "score.py": None,
@@ -382,6 +383,7 @@ _CASES = {
             ("only --milvus_vectors hybrid fuses", "dense", "hybrid"),
         )
     },
+    "--json gives all --n_best_size of them": ("--show 3 --json", "--show 3"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
     "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),
     "the test questions have no gold answers to tune on": (
