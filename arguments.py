@@ -25,6 +25,7 @@ from reading.arguments import (
 )
 from reading.metrics import mean_scores
 from retrieval.arguments import (
+    WITHOUT_INDEX,
     ComparisonArguments,
     CorpusArguments,
     DepthArguments,
@@ -353,6 +354,7 @@ class PipelineArguments(
 
 @command("ask.py", "Answer questions that are typed.")
 @changes("dataset_path", help="Folder or file in or beside which the corpus lies.")
+@changes("top_k_retrieval", default=5)  # somebody waits
 class AskArguments(PipelineArguments):
     """Which question is answered, and how the answer is shown."""
 
@@ -382,6 +384,11 @@ class AskArguments(PipelineArguments):
         read_if=only_if(lambda args: not args.json, "--json gives all --n_best_size of them"),
     )
     json: bool = flag(False, "Print one JSON object a line for each question, with all answers.", group="question")
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what finds nothing."""
+        if self.retriever_type in WITHOUT_INDEX:
+            yield f"--retriever_type {self.retriever_type} searches nothing: name a retriever, or use inference.py"
 
 
 @command("retrieve.py", "Measure retrievers.")

@@ -93,17 +93,17 @@ class Reader(NamedTuple):
         return self.qa_processor.find_answers(examples, features, logits.predictions, retrieval_weight)
 
     def read_retrieved(
-        self, retrieved: Retrieved, passages: PassageArguments, progress: Callable[[int], Any] = lambda count: None
+        self, retrieved: Retrieved, settings: PassageArguments, progress: Callable[[int], Any] = lambda count: None
     ) -> dict[str, list[Answer]]:
         """Read every question's retrieved passages, some thousand passages at a time, so that memory stays bounded.
 
         ``progress`` gets the number of questions that were answered since its last call.
         """
-        to_examples = joined_passages if passages.passage_reading == "joined" else separate_passages
+        to_examples = joined_passages if settings.passage_reading == "joined" else separate_passages
         answers: dict[str, list[Answer]] = {}
         for block in retrieved.blocks():
             before = len(answers)
-            answers |= self.read_examples(to_examples(block), "reading", passages.retrieval_weight)
+            answers |= self.read_examples(to_examples(block), "reading", settings.retrieval_weight)
             progress(len(answers) - before)
         return answers
 
@@ -140,8 +140,12 @@ class Pipeline(NamedTuple):
     def answer(self, questions: Sequence[str], k: int | None = None) -> list[list[FoundAnswer]]:
         """Return for every question its n best answers, best first, from its ``k`` best passages.
 
-        ``k`` is by default the flag ``top_k_retrieval``. Raises :class:`UserError` for a blank question.
+        ``k`` is by default the flag ``top_k_retrieval``. Raises :class:`UserError` for a blank question and for a
+        ``k`` below 1.
         """
+        k = self.settings.top_k_retrieval if k is None else k
+        if k < 1:
+            raise UserError(f"k is {k}: read 1 passage or more")
         if isinstance(questions, str):
             raise UserError("questions must be a list of texts: write [question] for a single one")
         _refuse_blank(questions)
@@ -149,7 +153,7 @@ class Pipeline(NamedTuple):
             return []
         ids = list(map(str, range(len(questions))))
         examples = Dataset.from_dict({"id": ids, "question": list(questions)})
-        retrieved = self.finder.find(examples, k or self.settings.top_k_retrieval)
+        retrieved = self.finder.find(examples, k)
         answers = self.reader.read_retrieved(retrieved, self.settings)
         sources = {
             (row.id, row.rank): (row.title, row.context) for block in retrieved.blocks() for row in block.itertuples()

@@ -613,7 +613,7 @@ def test_shares_are_at_most_one() -> None:
         ("--stride-length 3", ["--stride-length is not a flag of train_mrc.py; did you mean --stride_len?"]),
         ("--do_predict", ["--do_predict has no effect in train_mrc.py; it is a flag of inference.py"]),
         ("--retriever_type A", ["--retriever_type has no effect in train_mrc.py; it is a flag of train_reranker.py, "
-                                "inference.py and retrieve.py"]),
+                                "inference.py, ask.py and retrieve.py"]),
         ("--fp16", ["--fp16 is not a flag of train_mrc.py: use --precision fp16"]),
         ("--bf16 True", ["--bf16 is not a flag of train_mrc.py: use --precision bf16"]),
         ("--save_steps 5", ["--save_steps is not a flag of train_mrc.py: state is saved at every evaluation: use "

@@ -244,7 +244,7 @@ def test_flags_of_training_are_refused(command: list[str], capsys: pytest.Captur
     with pytest.raises(SystemExit):
         inference.main([*command, "--do_predict", "--head", "linear", "--learning_rate", "1"])
     message = capsys.readouterr().err
-    assert "--head has no effect in inference.py; it is a flag of train_mrc.py and train_mrc_v2.py" in message
+    assert "--head has no effect in inference.py: it is kept with the checkpoint" in message
     assert "--learning_rate has no effect in inference.py" in message
 
 

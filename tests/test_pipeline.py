@@ -74,6 +74,8 @@ def test_says_what_cannot_be_answered(pipeline: Pipeline, trained_reader: str, e
     assert pipeline.answer([]) == []
     with pytest.raises(UserError, match="question 2 of 2 is blank"):
         pipeline.answer(["부산의 바닷가는 어디인가?", "\u200b "])
+    with pytest.raises(UserError, match="k is 0"):
+        pipeline.answer(["부산의 바닷가는 어디인가?"], k=0)
     with pytest.raises(UserError, match=r"write \[question\]"):
         pipeline.answer("부산의 바닷가는 어디인가?")
     with pytest.raises(UserError, match="the context to read is blank"):
