@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from loading.arguments import DataArguments, TrainingDataArguments
+from loading.arguments import DataArguments, SourceArguments, TrainingDataArguments
 from models.arguments import EncoderArguments, ModelArguments, ReaderArguments
 from reading.arguments import (
     AnswerArguments,
@@ -27,6 +27,7 @@ from reading.arguments import (
 from reading.metrics import mean_scores
 from reading.voting import METHODS, VOTED_FILES
 from retrieval.arguments import (
+    WITHOUT_INDEX,
     ComparisonArguments,
     CorpusArguments,
     DepthArguments,
@@ -62,10 +63,11 @@ from training.arguments import (
 from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, TrainerFlags
 
 __all__ = [
-    "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments", "FreezeArguments",
-    "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments", "RetrieveArguments",
-    "RetrieverArguments", "RunArguments", "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments",
-    "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
+    "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments",
+    "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments",
+    "PipelineArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments", "ScoreArguments",
+    "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line",
+    "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -331,6 +333,64 @@ class InferenceArguments(
         """Yield what is missing or too much."""
         if self.do_eval == self.do_predict:
             yield "say what to answer: --do_predict for the test questions, or --do_eval for the validation ones"
+
+
+@flag_group("answers")
+@changes("n_best_size", help="Candidates weighed and kept per question.")
+class PipelineArguments(
+    EvalBatchArguments,
+    ReaderArguments,
+    SourceArguments,
+    AsTrainedArguments,
+    WorkerArguments,
+    IndexedRetrieverArguments,
+    RerankArguments,
+    DepthArguments,
+    PassageArguments,
+):
+    """Which reader answers, from passages of which corpus: what :class:`pipeline.Pipeline` is made of."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = changed(ComputeArguments, "precision")
+    skip_bad_rows: bool = changed(DataArguments, "skip_bad_rows")
+
+
+@command("ask.py", "Answer questions that are typed.")
+@changes("dataset_path", help="Folder or file in or beside which the corpus lies.")
+@changes("top_k_retrieval", default=5)  # somebody waits
+class AskArguments(PipelineArguments):
+    """Which question is answered, and how the answer is shown."""
+
+    not_read: ClassVar = {
+        DataArguments: "the questions are the ones that are typed; inference.py answers those of a data set",
+        RetrieverArguments: "passages are searched for each question; inference.py reads a table of them",
+        FreezeScheduleArguments: "nothing is trained",
+        TrainingDataArguments: "nothing is trained",
+        ModelArguments: "it is kept with the checkpoint",
+        CacheArguments: "passages are read once, their features are not kept",
+        OutputArguments: "answers are printed, nothing is written",
+        SeedArguments: "nothing is drawn",
+        RunArguments: "nothing is trained",
+    }
+
+    question: list[str] = flag(
+        [],
+        "The question; without one, questions are read from a prompt or standard input until an empty line.",
+        group="question",
+        positional=True,
+    )
+    show: int = flag(
+        5,
+        "Answers that are shown, with their passages.",
+        group="question",
+        at_least=1,
+        read_if=only_if(lambda args: not args.json, "--json gives all --n_best_size of them"),
+    )
+    json: bool = flag(False, "Print one JSON object a line for each question, with all answers.", group="question")
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what finds nothing."""
+        if self.retriever_type in WITHOUT_INDEX:
+            yield f"--retriever_type {self.retriever_type} searches nothing: name a retriever, or use inference.py"
 
 
 @command("retrieve.py", "Measure retrievers.")

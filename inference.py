@@ -18,25 +18,20 @@ if __name__ == "__main__":
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel
 
-from arguments import DatasetArguments, InferenceArguments, parse_arguments, part_of, record_of
-from models import check_length, load_reader, load_tokenizer
-from models.loading import load_config
-from processor import QAProcessor
+from arguments import InferenceArguments, parse_arguments, record_of
+from pipeline import Reader, processor_of
 from reading.answers import Answer, nbest_of, predictions_of
-from reading.batching import FeatureCollator
-from reading.logits import read_features
 from reading.metrics import mean_scores, references_of
-from reading.passages import gold_passages, joined_passages, separate_passages
+from reading.passages import gold_passages
 from reading.reader_settings import as_trained
 from retrieval.finding import find_passages
 from retrieval.metrics import KS, hit_at_k
 from retrieval.table import Retrieved, write_retrieved_df
-from runtime.device import default_device, fastest_attention, keep_freed_memory, resolve_precision
+from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import write_json
 from runtime.locks import claimed
@@ -48,16 +43,6 @@ from runtime.text import is_blank
 from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
-
-
-class Reader(NamedTuple):
-    """A trained reader and what it needs to read."""
-
-    model: PreTrainedModel
-    qa_processor: QAProcessor
-    collator: FeatureCollator
-    batch_size: int
-    precision: str
 
 
 def parse(argv: Sequence[str] | None = None) -> InferenceArguments:
@@ -83,15 +68,9 @@ def answer(args: InferenceArguments) -> dict[str, float]:
 
     # data and model
     args = as_trained(args)
-    tokenizer = load_tokenizer(args.tokenizer or args.model)
-    title_prefix = getattr(load_config(args.model), "title_prefix", False)
-    qa_processor = QAProcessor(part_of(args, DatasetArguments), tokenizer, title_prefix=title_prefix)
+    qa_processor = processor_of(args)
     examples = qa_processor.get_eval_examples() if args.do_eval else qa_processor.get_test_examples()
-    attention = fastest_attention(device, 0.0, training=False)
-    model = load_reader(args.model, attention=attention, trained=True).to(device)  # type: ignore[arg-type]
-    check_length(model, args.max_seq_len)
-    collator = FeatureCollator(model, tokenizer, args.max_seq_len if args.use_max_padding else None)
-    reader = Reader(model, qa_processor, collator, args.per_device_eval_batch_size, precision)
+    reader = Reader.from_arguments(args, qa_processor)
     stopwatch.lap("load")
 
     # retrieve
@@ -100,9 +79,10 @@ def answer(args: InferenceArguments) -> dict[str, float]:
 
     # read
     if retrieved is None:
-        answers = read(reader, own_contexts(examples), "reading")
+        answers = reader.read_examples(own_contexts(examples))
     else:
-        answers = read_retrieved(reader, retrieved, len(examples), args)
+        with progress_bar(total=len(examples), desc="answering", unit="question") as progress:
+            answers = reader.read_retrieved(retrieved, args, progress.update)
     stopwatch.lap("read")
 
     # score
@@ -128,26 +108,6 @@ def own_contexts(examples: Dataset) -> Dataset:
     return gold_passages(examples)
 
 
-def read(reader: Reader, examples: Dataset, what: str, retrieval_weight: float = 0.0) -> dict[str, list[Answer]]:
-    """Return the n best answers per question id, from reading examples (see ``reading/passages.py``)."""
-    features = reader.qa_processor.make_features(examples, what, cached=False)
-    logits = read_features(reader.model, features, reader.collator, reader.batch_size, reader.precision, what)
-    return reader.qa_processor.find_answers(examples, features, logits.predictions, retrieval_weight)
-
-
-def read_retrieved(
-    reader: Reader, retrieved: Retrieved, questions: int, args: InferenceArguments
-) -> dict[str, list[Answer]]:
-    """Read every question's retrieved passages, some thousand passages at a time, so that memory stays bounded."""
-    to_examples = joined_passages if args.passage_reading == "joined" else separate_passages
-    answers: dict[str, list[Answer]] = {}
-    with progress_bar(total=questions, desc="answering", unit="question") as progress:
-        for block in retrieved.blocks():
-            answers |= read(reader, to_examples(block), "reading", args.retrieval_weight)
-            progress.update(len(answers) - progress.n)
-    return answers
-
-
 def score(
     reader: Reader, examples: Dataset, retrieved: Retrieved | None, answers: dict[str, list[Answer]]
 ) -> dict[str, float]:
@@ -155,7 +115,7 @@ def score(
     references = references_of(examples)
     metrics = mean_scores(predictions_of(answers), references)
     if retrieved is not None:
-        oracle = predictions_of(read(reader, own_contexts(examples), "reading gold passages"))
+        oracle = predictions_of(reader.read_examples(own_contexts(examples), "reading gold passages"))
         metrics |= {f"oracle_{name}": value for name, value in mean_scores(oracle, references).items()}
         metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in KS if k < retrieved.k] + [retrieved.k])
     return metrics

@@ -56,6 +56,11 @@ def configure_logging(main_process: bool = True) -> None:
     logging.getLogger(_BRANCH).setLevel(logging.INFO if main_process else logging.WARNING)
 
 
+def show_only_warnings() -> None:
+    """Show our lines from WARNING on: for answers in a terminal, once everything is loaded."""
+    logging.getLogger(_BRANCH).setLevel(logging.WARNING)
+
+
 def _log_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
 ) -> None:

@@ -31,6 +31,7 @@ from transformers import (
 )
 
 import retrieve
+import train_mrc
 from runtime.device import default_device
 
 # --------------------------------------------------------------------------------------------------------- the machine
@@ -220,6 +221,18 @@ def reader_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTra
     BertForQuestionAnswering(tiny_bert_config(bert_tokenizer)).save_pretrained(folder)
     bert_tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def trained_reader(encoder_path: str, dataset_path: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny reader that was trained to know the answers to all questions of the sample."""
+    folder = tmp_path_factory.mktemp("trained")
+    train_mrc.main(
+        f"--model {encoder_path} --dataset_path {dataset_path} --output_dir {folder}/run --cache_dir {folder}/cache "
+        "--max_seq_len 128 --stride_len 16 --per_device_train_batch_size 4 --num_train_epochs 60 --precision fp32 "
+        "--learning_rate 3e-3 --backbone_dropout 0".split()
+    )
+    return f"{folder}/run/best"
 
 
 @pytest.fixture(scope="session")

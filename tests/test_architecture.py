@@ -21,6 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "training": {"runtime", "models", "loading"},
     "arguments": {"runtime", "models", "loading", "reading", "retrieval", "training"},
     "processor": {"arguments", "models", "reading", "loading", "retrieval", "training", "runtime"},
+    "pipeline": {"arguments", "models", "reading", "loading", "retrieval", "training", "runtime", "processor"},
     "trainer_qa": {"arguments", "models", "reading", "loading", "retrieval", "training", "runtime", "processor"},
 }
 FOLDERS = {path.parent.name for path in ROOT.glob("*/__init__.py")}

@@ -235,6 +235,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "train_dpr.py": "./models/retriever",
         "train_reranker.py": "./saved/reranker",
         "inference.py": "./outputs",
+        "ask.py": None,
         "retrieve.py": "./outputs/retrieval",
         "average.py": None,
         "score.py": None,
@@ -367,6 +368,7 @@ _CASES = {
             ("only --milvus_vectors hybrid fuses", "dense", "hybrid"),
         )
     },
+    "--json gives all --n_best_size of them": ("--show 3 --json", "--show 3"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
     "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),
     "the test questions have no gold answers to tune on": (
@@ -596,7 +598,7 @@ def test_shares_are_at_most_one() -> None:
         ("--stride-length 3", ["--stride-length is not a flag of train_mrc.py; did you mean --stride_len?"]),
         ("--do_predict", ["--do_predict has no effect in train_mrc.py; it is a flag of inference.py"]),
         ("--retriever_type A", ["--retriever_type has no effect in train_mrc.py; it is a flag of train_reranker.py, "
-                                "inference.py and retrieve.py"]),
+                                "inference.py, ask.py and retrieve.py"]),
         ("--fp16", ["--fp16 is not a flag of train_mrc.py: use --precision fp16"]),
         ("--bf16 True", ["--bf16 is not a flag of train_mrc.py: use --precision bf16"]),
         ("--save_steps 5", ["--save_steps is not a flag of train_mrc.py: state is saved at every evaluation: use "

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import ask
 import average
 import inference
 import retrieve
@@ -70,6 +71,7 @@ CASES = [
     ),
     (train_reranker.main, f"{_SEARCH} --analyzer bigram --reranker_model FOREIGN"),
     (train_reranker.main, f"{_SEARCH} --reranker_model ENCODER --analyzer wordpiece --analyzer_model FOREIGN"),
+    (ask.main, "question --dataset_path DATA --index_dir INDEX --model FOREIGN"),
     (average.main, "FOREIGN READER --output_dir OUT"),
     (average.main, "READER FOREIGN --output_dir OUT"),
 ]

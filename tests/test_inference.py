@@ -13,23 +13,12 @@ from datasets import Dataset, DatasetDict
 from killing import leave_half_written
 
 import inference
-import train_mrc
 from loading.corpus import load_corpus
+from pipeline import Reader
 from reading.metrics import mean_scores
 from retrieval.bm25 import SparseRetrieval_BM25P
 from runtime.errors import DataError, UserError
 from runtime.locks import claimed
-
-
-@pytest.fixture(scope="session")
-def trained_reader(encoder_path: str, dataset_path: str, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("trained")
-    train_mrc.main(
-        f"--model {encoder_path} --dataset_path {dataset_path} --output_dir {folder}/run --cache_dir {folder}/cache "
-        "--max_seq_len 128 --stride_len 16 --per_device_train_batch_size 4 --num_train_epochs 60 --precision fp32 "
-        "--learning_rate 3e-3 --backbone_dropout 0".split()
-    )
-    return f"{folder}/run/best"
 
 
 @pytest.fixture
@@ -255,7 +244,7 @@ def test_flags_of_training_are_refused(command: list[str], capsys: pytest.Captur
     with pytest.raises(SystemExit):
         inference.main([*command, "--do_predict", "--head", "linear", "--learning_rate", "1"])
     message = capsys.readouterr().err
-    assert "--head has no effect in inference.py; it is a flag of train_mrc.py and train_mrc_v2.py" in message
+    assert "--head has no effect in inference.py: it is kept with the checkpoint" in message
     assert "--learning_rate has no effect in inference.py" in message
 
 
@@ -274,13 +263,13 @@ def test_passages_are_read_a_bounded_number_at_a_time_and_the_answers_stay(
     flags, evaluated = command, ["--do_eval", "--passage_reading", reading]
     expected = inference.main([*flags, *evaluated])
     whole = shutil.copytree(tmp_path / "out", tmp_path / "whole")
-    read, original = [], inference.read
+    read, original = [], Reader.read_examples
 
     def counted(reader, examples, *rest):
         read.append(sum(map(len, examples["passages"])))
         return original(reader, examples, *rest)
 
-    monkeypatch.setattr(inference, "read", counted)
+    monkeypatch.setattr(Reader, "read_examples", counted)
     monkeypatch.setattr("retrieval.table._PASSAGES_AT_ONCE", 7)  # two questions of three passages
     assert inference.main([*flags, *evaluated]) == close_to(expected)
     assert read[:3] == [6, 6, 6]

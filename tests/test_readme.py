@@ -56,6 +56,7 @@ def test_the_python_examples_run(
     readme: str,
     api: str,
     encoder_path: str,
+    trained_reader: str,
     dataset_path: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -65,15 +66,17 @@ def test_the_python_examples_run(
     outputs = []
     for code in (*blocks_of(readme, "python"), *blocks_of(api, "python")):
         code = code.replace("saved/e5-small-ko", encoder_path).replace("data/mini_wiki", dataset_path)
+        code = code.replace("saved/quickstart", trained_reader)
         code = code.replace("max_seq_len=384, stride_len=128", "max_seq_len=128, stride_len=16")
         exec(compile(code, readme, "exec"), {})
         outputs.append(capsys.readouterr().out)
-    training, reading, heads, retrieval = outputs
+    training, reading, heads, answering, retrieval = outputs
     assert re.match(r"\d+\.\d+ \{'exact_match': .*\n\{'id': .*'prediction_text': .*\n\{'id': .*'answers': ", reading)
     assert "eval_exact_match" in training
     assert re.search(r"^cnn \{.*'max_seq_len': 128.*\}$", training, flags=re.MULTILINE)
     assert load_reader("saved/notebook/best", trained=True).config.reader_head["dropout"] == 0.1
     assert "'cnn_sds'" in heads and "'repeats': 3" in heads
+    assert re.fullmatch(r"\S.*\n([01]\.\d\d \S.* \(\S+, .*\d.*\)\n){3}", answering)
     assert re.fullmatch(r"(\d+\.\d\d \S.*\n){3}", retrieval)
 
 
