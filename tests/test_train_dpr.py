@@ -334,7 +334,7 @@ def test_a_named_run_has_a_folder_of_its_own_in_the_retriever_dir(command: list[
     [
         ("--output_dir x", "--output_dir is not a flag of train_dpr.py: use --retriever_dir"),
         ("--learning_rate 1", "--learning_rate is not a flag of train_dpr.py: use --dpr_learning_rate"),
-        ("--do_eval", "--do_eval has no effect in train_dpr.py; it is a flag of train_mrc.py, "),
+        ("--do_eval", "--do_eval has no effect in train_dpr.py: every --dpr_eval_steps it evaluates, "),
         ("--hard_negatives 0 --mine_from dense", "--mine_from would be ignored: --hard_negatives 0 mines nothing"),
         ("--mine_from dense --bm25_b 0.5", "--bm25_b would be ignored: --mine_from dense counts no terms"),
         ("--max_steps 3 --dpr_epochs 2", "--dpr_epochs would be ignored: --max_steps replaces it"),
