@@ -12,6 +12,7 @@ from killing import kill_and_resume
 from transformers import PreTrainedTokenizerFast
 
 import inference
+import pipeline
 import train_mrc
 from loading.corpus import load_corpus
 from models import load_reader
@@ -78,7 +79,7 @@ def test_the_title_prefix_goes_from_training_to_inference(
         return read_features(model, features, *args)
 
     monkeypatch.setattr(train_mrc, "read_features", note)
-    monkeypatch.setattr(inference, "read_features", note)
+    monkeypatch.setattr(pipeline, "read_features", note)
 
     learned = ["--num_train_epochs", "60", "--learning_rate", "3e-3", "--backbone_dropout", "0"]
     metrics = train_mrc.main([*command, *learned, "--augment", "title_prefix", "--do_eval", "--eval_steps", "90"])
