@@ -272,3 +272,28 @@ def fresh_accelerator():
     """Accelerate keeps one state per process: give every test its own."""
     yield
     forget_accelerator()
+
+
+@pytest.fixture
+def config(tmp_path: Path):
+    """Write a file of flags and return the words that name it."""
+
+    def write(text: str, name: str = "run.yaml") -> list[str]:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return ["--config", str(tmp_path / name)]
+
+    return write
+
+
+@pytest.fixture
+def predictions(tmp_path: Path):
+    """Write the content (JSON, text or bytes) of a predictions file and return its path."""
+
+    def write(content: object) -> str:
+        path = tmp_path / "predictions.json"
+        if not isinstance(content, (str, bytes)):
+            content = json.dumps(content, ensure_ascii=False)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return str(path)
+
+    return write

@@ -697,17 +697,6 @@ def test_choices_are_those_of_the_code_that_reads_them() -> None:
 # -------------------------------------------------------------------------------------------------------------- config
 
 
-@pytest.fixture
-def config(tmp_path: Path):
-    """Write a file of flags and return the words that name it."""
-
-    def write(text: str, name: str = "run.yaml") -> list[str]:
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        return ["--config", str(tmp_path / name)]
-
-    return write
-
-
 YAML = """\
 model: klue/roberta-large
 learning_rate: 3e-5  # YAML takes this for text

@@ -40,20 +40,6 @@ def gold(tmp_path):
 
 
 @pytest.fixture
-def predictions(tmp_path):
-    """Write the content (JSON, text or bytes) of a predictions file and return its path."""
-
-    def write(content):
-        path = tmp_path / "predictions.json"
-        if not isinstance(content, (str, bytes)):
-            content = json.dumps(content, ensure_ascii=False)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(path)
-
-    return write
-
-
-@pytest.fixture
 def warnings():
     """The lines that the command warns with."""
     lines = []

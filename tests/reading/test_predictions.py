@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from reading.predictions import check_same_questions, first_of, read_predictions
 from runtime.errors import DataError, UserError
-
-
-@pytest.fixture
-def predictions(tmp_path):
-    """Write the content (JSON, text or bytes) of a predictions file and return its path."""
-
-    def write(content):
-        path = tmp_path / "predictions.json"
-        if not isinstance(content, (str, bytes)):
-            content = json.dumps(content, ensure_ascii=False)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return str(path)
-
-    return write
 
 
 def test_predictions_may_start_with_a_byte_order_mark(predictions):

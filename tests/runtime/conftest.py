@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from made_up_commands import MADE_UP, Command, parse
 
@@ -32,14 +30,3 @@ def refusal(registered: None, capsys: pytest.CaptureFixture[str]):
         return [complaint.removeprefix(f"{file}: error: ") for complaint in complaints]
 
     return refuse
-
-
-@pytest.fixture
-def config(tmp_path: Path):
-    """Write a file of flags and return the words that name it."""
-
-    def write(text: str, name: str = "run.yaml") -> list[str]:
-        (tmp_path / name).write_text(text, encoding="utf-8")
-        return ["--config", str(tmp_path / name)]
-
-    return write
