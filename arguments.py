@@ -432,8 +432,8 @@ class AverageArguments:
         help="One run, with --last or --best, or the checkpoints themselves.", group="run", positional=True
     )
     output_dir: str = flag(help="Folder for the averaged reader.", group="run")
-    last: int | None = flag(None, "The so many newest checkpoint-* of the run.", group="run", at_least=1)
-    best: int | None = flag(None, "The so many of them with the highest exact match.", group="run", at_least=1)
+    last: int | None = flag(None, "The so many newest checkpoint-* of the run.", group="run", at_least=2)
+    best: int | None = flag(None, "The so many of them with the highest exact match.", group="run", at_least=2)
 
     def contradictions(self) -> Iterator[str]:
         """Yield what does not go together."""
