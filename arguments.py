@@ -97,7 +97,10 @@ class ReaderTrainingArguments(
     EvaluationArguments,
     CheckpointArguments,
 ):
-    """What both commands that train a reader read."""
+    """What both commands that train a reader read, with the schedule that docs/heads.md found best for it."""
+
+    warmup_ratio: float = changed(ScheduleArguments, "warmup_ratio", 0.1)
+    layerwise_lr_decay: float = changed(OptimizationArguments, "layerwise_lr_decay", 0.95)
 
 
 @command("train_mrc.py", "Train a reader.")

@@ -139,9 +139,12 @@ def train(run: Run) -> None:
 
 def train_step(run: Run, batch: dict[str, torch.Tensor]) -> None:
     """Forward and backward of one batch of features, this process's share."""
-    with run.loop.synchronising():
-        loss, _ = reader_loss(run.loop.model, batch, run.args.label_smoothing_factor)
-        run.loop.backward(loss, batch["example_index"])
+    run.loop.learn(partial(batch_loss, run), batch, batch["example_index"])
+
+
+def batch_loss(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Return the mean loss () of the batch's features."""
+    return reader_loss(run.loop.model, batch, run.args.label_smoothing_factor)[0]
 
 
 def read_again(run: Run, batch: dict[str, torch.Tensor]) -> torch.Tensor:

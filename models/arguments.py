@@ -41,6 +41,7 @@ class ModelArguments(ReaderArguments):
         at_least=0,
         at_most=1,
     )
+    reinit_layers: int = flag(0, "So many of the backbone's topmost layers begin with new random weights.", at_least=0)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTra
 from models.arguments import ModelArguments
 from models.head_reader import load_head_reader
 from models.heads import HEADS, default_parameters, head_name
+from models.layers import reinitialise_layers
 from models.loading import (
     attention_dropout,
     first_names,
@@ -103,6 +104,8 @@ def load_reader_to_train(arguments: ModelArguments, precision: str, device: torc
         config_name=arguments.config_name,
         attention=fastest_attention(device, dropout, training=True),
     )
+    if arguments.reinit_layers:
+        reinitialise_layers(model, arguments.reinit_layers)
     attention = model.config._attn_implementation
     logger.info("%s in %s on %s with %s attention", type(model).__name__, precision, device.type, attention)
     return model

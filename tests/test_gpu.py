@@ -30,6 +30,7 @@ from runtime.files import read_json
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
 from training.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
+from training.cuda_graphs import CudaGraphs
 from training.optimization import make_optimizer, make_scheduler
 
 pytestmark = pytest.mark.gpu
@@ -60,6 +61,36 @@ def test_half_precision_trains_as_fp32_does_and_keeps_weights_in_full(
     assert environment["precision"] == precision and environment["device"] == torch.cuda.get_device_name()
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--backbone_dropout", "0.1", "--gradient_accumulation_steps", "2"],
+        ["--freeze_pretrained_weight", "first", "--freeze_embedding_layer_weight", "True"],
+        ["--freeze_pretrained_weight", "last"],
+        ["--head", "cnn_sds", "--max_grad_norm", "0"],
+        ["--head", "lstm"],
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_recorded_steps_compute_what_launched_ones_do(
+    training_command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], precision: str
+) -> None:
+    """As far as rounding goes: where dropout is on, its random numbers are the same."""
+    words = [*training_command, "--num_train_epochs", "4", "--precision", precision, *flags, *PROPORTIONAL_STEPS]
+    recorded: list[Any] = []
+    record = CudaGraphs._record
+    monkeypatch.setattr(CudaGraphs, "_record", lambda *given: recorded.append(given) or record(*given))
+    train_mrc.main([*words, "--output_dir", str(tmp_path / "recorded")])
+    forget_accelerator()
+    assert bool(recorded) == ("lstm" not in flags)
+    monkeypatch.setattr("training.loop.can_record", lambda *_: False)
+    train_mrc.main([*words, "--output_dir", str(tmp_path / "launched")])
+    rounding = {"fp32": 1e-4, "bf16": 1e-2}[precision]
+    assert losses(tmp_path / "recorded") == pytest.approx(losses(tmp_path / "launched"), rel=rounding)
+    assert_equal_weights(tmp_path / "recorded" / "best", tmp_path / "launched" / "best", atol=rounding)
+
+
 def test_auto_is_bf16_where_the_gpu_computes_it(training_command: list[str], tmp_path: Path) -> None:
     index = training_command.index("--precision")
     train_mrc.main([*training_command[:index], *training_command[index + 2 :], "--max_train_samples", "4"])
@@ -71,7 +102,7 @@ def test_a_step_of_fp16_that_overflows_is_skipped_and_the_run_goes_on(
     training_command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overflow_once(monkeypatch)
-    train_mrc.main([*training_command, "--precision", "fp16"])
+    train_mrc.main([*training_command, "--precision", "fp16", "--warmup_ratio", "0"])
     rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert rates == pytest.approx([1e-3, *(1e-3 * (12 - step) / 12 for step in range(11))])
     (state,) = (tmp_path / "run" / "resume").iterdir()

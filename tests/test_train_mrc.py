@@ -69,7 +69,7 @@ def test_every_optimizer_step_is_logged_and_the_schedule_follows_them(command: l
 
 
 def test_gradient_accumulation_counts_optimizer_steps(command: list[str], tmp_path: Path) -> None:
-    train_mrc.main([*command, "--gradient_accumulation_steps", "2"])
+    train_mrc.main([*command, "--gradient_accumulation_steps", "2", "--warmup_ratio", "0"])
     lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 9))  # 3 batches an epoch: 2 steps, the second of one batch
     assert all(line["learning_rate"] > 0 for line in lines)
@@ -95,10 +95,11 @@ def test_a_step_that_overflowed_is_skipped_and_the_schedule_waits_for_it(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_path: str
 ) -> None:
     overflow_once(monkeypatch)
-    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "1", "--output_dir", str(tmp_path / "one")])
+    command = [*_without(command, "num_train_epochs"), "--warmup_ratio", "0"]
+    train_mrc.main([*command, "--max_steps", "1", "--output_dir", str(tmp_path / "one")])
     after, name = weights(tmp_path / "one" / "best"), "embeddings.word_embeddings.weight"
     assert torch.equal(after[f"bert.{name}"], weights(Path(encoder_path))[name])
-    train_mrc.main([*_without(command, "num_train_epochs"), "--max_steps", "4"])
+    train_mrc.main([*command, "--max_steps", "4"])
     rates = [line["learning_rate"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert rates == pytest.approx([1e-3, 1e-3, 0.75e-3, 0.5e-3])
     after = weights(tmp_path / "run" / "best")

@@ -177,7 +177,7 @@ def test_what_was_saved_before_stays_and_can_be_resumed(
 
 @pytest.mark.parametrize("training", ["train_mrc", "train_reranker"], indirect=True)
 def test_both_of_two_processes_stop(training: Training) -> None:
-    flags = training.named(learning_rate=1e30, per_device_train_batch_size=2, max_steps=6, eval_steps=2)
+    flags = training.named(learning_rate=1e30, warmup_ratio=0, per_device_train_batch_size=2, max_steps=6, eval_steps=2)
     command = f"{training.main.__module__}.py"
     result = start_two_processes(command, [*training.words, *flags, *evaluating(training)])
     assert result.returncode != 0

@@ -2,9 +2,7 @@
 
 with loop.running(read_again):
     for batch in loop.batches():
-        with loop.synchronising():
-            loss = ...
-            loop.backward(loss, rows)
+        loop.learn(loss_of, batch, rows)
         if loop.finish_batch():
             loop.log(evaluate(...))
 """
@@ -29,6 +27,7 @@ from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
 from training.arguments import OptimizationArguments
 from training.checkpoint import BestCheckpoints, BestScores, Progress, check_steps, load_state, save_state
+from training.cuda_graphs import CudaGraphs, can_record
 from training.freezing import FreezeSchedule
 from training.loss_window import LossWindow, Place
 from training.optimization import count_steps, make_optimizer, make_scheduler
@@ -90,6 +89,7 @@ class TrainingLoop(Generic[_Best]):
         )
         self.scheduler = make_scheduler(optimizer, options, self.total_steps)
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
+        self._graphs = CudaGraphs(model) if can_record(self.accelerator, model) else None
 
     @property
     def bare_model(self) -> Any:
@@ -153,6 +153,17 @@ class TrainingLoop(Generic[_Best]):
         if self.progress.step < self.total_steps:
             logger.info("stopped: %d evaluations in a row got no better", self.best.stale)
 
+    def learn(self, loss_of: Callable[[Any], torch.Tensor], batch: Any, rows: Sequence[int] | torch.Tensor) -> None:
+        """Add the gradient of ``loss_of(batch)`` (), the mean over this process's ``rows``, to that of the step.
+
+        What ``loss_of`` does is recorded and replayed where that is faster: it must be the same for all batches.
+        """
+        if self._graphs is not None:
+            self.take_in(self._graphs.backward(loss_of, batch, len(rows) / self._rows_of_step()), len(rows), rows)
+            return
+        with self.synchronising():
+            self.backward(loss_of(batch), rows)
+
     def synchronising(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context of a batch: processes exchange gradients only at the last of an optimizer step."""
         return contextlib.nullcontext() if self.ends_step() else self.accelerator.no_sync(self.model)
@@ -185,7 +196,7 @@ class TrainingLoop(Generic[_Best]):
                 norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm)
                 self._window.add_norm(norm)
             take_step(self.accelerator, self.optimizer, self.scheduler)
-            self.optimizer.zero_grad()
+            (self._graphs or self.optimizer).zero_grad()
             self.progress.step += 1
             self._bar.update()
         self.progress.batch += 1

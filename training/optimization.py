@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from transformers import get_scheduler
 
+from models.layers import layer_numbers
 from runtime.log import get_logger
 from training.arguments import OptimizationArguments
 
@@ -53,7 +53,7 @@ def learning_rates(names: Sequence[str], arguments: OptimizationArguments, base_
     which are below them all, the lowest (Howard and Ruder 2018, section 3.1). What is neither a layer's nor an
     embedding belongs to the top.
     """
-    layers = _layers([name for name in names if name.startswith(f"{base_model_prefix}.")])
+    layers = layer_numbers([name for name in names if name.startswith(f"{base_model_prefix}.")])
     top = max(layers.values(), default=-1)
     head_rate = arguments.head_learning_rate or arguments.learning_rate
     return {
@@ -62,22 +62,6 @@ def learning_rates(names: Sequence[str], arguments: OptimizationArguments, base_
         else head_rate
         for name in names
     }
-
-
-def _layers(names: Sequence[str]) -> dict[str, int]:
-    """Return the layer of each of an encoder's parameters that is of one, from the lowest, and -1 for embeddings.
-
-    Layers are numbered as they come, an encoder's before its decoder's. The first number in a name tells them apart,
-    with those right behind it (``blocks.0.1`` of a Funnel); what comes before all layers, or says so, is an embedding.
-    """
-    found: dict[str, int] = {}
-    layers: dict[str, int] = {}
-    for name in names:
-        if layer := re.match(r".*?\.\d+(?:\.\d+)*(?=\.)", name):
-            layers[name] = found.setdefault(layer[0], len(found))
-        elif not found or "embed" in name:
-            layers[name] = -1
-    return layers
 
 
 def count_steps(arguments: OptimizationArguments, batches_per_epoch: int) -> int:
