@@ -62,7 +62,6 @@ logger = get_logger("report")
 
 _MOST = 2  # folders with predictions: more do not fit side by side
 _AROUND = 1500  # characters of a long passage that are shown on each side of its answers
-_KS = (1, 5, 10, 20, 50, 100)
 _CURVES = {
     "loss": ("loss", {"loss": "training", "eval_loss": "evaluation"}),
     "exact match and F1": ("percent", {"eval_exact_match": "exact match", "eval_f1": "F1"}),
@@ -71,7 +70,10 @@ _CURVES = {
 
 
 class Run(NamedTuple):
-    """One folder of answers, what they score, and what became of every question."""
+    """One folder of answers, what they score, and what became of every question.
+
+    ``ranks`` are those of :class:`reading.comparison.Member`, ``depth`` is how many passages a question has at most.
+    """
 
     name: str
     folder: str
@@ -79,6 +81,7 @@ class Run(NamedTuple):
     scores: ExampleScores
     findings: list[Finding]
     ranks: dict[str, tuple[float, float]] | None
+    depth: int
     metrics: Mapping[str, float]
 
 
@@ -113,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         loader=PackageLoader("tools", "pages"), autoescape=select_autoescape(["html"]), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    environment.globals["zip"] = zip
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     html = environment.get_template("report.html").render(page)
     write_text(args.output, html.encode("utf-8", "replace").decode())  # halves of surrogate pairs cannot be written
@@ -203,13 +207,11 @@ def read_run(name: str, folder: str, predictions: Mapping[str, str], examples: d
         Path(folder) / file for file in ("nbest_predictions.json", "retrieved_passages.csv", "metrics.json")
     )
     candidates = read_member(str(nbest)).candidates if nbest.is_file() else {}
-    ranks, passages = (
-        None,
-        {row["id"]: [Passage(row["document_id"], row["title"], row["context"], 1)] for row in examples},
-    )
+    ranks, depth = None, 1
+    passages = {row["id"]: [Passage(row["document_id"], row["title"], row["context"], 1)] for row in examples}
     if table.is_file():
         df = get_retrieved_df(table, examples, partly=True)
-        ranks, passages = ranks_in_table(df, examples), {}
+        ranks, depth, passages = ranks_in_table(df, examples), int(df["rank"].max()), {}
         for row in df.itertuples():
             passages.setdefault(row.id, []).append(Passage(row.document_id, row.title, row.context, row.rank))
     findings = [
@@ -224,7 +226,7 @@ def read_run(name: str, folder: str, predictions: Mapping[str, str], examples: d
         )
         for example, right in zip(examples, scores.exact_match, strict=True)
     ]
-    return Run(name, folder, predictions, scores, findings, ranks, read_json(known) if known.is_file() else {})
+    return Run(name, folder, predictions, scores, findings, ranks, depth, read_json(known) if known.is_file() else {})
 
 
 def group_rows(parts: Mapping[str, Any], runs: Sequence[Run], resampling: Resampling) -> list[dict[str, Any]]:
@@ -241,7 +243,7 @@ def group_rows(parts: Mapping[str, Any], runs: Sequence[Run], resampling: Resamp
 
 def calibration_page(runs: Sequence[Run]) -> dict[str, Any] | None:
     """Return how often answers of some probability are right; None where no run has probabilities."""
-    lines, errors = [Line("perfect", [(0, 0), (100, 100)], "ideal")], {}
+    lines, bins_of = [Line("perfect", [(0, 0), (100, 100)], "ideal")], {}
     for number, run in enumerate(runs):
         known = [
             (finding.probability, right)
@@ -249,34 +251,31 @@ def calibration_page(runs: Sequence[Run]) -> dict[str, Any] | None:
             if finding.probability is not None
         ]
         if known:
-            bins = calibration([probability for probability, _ in known], [right for _, right in known])
+            bins = bins_of[run.name] = calibration([one for one, _ in known], [right for _, right in known])
             points = [(one.confidence, one.accuracy) for one in bins if one.answers]
             lines.append(Line(run.name, points, f"run{number} line0"))
-            errors[run.name] = (calibration_error(bins), bins)
-    chart = line_chart(lines, "probability (%)", "right (%)", (0, 100), (0, 100), width=360, height=320)
-    return {"chart": chart, "errors": errors} if errors else None
+    chart = line_chart(lines, "probability (%)", "right (%)", (0, 100), (0, 100), width=420, height=340)
+    errors = {name: calibration_error(bins) for name, bins in bins_of.items()}
+    return {"chart": chart, "errors": errors, "bins": bins_of} if bins_of else None
 
 
 def retrieval_page(runs: Sequence[Run], examples: datasets.Dataset) -> dict[str, Any] | None:
     """Return how often the passages hold what is looked for, by depth; None where no run retrieved."""
-    from retrieval.metrics import hits_of
+    from retrieval.metrics import KS, hits_of
 
-    lines, tables = [], {}
+    lines, rows, ks = [], [], set()
     for number, run in enumerate(runs):
         if run.ranks is None:
             continue
-        deepest = max((int(rank) for ranks in run.ranks.values() for rank in ranks if rank >= 1), default=1)
-        depths = range(1, max(deepest, *(k for k in _KS if k <= 10)) + 1)
+        depths = range(1, run.depth + 1)
         hits = hits_of(run.ranks, examples, depths)
-        tables[run.name] = {
-            title: {k: hits[f"{key}@{k}"] for k in _KS if k in depths}
-            for key, title in (("hit", "gold passage"), ("answer_hit", "passage with a gold answer"))
-            if f"{key}@1" in hits
-        }
+        ks |= {*(k for k in KS if k < run.depth), run.depth}
         for place, (key, title) in enumerate((("hit", "gold passage"), ("answer_hit", "answer in text"))):
-            points = [(k, hits[f"{key}@{k}"]) for k in depths if f"{key}@{k}" in hits]
-            lines += [Line(f"{run.name}: {title}", points, f"run{number} line{place}")] if points else []
-    return {"chart": line_chart(lines, "passages", "found (%)"), "tables": tables} if lines else None
+            found = {k: hits[f"{key}@{k}"] for k in depths if f"{key}@{k}" in hits}
+            if found:
+                lines.append(Line(f"{run.name}: {title}", list(found.items()), f"run{number} line{place}"))
+                rows.append((run.name, title, found))
+    return {"chart": line_chart(lines, "passages", "found (%)"), "rows": rows, "ks": sorted(ks)} if lines else None
 
 
 # ---------------------------------------------------------------------------------------------------------- questions
