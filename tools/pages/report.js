@@ -69,10 +69,10 @@
     const asked = element("span", "", question.question, element("small", "id", question.id));
     const gold = element("span", question.golds.length ? "gold-text" : "gold-text empty",
       question.golds.join(" / ") || "no answer");
-    const answers = question.answers.map((answer) => {
+    const answers = question.answers.map((answer, run) => {
       const verdict = element("span", `verdict ${answer.right ? "good" : "bad"}`, answer.right ? "✓" : "✗");
       const text = answer.text ? element("span", "", answer.text) : element("span", "empty", "no answer");
-      const cell = element("span", "", verdict, text);
+      const cell = element("span", `cell${run}`, verdict, text);
       if (answer.probability !== null) cell.append(element("span", "tag", answer.probability.toFixed(2)));
       if (!answer.right) cell.append(element("span", "tag", answer.stage === "boundary" ? answer.kind : answer.stage));
       if (answer.retrieved && answer.gold_rank !== 1 && question.golds.length) {
@@ -80,7 +80,7 @@
       }
       return cell;
     });
-    const row = element("details", "", element("summary", "", asked, gold, ...answers));
+    const row = element("details", "", element("summary", "row", asked, gold, ...answers));
     row.addEventListener("toggle", () => {
       if (row.open && row.children.length === 1) row.append(passagesOf(question));
     });
@@ -104,7 +104,6 @@
     chips.forEach((chip) => chip.setAttribute("aria-pressed", chip.dataset.show === show));
   }
 
-  list.style.setProperty("--runs", data.questions[0].answers.length);
   form.addEventListener("input", update);
   form.addEventListener("reset", () => {
     show = "all";
