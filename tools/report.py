@@ -136,7 +136,7 @@ def training_facts(folder: str, lines: Sequence[Mapping[str, Any]]) -> dict[str,
         "steps": lines[-1]["step"],
         "epochs": max((line["epoch"] for line in lines if "epoch" in line), default=None),
         "seconds": (times[-1] - times[0]).total_seconds() if len(times) > 1 else None,
-        "loss": next((line["loss"] for line in reversed(lines) if "loss" in line), None),
+        "loss": next((line["loss"] for line in reversed(lines) if line.get("loss") is not None), None),
         "best": best,
     }
 
