@@ -65,9 +65,9 @@ from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, 
 __all__ = [
     "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments",
     "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments",
-    "PipelineArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments", "ScoreArguments",
-    "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line",
-    "parse_arguments", "part_of", "record_of",
+    "PipelineArguments", "ReportArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments",
+    "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments",
+    "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -511,3 +511,29 @@ class EnsembleArguments:
         written = [self.output_dir, *(os.path.join(self.output_dir, name) for name in VOTED_FILES)]
         if set(map(os.path.abspath, written)) & set(map(os.path.abspath, self.members)):
             yield f"--output_dir {self.output_dir} holds one of --members, whose answers would be replaced"
+
+
+_SCORED = only_if(lambda args: args.gold is not None, "nothing is scored without --gold")
+
+
+@command("tools.report", "Show what runs learnt and where they go wrong, as one page.")
+class ReportArguments:
+    """Which runs are shown."""
+
+    folders: list[str] = flag(
+        help="Folders of runs: trained (metrics.jsonl), and at most two that inference.py wrote (predictions.json).",
+        group="report",
+        positional=True,
+    )
+    gold: str | None = flag(
+        None, "Gold answers to these predictions: any layout that --dataset_path takes.", group="report"
+    )
+    output: str = flag(
+        "./outputs/report.html",
+        "The page, a file that needs no other.",
+        group="report",
+        fault=lambda path: None if path.endswith(".html") else "must end in .html",
+    )
+    metric: str = changed(ScoringArguments, "metric", read_if=_SCORED)
+    bootstrap_samples: int = changed(ScoringArguments, "bootstrap_samples", read_if=_SCORED)
+    score_seed: int = changed(ScoringArguments, "score_seed", read_if=_SCORED)

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arguments import ScoreArguments, parse_arguments
-from loading.examples import load_examples
+from loading.examples import load_gold
 from reading.comparison import (
     Lead,
     Member,
@@ -40,7 +40,7 @@ from reading.comparison import (
 )
 from reading.metrics import METRICS, ExampleScores, references_of, score_examples
 from reading.predictions import check_same_questions, first_of, read_predictions
-from runtime.errors import DataError, UserError, run_command
+from runtime.errors import UserError, run_command
 from runtime.log import configure_logging, get_logger
 from runtime.spreadsheet import write_sheet
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     several = len(args.predictions) > 1
     files = dict(zip(string.ascii_uppercase, args.predictions, strict=False))
     predictions = {name: read_predictions(path) for name, path in files.items()}
-    examples = read_gold(args.gold)
+    examples = load_gold(args.gold, question_types=True)
     references = references_of(examples)
     if several:
         check_same_questions(files, predictions, references)
@@ -152,14 +152,6 @@ def print_leaderboard(
                 then = "" if stays is None else f", in {stays:.1f} % of these in private too"
                 print(f"{'':<{_PAIR + _NAME}}{leader} leads in public in {leads:.1f} %{then}")
     return figures
-
-
-def read_gold(path: str) -> datasets.Dataset:
-    """Read the questions, of any layout; bad rows have to be corrected: leaving them out changes the score."""
-    try:
-        return load_examples(path, ["validation"], question_types=True)["validation"]
-    except DataError as error:
-        raise DataError(error.problems, f"Correct --gold {path}: scores are of all its questions.") from None
 
 
 def ranks_beside(path: str, examples: datasets.Dataset) -> dict[str, tuple[float, float]] | None:

@@ -107,6 +107,17 @@ def load_examples(
     return DatasetDict({split: Dataset.from_dict(rows.columns, features) for split, rows in checked.items()})
 
 
+def load_gold(path: str, question_types: bool = False) -> Dataset:
+    """Return the questions that answers are scored against, of ``--gold``: the validation split of any layout.
+
+    Raises :class:`DataError` for bad rows: leaving them out would change the score.
+    """
+    try:
+        return load_examples(path, ["validation"], question_types=question_types)["validation"]
+    except DataError as error:
+        raise DataError(error.problems, f"Correct --gold {path}: scores are of all its questions.") from None
+
+
 def example_features(question_types: bool = False) -> Features:
     """Return the columns of every examples table and their types, on request with ``question_type``."""
     from datasets import Features, List, Value

@@ -6,7 +6,7 @@ forms (``runtime.text.comparable``); or, by the weaker definition, if a gold ans
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +105,11 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
     for is left out. Several passages joined in one row, as tables of the old form have them, are hit where one of them
     is. The table may come in blocks, each with all rows of its questions.
     """
-    found = ranks_in_table(df, examples)
+    return hits_of(ranks_in_table(df, examples), examples, ks)
+
+
+def hits_of(found: Mapping[str, tuple[float, float]], examples: Dataset, ks: Sequence[int]) -> dict[str, float]:
+    """Return what :func:`hit_at_k` does of ranks that :func:`ranks_in_table` found."""
     ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
     for example_id, gold_id, gold_text, answers in zip(
         examples["id"], *_gold(examples), _answers(examples), strict=True

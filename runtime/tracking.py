@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ logger = get_logger(__name__)
 class Tracker:
     """Write one JSON line per call of :meth:`log` to metrics.jsonl in ``arguments.log_dir``, and the same to wandb.
 
+    A line ends with the ``time`` at which it was written: ``2026-03-14T09:26:53.589+00:00``, in UTC.
     A resumed run passes its ``start_step``: lines of later optimizer steps are dropped, since they come again.
     With ``active`` False, on secondary processes, nothing is written.
     """
@@ -40,7 +42,8 @@ class Tracker:
     def log(self, step: int, values: dict[str, float]) -> None:
         """Record ``values`` at optimizer step ``step``."""
         if self._file is not None:
-            self._file.write(json_text(self._file.name, {"step": step, **values}) + "\n")
+            time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+            self._file.write(json_text(self._file.name, {"step": step, **values, "time": time}) + "\n")
             self._file.flush()
         self._tell_wandb("log", values, step=step)
 

@@ -21,6 +21,7 @@ from arguments import (
     DatasetArguments,
     EnsembleArguments,
     InferenceArguments,
+    ReportArguments,
     RetrieveArguments,
     RetrieverArguments,
     RunArguments,
@@ -51,6 +52,7 @@ NEEDS = {
     ScoreArguments: "--gold a --predictions b",
     AverageArguments: "a --output_dir b",
     EnsembleArguments: "--members a b --output_dir c",
+    ReportArguments: "a",
 }
 FLAGS = [
     pytest.param(command, field, id=f"{file} --{spelling_of(field)}")
@@ -240,6 +242,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "average.py": None,
         "score.py": None,
         "tools.ensemble": None,
+        "tools.report": None,
     }
     for command in (TrainMRCArguments, TrainMRCV2Arguments, InferenceArguments):  # a reader brings these
         values = parse("", command)
@@ -280,6 +283,7 @@ def test_values_are_recorded_as_plain_json() -> None:
 
 # For every reason why a flag is ignored, a command line on which it holds, and one on which the flag is right.
 _CASES = {
+    "nothing is scored without --gold": ("{flag} {value}", "{flag} {value} --gold b"),
     "it compares: give --predictions several files": ("{flag} 1", "{flag} 1 --predictions a b"),
     "--max_steps replaces it": ("{flag} 2 --max_steps 5", "{flag} 2"),
     "the warm-up is given in steps": ("--warmup_ratio 0.1 {steps} 5", "--warmup_ratio 0.1"),
@@ -418,6 +422,7 @@ _VALUES = {
     "bm25_b": "0.5",
     "tfidf_features": "char",
     "metric_for_best_model": "f1",
+    "metric": "klue",
     "greater_is_better": "true",
     "eval_on_start": "true",
     "negative_passages_path": "a.csv",

@@ -144,7 +144,8 @@ def assert_same_run(run: Path, reference: Path, command: Command) -> None:
 
 
 def _timed(name: str) -> bool:
-    return name.endswith(("_per_second", "_runtime")) or name == "train_loss"  # the Trainer's own, since the resume
+    own = ("_per_second", "_runtime", "train_loss")  # the Trainer's, since the resume
+    return name.endswith(own) or name == "time"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from arguments import EnsembleArguments, parse_arguments
-from loading.examples import load_examples
+from loading.examples import load_gold
 from reading.metrics import mean_scores, references_of
 from reading.voting import (
     Choice,
@@ -36,7 +36,7 @@ from reading.voting import (
 )
 from retrieval.base import import_optional
 from retrieval.report import table
-from runtime.errors import DataError, UserError, run_command
+from runtime.errors import UserError, run_command
 from runtime.files import staged_file, write_json
 from runtime.locks import claimed
 from runtime.log import configure_logging, get_logger
@@ -85,10 +85,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def read_gold(path: str, first: Member) -> dict[str, list[str]]:
     """Return the gold answers by id; :class:`UserError` if they are bad or of other questions than the members'."""
-    try:
-        references = references_of(load_examples(path, ["validation"])["validation"])
-    except DataError as error:
-        raise DataError(error.problems, f"Correct --gold {path}: scores are of all its questions.") from None
+    references = references_of(load_gold(path))
     missing = [question for question in references if question not in first.candidates]
     if len(missing) == len(references):
         raise UserError(f"--gold {path} has none of the questions that {first.name} answers: name their gold answers")

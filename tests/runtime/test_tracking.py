@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import sys
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -84,21 +85,38 @@ def _arguments(folder: Path, **flags: Any) -> RunArguments:
 # ----------------------------------------------------------------------------------------------------- metrics.jsonl
 
 
+def _untimed(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file without the time, which every one that was logged has."""
+    return [{name: value for name, value in line.items() if name != "time"} for line in read_metrics(path)]
+
+
 def test_every_call_is_a_line_that_is_there_at_once(tmp_path: Path, use: Any) -> None:
     use(None)  # an import of it fails
     path = tmp_path / "run" / "metrics.jsonl"
     with Tracker(_arguments(tmp_path / "run"), {}) as tracker:
         tracker.log(1, {"loss": 2.5})
-        assert read_metrics(path) == [{"step": 1, "loss": 2.5}]
+        assert _untimed(path) == [{"step": 1, "loss": 2.5}]
         tracker.log(2, {"eval_loss": 2.0, "eval_f1": 50.0})
-    assert path.read_text() == '{"step": 1, "loss": 2.5}\n{"step": 2, "eval_loss": 2.0, "eval_f1": 50.0}\n'
+    first, second = path.read_text().splitlines()
+    assert first.startswith('{"step": 1, "loss": 2.5, "time": "')
+    assert second.startswith('{"step": 2, "eval_loss": 2.0, "eval_f1": 50.0, "time": "')
+
+
+def test_every_line_says_when_it_was_written(tmp_path: Path) -> None:
+    before = datetime.now(timezone.utc)
+    with Tracker(_arguments(tmp_path), {}) as tracker:
+        for step in (1, 2):
+            tracker.log(step, {"loss": 1.0})
+    times = [datetime.fromisoformat(line["time"]) for line in read_metrics(tmp_path / "metrics.jsonl")]
+    assert [time.utcoffset() for time in times] == [timedelta(0)] * 2
+    assert before - timedelta(milliseconds=1) <= times[0] <= times[1] <= datetime.now(timezone.utc)
 
 
 def test_logging_dir_takes_the_lines_elsewhere(tmp_path: Path) -> None:
     with Tracker(_arguments(tmp_path / "run", logging_dir=str(tmp_path / "logs" / "a")), {}) as tracker:
         tracker.log(1, {"loss": 1.0})
     assert [path.name for path in tmp_path.iterdir()] == ["logs"]
-    assert read_metrics(tmp_path / "logs" / "a" / "metrics.jsonl") == [{"step": 1, "loss": 1.0}]
+    assert _untimed(tmp_path / "logs" / "a" / "metrics.jsonl") == [{"step": 1, "loss": 1.0}]
 
 
 def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path: Path) -> None:
@@ -108,7 +126,7 @@ def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path: Path) -> None:
     with Tracker(_arguments(tmp_path), {}, start_step=4) as tracker:
         assert read_metrics(path) == lines[:3]
         tracker.log(6, {"loss": 0.5})
-    assert read_metrics(path) == [*lines[:3], {"step": 6, "loss": 0.5}]
+    assert _untimed(path) == [*lines[:3], {"step": 6, "loss": 0.5}]
 
 
 def test_lines_hold_only_numbers(tmp_path: Path) -> None:
@@ -118,7 +136,8 @@ def test_lines_hold_only_numbers(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"metrics.jsonl is not written: eval_loss is nan, and JSON has no such"):
             tracker.log(2, {"eval_loss": float("nan")})
         tracker.log(2, {"eval_loss": 1.0})
-    assert path.read_text() == '{"step": 1, "grad_norm": null}\n{"step": 2, "eval_loss": 1.0}\n'
+    assert _untimed(path) == [{"step": 1, "grad_norm": None}, {"step": 2, "eval_loss": 1.0}]
+    assert "NaN" not in path.read_text()
 
 
 def test_a_new_run_begins_with_an_empty_file(tmp_path: Path) -> None:
@@ -160,7 +179,7 @@ def test_wandb_runs_where_it_is_wanted(tmp_path: Path, use: Any, flags: dict[str
         tracker.log(3, {"loss": 1.0})
     assert wandb.run.lines == ([(3, {"loss": 1.0})] if started else [])
     assert wandb.run.exit_code == (0 if started else None)
-    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 3, "loss": 1.0}]
+    assert _untimed(tmp_path / "metrics.jsonl") == [{"step": 3, "loss": 1.0}]
 
 
 @pytest.mark.parametrize(
