@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -18,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and f
 
 import pytest
 import torch
+from browser import started_browser
 from datasets import Dataset
 from forgetting import forget_accelerator
 from machine import report
@@ -74,6 +76,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def device() -> torch.device:
     """Where the commands and loaders put models: the GPU with ``--device cuda``, else the CPU."""
     return default_device()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, for ``browser.opened``; not for longer, as it keeps asyncio's loop of the main thread."""
+    with started_browser() as started:
+        yield started
 
 
 @pytest.fixture
