@@ -18,28 +18,29 @@ if __name__ == "__main__":
 import errno
 import os
 import socket
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from arguments import DemoArguments, RetrieverArguments, parse_arguments
+from arguments import DemoArguments, RetrieverArguments, parse_arguments, part_of
 from loading.corpus import find_corpus, load_corpus
 from pipeline import Pipeline, Reader, processor_of
 from reading.reader_settings import as_trained
 from retrieval import create_retriever, load_or_build
 from retrieval.base import import_optional
 from retrieval.finding import PassageFinder
-from retrieval.spec import arguments_of
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.flags import fields_by_name, flag_of
+from runtime.interrupts import interrupts_call
 from runtime.log import configure_logging, get_logger, show_only_warnings
 from runtime.text import is_blank
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -78,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             logger.warning("everybody who reaches --host %s can ask and read the passages", args.host)
         show_only_warnings()
         print(f"http://{host}:{listener.getsockname()[1]} (Ctrl-C ends it)", flush=True)
-        server_of(app_of(demo, args.host)).run(sockets=[listener])
+        with served(app_of(demo, args.host), listener) as server:
+            while server.is_alive():  # an interrupt would spoil join()
+                time.sleep(0.2)
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -101,8 +104,10 @@ def load(args: DemoArguments) -> Demo:
     """Return one pipeline for each retriever, all with one reader and one corpus."""
     args = as_trained(args)
     names = list(dict.fromkeys(args.retriever_type))
-    own = [arguments_of(name, args, RetrieverArguments) for name in names]
-    retrievers = [create_retriever(one, args.tokenizer or args.model) for one in own]  # mistakes come first
+    retrievers = [  # whose mistakes are found before anything is loaded
+        create_retriever(part_of(args, RetrieverArguments, retriever_type=name), args.tokenizer or args.model)
+        for name in names
+    ]
     reader = Reader.from_arguments(args, processor_of(args))
     path = args.context_path or find_corpus(args.dataset_path)
     corpus = load_corpus(path, skip_bad_rows=args.skip_bad_rows)
@@ -143,9 +148,10 @@ def app_of(demo: Demo, host: str) -> Starlette:
     async def show_answer(request: Request) -> Response:
         try:
             body = await request.json()
-            return JSONResponse(await run_sync(answer, demo, body, limiter=one_at_a_time))
         except ValueError:
             return JSONResponse({"error": "the request is not JSON"}, status_code=400)
+        try:
+            return JSONResponse(await run_sync(answer, demo, body, limiter=one_at_a_time))
         except UserError as error:
             return JSONResponse({"error": str(error)}, status_code=422)
 
@@ -160,11 +166,20 @@ def app_of(demo: Demo, host: str) -> Starlette:
     )
 
 
-def server_of(app: Starlette) -> uvicorn.Server:
-    """Return what serves ``app``, with ``run(sockets=[listener])``, and says nothing of requests that go well."""
+@contextmanager
+def served(app: Starlette, listener: socket.socket) -> Iterator[threading.Thread]:
+    """Serve ``app`` in the thread that is yielded, until the block ends and what was asked before is answered."""
     import uvicorn
 
-    return uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=2))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield thread
+    finally:
+        server.should_exit = True
+        with interrupts_call(lambda signum: os._exit(128 + signum)):  # a second one need not wait: nothing is written
+            thread.join()
 
 
 def answer(demo: Demo, body: Any) -> dict[str, Any]:

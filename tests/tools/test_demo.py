@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -58,17 +57,9 @@ def client(loaded: demo.Demo) -> Iterator[TestClient]:
 
 @contextmanager
 def served(what: demo.Demo) -> Iterator[str]:
-    """The address of the page, served by a thread on a free port until the block ends."""
-    with demo.listening("127.0.0.1", 0) as listener:
-        server = demo.server_of(demo.app_of(what, "127.0.0.1"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        finally:
-            server.should_exit = True
-            thread.join(timeout=10)
-        assert not thread.is_alive()
+    """The address of the page, served on a free port until the block ends."""
+    with demo.listening("127.0.0.1", 0) as listener, demo.served(demo.app_of(what, "127.0.0.1"), listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
 
 @pytest.fixture(scope="module")
@@ -210,28 +201,31 @@ def test_it_serves_until_it_is_interrupted(
     status: int,
     word: str,
 ) -> None:
-    monkeypatch.setattr(demo, "load", lambda args: made_up(lambda questions, k: found_in("답", "답")))
+    """And answers what was asked before."""
+
+    def answer(questions: Sequence[str], k: int) -> Any:
+        os.kill(os.getpid(), signum)
+        time.sleep(0.3)  # the server is told meanwhile
+        return found_in("답이다", "답")
+
+    monkeypatch.setattr(demo, "load", lambda args: made_up(answer))
     with closing(socket.create_server(("127.0.0.1", 0))) as free:
         port = free.getsockname()[1]
-    pages: list[str] = []
 
-    def interrupt() -> None:
+    def ask() -> Any:
         transport = httpx.HTTPTransport(retries=5)  # until it listens
-        try:
-            with httpx.Client(transport=transport, timeout=10) as client:
-                pages.append(client.get(f"http://127.0.0.1:{port}/", headers={"Host": "elsewhere"}).text)
-        finally:
-            os.kill(os.getpid(), signum)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=10) as client:
+            return client.post("/answer", json={"question": "?"}, headers={"Host": "elsewhere"}).json()
 
-    visitor = threading.Thread(target=interrupt)
-    visitor.start()
-    with pytest.raises(SystemExit) as end:
-        run_command(lambda: demo.main([*words, "--host", "0.0.0.0", "--port", str(port)]))
-    visitor.join()
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(ask)
+        with pytest.raises(SystemExit) as end:
+            run_command(lambda: demo.main([*words, "--host", "0.0.0.0", "--port", str(port)]))
+        assert asked.result()["answers"][0]["text"] == "답"
     shown = capsys.readouterr()
     assert (end.value.code, shown.err.splitlines()[-1]) == (status, word) and "Traceback" not in shown.err
     assert shown.out == f"http://0.0.0.0:{port} (Ctrl-C ends it)\n"
-    assert "<title>" in pages[0] and "everybody who reaches --host 0.0.0.0 can ask" in log_lines[-1]
+    assert "everybody who reaches --host 0.0.0.0 can ask" in log_lines[-1]
     demo.listening("127.0.0.1", port).close()  # it has left the port
 
 
