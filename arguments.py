@@ -63,11 +63,11 @@ from training.arguments import (
 from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, TrainerFlags
 
 __all__ = [
-    "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments",
-    "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments",
-    "PipelineArguments", "ReportArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments",
-    "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments",
-    "check_command_line", "parse_arguments", "part_of", "record_of",
+    "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "DemoArguments",
+    "EnsembleArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments",
+    "OptimizationArguments", "PipelineArguments", "ReportArguments", "RetrieveArguments", "RetrieverArguments",
+    "RunArguments", "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments",
+    "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -394,6 +394,37 @@ class AskArguments(PipelineArguments):
         """Yield what finds nothing."""
         if self.retriever_type in WITHOUT_INDEX:
             yield f"--retriever_type {self.retriever_type} searches nothing: name a retriever, or use inference.py"
+
+
+@command("tools.demo", "Answer questions on a web page.")
+@changes("dataset_path", help="Folder or file in or beside which the corpus lies.")
+@changes("top_k_retrieval", default=5, at_most=100, help="Passages read per question, unless the page says otherwise.")
+class DemoArguments(PipelineArguments):
+    """What answers, and at which address the page is."""
+
+    not_read: ClassVar = AskArguments.not_read | {
+        RetrieverArguments: "passages are searched for each question",
+        OutputArguments: "answers are shown on the page, nothing is written",
+    }
+
+    retriever_type: list[str] = changed(
+        IndexedRetrieverArguments,
+        "retriever_type",
+        ["SparseRetrieval_BM25P"],
+        help="Retrievers that the page lets choose from; NAME,flag=value,... gives one flags of its own.",
+    )
+    host: str = flag(
+        "127.0.0.1",
+        "Address to listen at; 0.0.0.0 lets everybody in the network ask, without a password.",
+        group="page",
+    )
+    port: int = flag(8000, "Port to listen at; 0 takes a free one.", group="page", at_least=0, at_most=65535)
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what finds nothing."""
+        for name in WITHOUT_INDEX:
+            if name in self.retriever_type:
+                yield f"--retriever_type {name} searches nothing: name retrievers"
 
 
 @command("retrieve.py", "Measure retrievers.")

@@ -41,6 +41,16 @@ class FoundAnswer(Answer):
     passage: str
 
 
+class FoundPassage(NamedTuple):
+    """A passage that was found for a question; ranks count from 1."""
+
+    rank: int
+    document_id: str
+    title: str
+    text: str
+    score: float
+
+
 class Reader(NamedTuple):
     """A trained reader and what it needs to read."""
 
@@ -143,6 +153,12 @@ class Pipeline(NamedTuple):
         ``k`` is by default the flag ``top_k_retrieval``. Raises :class:`UserError` for a blank question and for a
         ``k`` below 1.
         """
+        return [answers for answers, _ in self.answer_with_passages(questions, k)]
+
+    def answer_with_passages(
+        self, questions: Sequence[str], k: int | None = None
+    ) -> list[tuple[list[FoundAnswer], list[FoundPassage]]]:
+        """Return for every question what :meth:`answer` does, and the ``k`` passages that were read, best first."""
         k = self.settings.top_k_retrieval if k is None else k
         if k < 1:
             raise UserError(f"k is {k}: read 1 passage or more")
@@ -155,10 +171,10 @@ class Pipeline(NamedTuple):
         examples = Dataset.from_dict({"id": ids, "question": list(questions)})
         retrieved = self.finder.find(examples, k)
         answers = self.reader.read_retrieved(retrieved, self.settings)
-        sources = {
-            (row.id, row.rank): (row.title, row.context) for block in retrieved.blocks() for row in block.itertuples()
-        }
-        return [[_with_source(answer, sources.get((name, answer.rank))) for answer in answers[name]] for name in ids]
+        passages: dict[str, list[FoundPassage]] = {name: [] for name in ids}
+        for row in (row for block in retrieved.blocks() for row in block.itertuples()):
+            passages[row.id].append(FoundPassage(row.rank, row.document_id, row.title, row.context, row.score))
+        return [([_with_source(answer, passages[name]) for answer in answers[name]], passages[name]) for name in ids]
 
 
 def processor_of(args: PipelineArguments | InferenceArguments) -> QAProcessor:
@@ -168,8 +184,8 @@ def processor_of(args: PipelineArguments | InferenceArguments) -> QAProcessor:
     return QAProcessor(part_of(args, DatasetArguments), tokenizer, title_prefix=title_prefix)
 
 
-def _with_source(answer: Answer, source: tuple[str, str] | None) -> FoundAnswer:
-    title, passage = source or ("", "")
+def _with_source(answer: Answer, passages: Sequence[FoundPassage]) -> FoundAnswer:
+    title, passage = next(((one.title, one.text) for one in passages if one.rank == answer.rank), ("", ""))
     return FoundAnswer(**vars(answer), title=title, passage=passage)
 
 

@@ -241,6 +241,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "retrieve.py": "./outputs/retrieval",
         "average.py": None,
         "score.py": None,
+        "tools.demo": None,
         "tools.ensemble": None,
         "tools.report": None,
     }
@@ -579,7 +580,8 @@ def test_every_number_keeps_its_range(command: type, field: dataclasses.Field, r
             assert complaint == f"--{name} {float(value):.10g} must be a finite number of 32 bits"
     else:
         complaint, *_ = _complaints_about(name, refusal(f"--{name} 1000000000000000000", command))
-        assert re.fullmatch(rf"--{name} 1e\+18 must be (at least 0 and )?at most (2147483647|4294967295)", complaint)
+        high = f"{min(described.at_most, 2**32 - 1):.10g}"  # where nothing is said, of 31 bits
+        assert re.fullmatch(rf"--{name} 1e\+18 must be (at least \d+ and )?at most (2147483647|{high})", complaint)
 
 
 def test_numbers_of_a_retriever_in_one_word_are_checked_too() -> None:
@@ -603,7 +605,7 @@ def test_shares_are_at_most_one() -> None:
         ("--stride-length 3", ["--stride-length is not a flag of train_mrc.py; did you mean --stride_len?"]),
         ("--do_predict", ["--do_predict has no effect in train_mrc.py; it is a flag of inference.py"]),
         ("--retriever_type A", ["--retriever_type has no effect in train_mrc.py; it is a flag of train_reranker.py, "
-                                "inference.py, ask.py and retrieve.py"]),
+                                "inference.py, ask.py, tools.demo and retrieve.py"]),
         ("--fp16", ["--fp16 is not a flag of train_mrc.py: use --precision fp16"]),
         ("--bf16 True", ["--bf16 is not a flag of train_mrc.py: use --precision bf16"]),
         ("--save_steps 5", ["--save_steps is not a flag of train_mrc.py: state is saved at every evaluation: use "

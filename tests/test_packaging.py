@@ -24,6 +24,14 @@ def test_every_module_and_folder_is_installed(settings: dict[str, Any]) -> None:
     assert packages == set(installed["packages"])
 
 
+def test_what_is_no_code_is_installed_beside_it(settings: dict[str, Any]) -> None:
+    patterns = settings["tool"]["setuptools"]["package-data"]
+    for package in settings["tool"]["setuptools"]["packages"]:
+        folder = ROOT.joinpath(*package.split("."))
+        others = {path for path in folder.glob("*.*") if path.suffix != ".py"}
+        assert others == {path for pattern in patterns.get(package, []) for path in folder.glob(pattern)}
+
+
 def test_the_licence_and_the_first_page_are_there(settings: dict[str, Any]) -> None:
     project = settings["project"]
     assert project["license"] == "MIT"
@@ -34,6 +42,6 @@ def test_the_licence_and_the_first_page_are_there(settings: dict[str, Any]) -> N
 
 def test_extras_add_to_the_dependencies(settings: dict[str, Any]) -> None:
     project = settings["project"]
-    assert set(project["optional-dependencies"]) == {"mecab", "elastic", "milvus", "plot", "dev"}
+    assert set(project["optional-dependencies"]) == {"mecab", "elastic", "milvus", "demo", "plot", "dev"}
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
     assert not set(extras) & set(project["dependencies"]) and len(extras) == len(set(extras))

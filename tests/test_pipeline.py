@@ -60,6 +60,17 @@ def test_a_pipeline_answers_as_inference_does(
             assert answer.passage[answer.start : answer.end] == answer.text
 
 
+def test_the_passages_that_were_read_come_with_the_answers(pipeline: Pipeline) -> None:
+    questions = [question for _, question, _ in QUESTIONS[:2]]
+    found = pipeline.answer_with_passages(questions, k=4)
+    assert [answers for answers, _ in found] == pipeline.answer(questions, k=4)
+    for answers, passages in found:
+        assert [passage.rank for passage in passages] == [1, 2, 3, 4]
+        assert [passage.score for passage in passages] == sorted((one.score for one in passages), reverse=True)
+        assert {(passage.title, passage.text) for passage in passages} < set(PASSAGES)
+        assert {(answer.rank, answer.passage) for answer in answers} <= {(one.rank, one.text) for one in passages}
+
+
 def test_no_answer_has_no_passage(
     trained_reader: str, dataset_path: str, flags: dict[str, Any], pipeline: Pipeline
 ) -> None:
@@ -72,6 +83,7 @@ def test_no_answer_has_no_passage(
 
 def test_says_what_cannot_be_answered(pipeline: Pipeline, trained_reader: str, encoder_path: str) -> None:
     assert pipeline.answer([]) == []
+    assert pipeline.answer_with_passages([]) == []
     with pytest.raises(UserError, match="question 2 of 2 is blank"):
         pipeline.answer(["부산의 바닷가는 어디인가?", "\u200b "])
     with pytest.raises(UserError, match="k is 0"):
