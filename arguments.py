@@ -154,6 +154,7 @@ class TrainMRCArguments(ReaderTrainingArguments, FreezeScheduleArguments):
 @changes("per_device_eval_batch_size", aliases=["per_gpu_eval_batch_size"])
 @changes("per_device_train_batch_size", aliases=["per_gpu_train_batch_size"])
 @changes("use_cpu", aliases=["no_cuda"])
+@changes("hub_token", "hub_private_repo", read_if=())  # by trackers too
 class TrainMRCV2Arguments(ReaderTrainingArguments, FreezeArguments, FormerTrainerArguments, TrainerFlags):
     """A reader, trained with the Trainer: its every flag beside ours, with our meaning and default where both have one.
 

@@ -302,3 +302,9 @@ def record_of(arguments: Any) -> dict[str, Any]:
     for name, origin in fields_by_name(arguments).items():
         values[spelling_of(origin)] = None if is_secret(name) else getattr(arguments, name)
     return values
+
+
+def given_of(arguments: Any) -> dict[str, Any]:
+    """Return the flags, as users type them, that have another value than their default, without secrets."""
+    fields = {spelling_of(origin): default_of(origin) for origin in fields_by_name(arguments).values()}
+    return {name: value for name, value in record_of(arguments).items() if value not in (None, fields[name])}
