@@ -69,8 +69,8 @@ def flag(default: Any = dataclasses.MISSING, help: str = "", *, read_if: Any = (
     facts = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in facts.items()}
     read_if = (read_if,) if callable(read_if) else tuple(read_if)
     metadata = {"flag": Flag(help, read_if=read_if, **facts)}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
