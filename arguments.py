@@ -556,7 +556,7 @@ class SweepArguments(OutputArguments):
     sweep_seed: int = flag(
         0, "Seed of the settings that are drawn.", group="search", at_least=0, at_most=2**32 - 1, read_if=_DRAWS
     )
-    metric: str | None = flag(
+    sweep_metric: str | None = flag(
         None, "What of metrics.json settings are compared by (default: what best/ is the best by).", group="search"
     )
     goal: Literal["highest", "lowest"] | None = flag(
@@ -565,8 +565,8 @@ class SweepArguments(OutputArguments):
 
     def settle(self) -> None:
         """Choose the metric of the command, and its goal."""
-        self.metric = self.metric or _SWEPT.get(self.program)
-        self.goal = self.goal or ("lowest" if (self.metric or "").endswith("loss") else "highest")
+        self.sweep_metric = self.sweep_metric or _SWEPT.get(self.program)
+        self.goal = self.goal or ("lowest" if (self.sweep_metric or "").endswith("loss") else "highest")
 
     @property
     def space(self) -> Space:

@@ -123,7 +123,7 @@ def value_text(value: Any) -> str:
 
 def folder_of(setting: Mapping[str, Any], fixed: Mapping[str, Any]) -> str:
     """Return the name of the folder of a setting: readable, and another one for another value of any flag."""
-    readable = re.sub(r"[^\w.,=+-]+", "-", text_of(setting).replace(" ", ","))
+    readable = re.sub(r"[^\w.,=+-]+", "-", text_of(dict(sorted(setting.items()))).replace(" ", ","))
     return f"{readable[:_LONGEST_NAME]}-{hash_json(sorted({**fixed, **setting}.items()))[:8]}"
 
 

@@ -25,6 +25,7 @@ from arguments import (
     RetrieverArguments,
     RunArguments,
     ScoreArguments,
+    SweepArguments,
     TrainDPRArguments,
     TrainMRCArguments,
     TrainMRCV2Arguments,
@@ -51,6 +52,7 @@ NEEDS = {
     ScoreArguments: "--gold a --predictions b",
     AverageArguments: "a --output_dir b",
     EnsembleArguments: "--members a b --output_dir c",
+    SweepArguments: '--grid {"head":["cnn"]} --flags {"do_eval":true}',
 }
 FLAGS = [
     pytest.param(command, field, id=f"{file} --{spelling_of(field)}")
@@ -240,6 +242,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "average.py": None,
         "score.py": None,
         "tools.ensemble": None,
+        "tools.sweep": "./saved/sweep",
     }
     for command in (TrainMRCArguments, TrainMRCV2Arguments, InferenceArguments):  # a reader brings these
         values = parse("", command)
@@ -281,6 +284,8 @@ def test_values_are_recorded_as_plain_json() -> None:
 # For every reason why a flag is ignored, a command line on which it holds, and one on which the flag is right.
 _CASES = {
     "it compares: give --predictions several files": ("{flag} 1", "{flag} 1 --predictions a b"),
+    "nothing is uploaded: add --push_to_hub": ("{flag} 1", "{flag} 1 --push_to_hub"),
+    "--method grid tries every combination": ("{flag} 1", "{flag} 1 --method random"),
     "--max_steps replaces it": ("{flag} 2 --max_steps 5", "{flag} 2"),
     "the warm-up is given in steps": ("--warmup_ratio 0.1 {steps} 5", "--warmup_ratio 0.1"),
     "only --lr_scheduler_type cosine_with_restarts restarts": (
@@ -604,7 +609,7 @@ def test_shares_are_at_most_one() -> None:
         ("--save_steps 5", ["--save_steps is not a flag of train_mrc.py: state is saved at every evaluation: use "
                             "--eval_steps"]),
         ("--do_train", ["--do_train is not a flag of train_mrc.py: this command always trains"]),
-        ("--push_to_hub", ["--push_to_hub has no effect in train_mrc.py; it is a flag of train_mrc_v2.py"]),
+        ("--optim sgd", ["--optim has no effect in train_mrc.py; it is a flag of train_mrc_v2.py"]),
         ("--run_name ../x", ["--run_name '../x' must name one folder inside another: no slash, no dot or blank at its "
                              "beginning"]),
         ("--run_name=", ["--run_name '' must name one folder inside another: no slash, no dot or blank at its "

@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
                     save(args, ranked(args, rows))
         except KeyboardInterrupt as interrupt:
             done = sum("metrics" in trial for row in rows for trial in row["trials"])
-            saved = f"{done} finished trials are kept in {args.output_dir}\nto go on, give the same command again"
+            kept = f"{done} finished trial{' is' if done == 1 else 's are'} kept in {args.output_dir}"
+            saved = f"{kept}\nto go on, give the same command again"
             raise Interrupted(getattr(interrupt, "signum", signal.SIGINT), saved) from None
     rows = ranked(args, rows)
     print(table(args, rows))
@@ -114,7 +115,7 @@ def run_trial(args: SweepArguments, setting: Setting, seed: int) -> dict[str, An
         return trial
     trial["metrics"] = read_json(folder / "metrics.json")
     write_json(folder / _RECORD, trial)
-    logger.info("%s %s, in %.0f s", args.metric, trial["metrics"].get(args.metric), trial["seconds"])
+    logger.info("%s %s, in %.0f s", args.sweep_metric, trial["metrics"].get(args.sweep_metric), trial["seconds"])
     return trial
 
 
@@ -154,16 +155,17 @@ def summarise(args: SweepArguments, row: dict[str, Any]) -> None:
     """Add to a setting the mean and the spread (sample standard deviation) over its finished seeds of all metrics."""
     measured = [trial["metrics"] for trial in row["trials"] if "metrics" in trial]
     for metrics in measured:
-        if args.metric not in metrics:
+        if args.sweep_metric not in metrics:
             known = ", ".join(name for name in metrics if name != "step")
-            raise UserError(f"--metric {args.metric} is not measured by {args.program}; choose from: {known}")
+            given = f"--sweep_metric {args.sweep_metric}"
+            raise UserError(f"{given} is not measured by {args.program}; choose from: {known}")
     names = [name for name in (measured[0] if measured else {}) if all(name in metrics for metrics in measured)]
     row["metrics"] = {}
     for name in names:
         values = [metrics[name] for metrics in measured]
         spread = statistics.stdev(values) if len(values) > 1 else None
         row["metrics"][name] = {"mean": statistics.fmean(values), "spread": spread}
-    own = row["metrics"].get(args.metric, {"mean": None, "spread": None})
+    own = row["metrics"].get(args.sweep_metric, {"mean": None, "spread": None})
     row |= {"finished": len(measured), **own}
 
 
@@ -176,10 +178,9 @@ def ranked(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> list[dict[st
 def save(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> None:
     """Write sweep.json and sweep.csv, one row a setting."""
     folder = Path(args.output_dir)
-    facts = {name: getattr(args, name) for name in ("program", "flags", "method", "metric", "goal", "seeds")}
+    facts = {name: getattr(args, name) for name in ("program", "flags", "method", "sweep_metric", "goal", "seeds")}
     write_json(folder / "sweep.json", facts | {"settings": rows})
-    others = [name for name in dict.fromkeys(name for row in rows for name in row["metrics"]) if name != args.metric]
-    metrics = [args.metric, *others]
+    metrics = list(dict.fromkeys([args.sweep_metric, *(name for row in rows for name in row["metrics"])]))
     columns = [*args.grid, "finished", *(f"{name}{what}" for name in metrics for what in ("", " spread"))]
     lines = [
         [
@@ -194,7 +195,8 @@ def save(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> None:
 
 def table(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> str:
     """Return the settings as lines no wider than the terminal, the best first."""
-    metric, width = str(args.metric), max(len(str(args.metric)), 8)
+    metric = str(args.sweep_metric)
+    width = max(len(metric), 8)
     lines = [f"{metric:>{width}}  spread  seeds  setting"]
     for row in rows:
         mean, spread = (f"{row[name]:.2f}" if row[name] is not None else "–" for name in ("mean", "spread"))
