@@ -59,6 +59,8 @@ def space_faults(content: Mapping[str, Any], ranges: bool) -> list[str]:
             continue
         if one == []:
             faults.append(f"{name} is empty: give what to try")
+        elif isinstance(one, list) and any(item in one[:index] for index, item in enumerate(one)):
+            faults.append(f"{name} holds a value twice")
         elif isinstance(one, Range) and not ranges:
             faults.append(f"{name} must be a list: a range needs --method random or optuna")
     return faults

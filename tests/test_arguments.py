@@ -614,6 +614,7 @@ def test_shares_are_at_most_one() -> None:
                              "beginning"]),
         ("--run_name=", ["--run_name '' must name one folder inside another: no slash, no dot or blank at its "
                          "beginning"]),
+        ("--head cmm", [f"--head 'cmm' is none; choose from: {', '.join(HEADS)}"]),
         ("--run_name best", ["--run_name 'best' is what a run names its own files"]),
         ("--max_seq_len 64 --stride_len 64", ["--stride_len 64 must be below --max_seq_len 64"]),
         ("--augment negative_passage", ["--augment negative_passage needs --negative_passages_path: the table of "

@@ -59,10 +59,10 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with claimed(args.output_dir):
         try:
-            for setting in settings_of(args, rows):
+            for number, setting in enumerate(settings_of(args, rows)):
                 rows.append({"setting": setting, "trials": []})
-                for seed in args.seeds:
-                    rows[-1]["trials"].append(run_trial(args, setting, seed))
+                for count, seed in enumerate(args.seeds, start=number * len(args.seeds) + 1):
+                    rows[-1]["trials"].append(run_trial(args, setting, seed, f"trial {count}"))
                     summarise(args, rows[-1])
                     save(args, ranked(args, rows))
         except KeyboardInterrupt as interrupt:
@@ -84,24 +84,26 @@ def settings_of(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> Iterato
     """Yield what to try; where Optuna chooses, by the scores in ``rows`` so far."""
     if args.method != "optuna":
         settings = args.settings()
-        if args.method == "random" and len(settings) < args.trials:
-            logger.info("the grid has no more than these %d settings", len(settings))
+        logger.info("%d settings, each with %d seeds", len(settings), len(args.seeds))
         yield from settings
         return
     maximize = args.goal == "highest"
     yield from suggested(args.space, args.trials, args.sweep_seed, maximize, lambda setting: rows[-1]["mean"])
 
 
-def run_trial(args: SweepArguments, setting: Setting, seed: int) -> dict[str, Any]:
+def run_trial(args: SweepArguments, setting: Setting, seed: int, name: str) -> dict[str, Any]:
     """Return seed, folder, seconds and metrics of a trial, which is run unless it is finished; or why it failed.
+
+    ``name`` is what messages call it.
 
     Ctrl-C and SIGTERM go to its process, which saves where it stands, and are then raised as :class:`Interrupted`.
     """
     folder = Path(args.output_dir) / folder_of(setting, {"program": args.program, **args.flags}) / f"seed-{seed}"
+    logger.info("%s: %s, seed %d", name, text_of(setting), seed)
     if (folder / _RECORD).exists():
-        logger.info("%s, seed %d: finished before", text_of(setting), seed)
-        return read_json(folder / _RECORD)
-    logger.info("%s, seed %d: runs (its log is %s)", text_of(setting), seed, folder / _LOG)
+        logger.info("%s: finished before", name)
+        return read_json(folder / _RECORD) | {"folder": str(folder)}
+    logger.info("%s: its log is %s", name, folder / _LOG)
     folder.mkdir(parents=True, exist_ok=True)
     own = {args.folder_flag: str(folder), "seed": str(seed), "resume_from_checkpoint": "true"}
     words = words_of({**args.flags, **setting, **own})
@@ -110,12 +112,13 @@ def run_trial(args: SweepArguments, setting: Setting, seed: int) -> dict[str, An
     status = run_process([sys.executable, str(_ROOT / args.program), *words], folder / _LOG)
     trial["seconds"] = round(time.monotonic() - start, 1)
     if status != 0 or not (folder / "metrics.json").exists():
-        trial["failure"] = f"exit status {status}: {last_line(folder / _LOG)}"
-        logger.warning("failed, %s", trial["failure"])
+        trial["failure"] = f"exit status {status}: {last_line(folder / _LOG).removeprefix('error: ')}"
+        logger.warning("%s failed, %s", name, trial["failure"])
         return trial
     trial["metrics"] = read_json(folder / "metrics.json")
     write_json(folder / _RECORD, trial)
-    logger.info("%s %s, in %.0f s", args.sweep_metric, trial["metrics"].get(args.sweep_metric), trial["seconds"])
+    score = trial["metrics"].get(args.sweep_metric)
+    logger.info("%s: %s %s, in %.0f s", name, args.sweep_metric, score, trial["seconds"])
     return trial
 
 
@@ -170,8 +173,9 @@ def summarise(args: SweepArguments, row: dict[str, Any]) -> None:
 
 
 def ranked(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the settings, the best first; those without a score are last."""
+    """Return the settings, each once, the best first; those without a score are last."""
     sign = -1 if args.goal == "highest" else 1
+    rows = [row for i, row in enumerate(rows) if row["setting"] not in [other["setting"] for other in rows[:i]]]
     return sorted(rows, key=lambda row: (row["mean"] is None, 0 if row["mean"] is None else sign * row["mean"]))
 
 
@@ -203,8 +207,9 @@ def table(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> str:
         seeds = f"{row['finished']}/{len(args.seeds)}"
         first = f"{mean:>{width}}  {spread:>6}  {seeds:>5}  "
         lines.append(wrapped(text_of(row["setting"]), terminal_width(), first, " " * len(first)))
-    best = rows[0]["trials"][0]["folder"]
-    return "\n".join([*lines, f"best: {Path(best).parent}", f"all figures: {Path(args.output_dir) / 'sweep.csv'}"])
+    if rows[0]["finished"]:
+        lines.append(f"best: {Path(rows[0]['trials'][0]['folder']).parent}")
+    return "\n".join([*lines, f"all figures: {Path(args.output_dir) / 'sweep.csv'}"])
 
 
 if __name__ == "__main__":

@@ -40,8 +40,9 @@ def test_lists_and_ranges_are_told_apart() -> None:
     ("content", "faults"),
     [
         ({}, ["is empty: give what to vary"]),
-        ({"a": [], "b": "1..3"}, [
+        ({"a": [], "b": "1..3", "c": [["1"], ["1"]]}, [
             "a is empty: give what to try", "b must be a list: a range needs --method random or optuna",
+            "c holds a value twice",
         ]),
         ({"a": "3..1", "b": "x", "c": "log 0..1"}, [
             "a: 3..1 must rise", "b must be a list, or a range such as 1..5 or log 1e-5..1e-3",

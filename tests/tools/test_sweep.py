@@ -110,7 +110,7 @@ def test_a_trial_that_fails_is_told_of_and_the_others_go_on(
         sweep.main(words(out, [9, 1]))
     first, *lines = str(error.value).splitlines()
     assert first == "2 of 4 trials failed, and the same command tries them again:"
-    assert [line.split(": ", 1)[1] for line in lines] == ["exit status 2: error: it cannot be"] * 2
+    assert [line.split(": ", 1)[1] for line in lines] == ["exit status 2: it cannot be"] * 2
     shown = capsys.readouterr().out.splitlines()
     assert shown[1].split() == ["12.00", "1.41", "2/2", "learning_rate=1"]
     assert shown[2].split() == ["–", "–", "0/2", "learning_rate=9"]
