@@ -53,6 +53,7 @@ from runtime.flags import (
     changed,
     changes,
     command,
+    fields_by_name,
     flag,
     flag_group,
     only_if,
@@ -576,7 +577,7 @@ class SweepArguments(OutputArguments):
     @property
     def folder_flag(self) -> str:
         """The flag by which a trial is given its folder."""
-        return spelling_of(COMMANDS[self.program].__dataclass_fields__["output_dir"])
+        return spelling_of(fields_by_name(COMMANDS[self.program])["output_dir"])
 
     def settings(self) -> list[Setting]:
         """Return what is tried; where Optuna chooses, settings with all that it may choose."""

@@ -133,7 +133,7 @@ def _card(kind: _Kind, records: Mapping[str, Any]) -> str:
         trained.append(f"- Optimizer steps: {measured['step']}")
     if packages := environment.get("packages"):
         versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers") if packages.get(name))
-        trained.append(f"- With {versions}, in {environment['precision']}")
+        trained.append(f"- With {versions}, in {environment.get('precision')}")
     if trained:
         parts += ["## How it was trained", "\n".join(trained)]
     if given:
@@ -159,7 +159,6 @@ def _header(
         for name, value in scores.items()
         if data and name != "eval_loss"
     ]
-    facts = {"model_name": _name(records), "eval_results": results} if results else {}
     return ModelCardData(
         language="ko",
         license="other",
@@ -167,7 +166,8 @@ def _header(
         library_name=kind.library,
         pipeline_tag=kind.task,
         base_model=base if base and _shareable(base) == base else None,
-        **facts,
+        model_name=_name(records) if results else None,
+        eval_results=results or None,
     ).to_yaml()
 
 
@@ -175,7 +175,10 @@ def _name(records: Mapping[str, Any]) -> str:
     """Return the repository of the model, else the name of its run's folder."""
     arguments = records.get("arguments", {})
     folder = arguments.get("run_name") or arguments.get("output_dir") or arguments.get("retriever_dir") or "model"
-    return arguments.get("hub_model_id") or Path(folder).resolve().name
+    name = Path(folder).resolve().name
+    if "average" in records:  # its arguments are those of the first reader
+        return f"{name}-average"
+    return arguments.get("hub_model_id") or name
 
 
 def _shareable(value: Any) -> Any:

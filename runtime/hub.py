@@ -75,7 +75,7 @@ def _explained(what: str) -> Iterator[None]:
     except HfHubHTTPError as error:
         status = getattr(error.response, "status_code", None)
         reasons = {401: f"the hub does not know the token; {_LOG_IN}", 403: f"the token may not write there; {_LOG_IN}"}
-        raise UserError(f"{what}: {reasons.get(status, _first_line(error))}") from None
+        raise UserError(f"{what}: {reasons.get(status or 0, _first_line(error))}") from None
     except UserError:
         raise
     except Exception as error:  # of whatever makes the connection

@@ -162,7 +162,7 @@ def _draw(one: list[Any] | Range, generator: np.random.Generator) -> Any:
     if one.log:
         return one.text(math.exp(generator.uniform(math.log(one.low), math.log(one.high))))
     if one.whole:
-        return one.text(generator.integers(int(one.low), int(one.high), endpoint=True))
+        return one.text(int(generator.integers(int(one.low), int(one.high), endpoint=True)))
     return one.text(generator.uniform(one.low, one.high))
 
 

@@ -57,7 +57,7 @@ TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
 }
 
 # What an installation may lack, and what would slow down or talk at every start.
-OPTIONAL = {"wandb", "kiwipiepy", "rank_bm25", "elasticsearch", "pymilvus", "faiss"}
+OPTIONAL = {"wandb", "kiwipiepy", "rank_bm25", "elasticsearch", "pymilvus", "faiss", "optuna"}
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 
 

@@ -74,9 +74,8 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     print(table(args, rows))
     failed = [trial for row in rows for trial in row["trials"] if "failure" in trial]
     if failed:
-        lines = [f"  {trial['folder']}: {trial['failure']}" for trial in failed]
-        count = f"{len(failed)} of {len(rows) * len(args.seeds)} trials failed, and the same command tries them again:"
-        raise UserError("\n".join([count, *lines]))
+        head = f"{len(failed)} of {len(rows) * len(args.seeds)} trials failed, and the same command tries them again:"
+        raise UserError("\n".join([head, *(f"  {trial['folder']}: {trial['failure']}" for trial in failed)]))
     return rows
 
 

@@ -82,6 +82,7 @@ def test_retrievers_and_rerankers(records: dict[str, Any]) -> None:
 
 
 def test_a_model_without_a_run_has_a_card_too() -> None:
-    text = reader_card(config(), {"average": {"averaged": ["a", "b"]}})
+    text = reader_card(config(), {"average": {"averaged": ["a", "b"]}, "arguments": {"output_dir": "saved/x"}})
+    assert "# x-average" in text
     assert "mean of 2 checkpoints" in text and "It was not measured." in text and "model-index" not in text
     assert ModelCard(text).data.language == "ko"
