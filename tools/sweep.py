@@ -83,7 +83,7 @@ def settings_of(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> Iterato
     """Yield what to try; where Optuna chooses, by the scores in ``rows`` so far."""
     if args.method != "optuna":
         settings = args.settings()
-        logger.info("%d settings, each with %d seeds", len(settings), len(args.seeds))
+        logger.info("%d settings, %d trials", len(settings), len(settings) * len(args.seeds))
         yield from settings
         return
     maximize = args.goal == "highest"
