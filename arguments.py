@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from loading.arguments import DataArguments, SourceArguments, TrainingDataArguments
 from models.arguments import EncoderArguments, ModelArguments, ReaderArguments
@@ -48,7 +48,22 @@ from runtime.arguments import (
     TrainingRunArguments,
 )
 from runtime.command_line import check_command_line, parse_arguments
-from runtime.flags import changed, changes, command, flag, flag_group, only_if, part_of, read_only_if, record_of
+from runtime.flags import (
+    COMMANDS,
+    changed,
+    changes,
+    command,
+    fields_by_name,
+    flag,
+    flag_group,
+    only_if,
+    part_of,
+    read_only_if,
+    record_of,
+    spelling_of,
+)
+from runtime.masking import is_secret
+from runtime.sweeping import Setting, Space, combinations, drawn, extremes, read_space, refusals, space_faults
 from training.arguments import (
     IF_EVALUATED,
     CheckpointArguments,
@@ -66,7 +81,7 @@ __all__ = [
     "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "DemoArguments",
     "EnsembleArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments",
     "OptimizationArguments", "PipelineArguments", "ReportArguments", "RetrieveArguments", "RetrieverArguments",
-    "RunArguments", "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments",
+    "RunArguments", "ScoreArguments", "SweepArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments",
     "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
@@ -157,6 +172,7 @@ class TrainMRCArguments(ReaderTrainingArguments, FreezeScheduleArguments):
 @changes("per_device_eval_batch_size", aliases=["per_gpu_eval_batch_size"])
 @changes("per_device_train_batch_size", aliases=["per_gpu_train_batch_size"])
 @changes("use_cpu", aliases=["no_cuda"])
+@changes("hub_token", "hub_private_repo", read_if=())  # by trackers too
 class TrainMRCV2Arguments(ReaderTrainingArguments, FreezeArguments, FormerTrainerArguments, TrainerFlags):
     """A reader, trained with the Trainer: its every flag beside ours, with our meaning and default where both have one.
 
@@ -568,3 +584,82 @@ class ReportArguments:
     metric: str = changed(ScoringArguments, "metric", read_if=_SCORED)
     bootstrap_samples: int = changed(ScoringArguments, "bootstrap_samples", read_if=_SCORED)
     score_seed: int = changed(ScoringArguments, "score_seed", read_if=_SCORED)
+
+
+_SWEPT = {
+    "train_mrc.py": "eval_exact_match",
+    "train_mrc_v2.py": "eval_exact_match",
+    "train_dpr.py": "eval_recall@5",
+    "train_reranker.py": "eval_mrr@10",
+}
+_DRAWS = only_if(lambda args: args.method != "grid", "--method grid tries every combination")
+
+
+@command("tools.sweep", "Train with several settings of flags, and compare them.")
+@changes("output_dir", default="./saved/sweep", help="Folder for a folder of each trial, and for the table.")
+class SweepArguments(OutputArguments):
+    """Which flags of which command are varied, and how."""
+
+    program: str = flag("train_mrc.py", "Command that every trial runs.", group="trials", choices=list(_SWEPT))
+    flags: dict[str, Any] = flag({}, "Flags that all trials have in common: {flag: value}.", group="trials")
+    grid: dict[str, Any] = flag(
+        {},
+        "Flags that are varied: {flag: [value, ...]}, or a range, {flag: LOW..HIGH} or {flag: log LOW..HIGH}.",
+        group="trials",
+    )
+    seeds: list[int] = flag([42], "Every setting is tried with each of these seeds.", group="trials", at_least=0)
+    method: Literal["grid", "random", "optuna"] = flag(
+        "grid",
+        "Try every combination, random ones, or those that Optuna suggests by the scores so far.",
+        group="search",
+    )
+    trials: int = flag(20, "Settings to try.", group="search", at_least=1, read_if=_DRAWS)
+    sweep_seed: int = flag(
+        0, "Seed of the settings that are drawn.", group="search", at_least=0, at_most=2**32 - 1, read_if=_DRAWS
+    )
+    sweep_metric: str | None = flag(
+        None, "What of metrics.json settings are compared by (default: what best/ is the best by).", group="search"
+    )
+    goal: Literal["highest", "lowest"] | None = flag(
+        None, "Whether a high or a low metric is good (default: low for a loss, else high).", group="search"
+    )
+
+    def settle(self) -> None:
+        """Choose the metric of the command, and its goal."""
+        self.sweep_metric = self.sweep_metric or _SWEPT.get(self.program)
+        self.goal = self.goal or ("lowest" if (self.sweep_metric or "").endswith("loss") else "highest")
+
+    @property
+    def space(self) -> Space:
+        """What is tried of every flag that is varied."""
+        return read_space(self.grid)
+
+    @property
+    def folder_flag(self) -> str:
+        """The flag by which a trial is given its folder."""
+        return spelling_of(fields_by_name(COMMANDS[self.program])["output_dir"])
+
+    def settings(self) -> list[Setting]:
+        """Return what is tried; where Optuna chooses, settings with all that it may choose."""
+        if self.method == "grid":
+            return combinations(self.space)
+        return drawn(self.space, self.trials, self.sweep_seed) if self.method == "random" else extremes(self.space)
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is wrong with the settings, also what the command itself would say of its flags."""
+        kept = {self.folder_flag, "seed", "run_name", "logging_dir", "resume_from_checkpoint", "overwrite_output_dir"}
+        for name in (*self.flags, *self.grid):
+            if name in kept or name == "config":
+                yield f"{name} is given to every trial by the sweep: leave it out, and see --seeds and --output_dir"
+            elif is_secret(name):
+                yield f"{name} is a secret, and the settings of a sweep are kept in files: leave it out"
+        if repeated := sorted(self.flags.keys() & self.grid.keys()):
+            yield f"--flags and --grid both give {', '.join(repeated)}"
+        if len(set(self.seeds)) < len(self.seeds):
+            yield "--seeds names a seed twice"
+        if faults := space_faults(self.grid, ranges=self.method != "grid"):
+            yield from (f"--grid {fault}" for fault in faults)
+            return
+        trials = [self.flags | setting for setting in self.settings()]
+        for fault in refusals(COMMANDS[self.program], trials, lambda trial: getattr(trial, "do_eval", True)):
+            yield f"{self.program}: {fault}"

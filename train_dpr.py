@@ -182,7 +182,7 @@ def keep(run: Run, metrics: dict[str, float]) -> None:
     """Put both encoders and their metrics in place, all of the same step whenever one looks."""
     if run.start.accelerator.is_main_process:
         with staged_together(run.start.folder) as staging:
-            save_bi_encoder(run.bi_encoder, staging)
+            save_bi_encoder(run.bi_encoder, staging, run.start.records | {"metrics": metrics})
             write_json(staging / "metrics.json", metrics)
 
 

@@ -31,6 +31,7 @@ class ModelArguments(ReaderArguments):
         None,
         "Reader head, a name in models/heads: linear, cnn_sds, cnn, lstm, … (default: the checkpoint's, else linear).",
         aliases=["custom_model"],
+        fault=lambda name: None if ALIASES.get(name, name) in HEADS else f"is none; choose from: {', '.join(HEADS)}",
     )
     head_dropout_ratio: float = flag(
         0.0, "Dropout before the head, 0 to 1; 0 as in the usual linear reader.", at_least=0, at_most=1

@@ -17,6 +17,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from models import sentence_transformers_format
+from models.card import CARD_NAME, reranker_card
 from models.encoder import LENGTH_MULTIPLE
 from models.inputs import ModelInputs, longest_first_batches, titled, tokenize
 from models.loading import (
@@ -31,7 +32,7 @@ from models.loading import (
 )
 from runtime.device import autocast, default_device, fastest_attention, reading_mode, resolve_precision
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import read_json, staged_folder, write_json, write_text
 from runtime.finite import check_weights
 from runtime.log import get_logger
 from runtime.text import strip_blanks
@@ -191,7 +192,8 @@ def load_cross_encoder_to_train(
 def save_cross_encoder(
     folder: str | Path, cross_encoder: CrossEncoder, records: Mapping[str, Any] | None = None
 ) -> None:
-    """Write weights, tokenizer and settings to ``folder``, whole or not at all, with ``records`` as ``<key>.json``.
+    """Write weights, tokenizer and settings to ``folder``, whole or not at all, with ``records`` as ``<key>.json``
+    and in a model card.
 
     The ``CrossEncoder`` of sentence-transformers opens it too and gives the same scores, to "title: text" as the
     passage where the settings say so.
@@ -205,6 +207,7 @@ def save_cross_encoder(
         write_json(staging / _SETTINGS_NAME, asdict(cross_encoder.settings))
         for key, content in (records or {}).items():
             write_json(staging / f"{key}.json", content)
+        write_text(staging / CARD_NAME, reranker_card(records or {}))
 
 
 def _normalize(text: str) -> str:

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models import sentence_transformers_format
 from models.arguments import EncoderArguments, EncoderSettings
+from models.card import CARD_NAME, encoders_card
 from models.inputs import GLOBAL_ATTENTION, ModelInputs, longest_first_batches, titled
 from models.loading import (
     attention_dropout,
@@ -35,7 +36,7 @@ from models.loading import (
 )
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import newest, read_json, staged_folder, write_json
+from runtime.files import newest, read_json, staged_folder, write_json, write_text
 from runtime.finite import check_weights
 from runtime.hashing import hash_files, hash_json
 from runtime.output import find_model
@@ -200,8 +201,10 @@ def load_settings(path: str | Path, arguments: EncoderArguments) -> EncoderSetti
     return EncoderSettings(**saved | given)
 
 
-def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
+def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path, records: Mapping[str, Any] | None = None) -> None:
     """Write ``folder/p_encoder`` and ``folder/q_encoder``, each with weights, tokenizer and ``encoder.json``.
+
+    Beside them goes a model card with what the ``records`` say.
 
     Each appears whole or not at all; a name that both carry in ``encoder.json`` tells whether they belong together.
     sentence-transformers opens them too, but puts no title before a passage.
@@ -229,6 +232,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path) -> None:
                 max_len=lengths[staging],
                 width=encoder.config.hidden_size,
             )
+    write_text(folder / CARD_NAME, encoders_card(records or {}))
 
 
 def check_encoders(bi_encoder: BiEncoder, who: str) -> None:

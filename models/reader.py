@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForQuestionAnswering, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.arguments import ModelArguments
+from models.card import CARD_NAME, reader_card
 from models.head_reader import load_head_reader
 from models.heads import HEADS, default_parameters, head_name
 from models.layers import reinitialise_layers
@@ -25,7 +26,7 @@ from models.loading import (
 )
 from runtime.device import fastest_attention
 from runtime.errors import UserError
-from runtime.files import staged_folder, write_json
+from runtime.files import staged_folder, write_json, write_text
 from runtime.finite import check_weights
 from runtime.flags import fields_by_name
 from runtime.log import get_logger
@@ -123,13 +124,17 @@ def save_reader(
     tokenizer: PreTrainedTokenizerBase,
     records: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write reader and tokenizer to ``folder``, whole or not at all, with ``records`` as ``<key>.json`` beside them."""
+    """Write reader and tokenizer to ``folder``, whole or not at all.
+
+    ``records`` go beside them as ``<key>.json``, and into a model card.
+    """
     with staged_folder(folder) as staging:
         with quiet():
             model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
         for key, content in (records or {}).items():
             write_json(staging / f"{key}.json", content)
+        write_text(staging / CARD_NAME, reader_card(model.config, records or {}))
 
 
 def check_length(model: PreTrainedModel, max_seq_len: int) -> None:

@@ -81,8 +81,27 @@ class ComputeArguments(SeedArguments):
     )
 
 
+_PUSHES = only_if(lambda run: run.push_to_hub, "nothing is uploaded: add --push_to_hub")
+
+
+@flag_group("hub")
+class HubArguments:
+    """Whether a trained model goes to the Hugging Face hub, and where."""
+
+    push_to_hub: bool = flag(False, "Upload the best model, with its model card, once the run is over.")
+    hub_model_id: str | None = flag(
+        None, "Repository to upload to, NAME or OWNER/NAME (default: the name of the run's folder).", read_if=_PUSHES
+    )
+    hub_private_repo: bool | None = flag(
+        None, "Make a new repository private (default: as the owner has it).", read_if=_PUSHES
+    )
+    hub_token: str | None = flag(
+        None, "Token to upload with (default: that of 'hf auth login', or HF_TOKEN).", read_if=_PUSHES
+    )
+
+
 @flag_group("run")
-class TrainingRunArguments(RunArguments, ComputeArguments):
+class TrainingRunArguments(RunArguments, ComputeArguments, HubArguments):
     """A run that trains."""
 
 

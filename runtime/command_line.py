@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
-from runtime.config_file import words_of_config
+from runtime.config_file import mapping_of, words_of_config
 from runtime.errors import UserError
 from runtime.flags import COMMANDS, Flag, default_of, fields_by_name, flag_of, spelling_of
 from runtime.help_page import help_page, invocation, overview
@@ -156,6 +156,8 @@ def _options(hint: Any, choices: tuple[str, ...] | None) -> dict[str, Any]:
         hint, choices = str, tuple(typing.get_args(hint))
     if typing.get_origin(hint) is list:
         return {"nargs": "+", "type": typing.get_args(hint)[0], "choices": choices}
+    if typing.get_origin(hint) is dict:
+        return {"type": mapping_of}
     if hint is bool:
         return {"type": _truth, "nargs": "?", "const": True}
     return {"type": hint, "choices": choices}

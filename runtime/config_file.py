@@ -26,20 +26,34 @@ def words_of_config(
     words: list[str] = []
     for name, value in ({} if path is None else _read(path)).items():
         if name in fields and fields[name].metadata["flag"].positional and isinstance(value, list):
-            words += [_word(item, f"--config {path}: {name}") for item in value]
+            words += [word_of(item, f"--config {path}: {name}") for item in value]
             continue
         action = parser._option_string_actions.get(f"--{name}")
         known = None if action is None else fields.get(action.dest)
+        if isinstance(value, dict) and action is not None and action.type is mapping_of:
+            words.append(f"--{name}={json.dumps(value)}")
+            continue
         if name == "config" or (isinstance(value, dict) and not (known and known.metadata["flag"].has_own_flags)):
             raise UserError(f"--config {path}: {name} must be a flag with a value; files do not nest")
         if action is not None and action.nargs != 0 and _is(usual.get(action.dest, _ABSENT), value, action):
             continue
         if isinstance(value, list):
-            words += [f"--{name}", *(_word(item, f"--config {path}: {name}") for item in value)]
+            words += [f"--{name}", *(word_of(item, f"--config {path}: {name}") for item in value)]
         elif value is not None:
             # joined, so that a value may begin with a dash
-            words.append(f"--{name}={_word(value, f'--config {path}: {name}')}")
+            words.append(f"--{name}={word_of(value, f'--config {path}: {name}')}")
     return words
+
+
+def mapping_of(text: str) -> dict[str, Any]:
+    """Return the mapping that a flag of mappings is given as JSON, its scalars as text, as those of files are."""
+    try:
+        content = _load_json(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise argparse.ArgumentTypeError("must be a mapping, as JSON")
+    return content
 
 
 def _is(usual: Any, value: Any, action: argparse.Action) -> bool:
@@ -51,8 +65,11 @@ def _is(usual: Any, value: Any, action: argparse.Action) -> bool:
         return False
 
 
-def _word(value: Any, where: str) -> str:
-    """Return a value as one word; a mapping ``{NAME: {flag: value}}`` is ``NAME,flag=value``."""
+def word_of(value: Any, where: str) -> str:
+    """Return a value as one word; a mapping ``{NAME: {flag: value}}`` is ``NAME,flag=value``.
+
+    Raises :class:`UserError`, which names ``where``, for any other that is no text.
+    """
     if isinstance(value, str):
         return value
     if isinstance(value, dict) and len(value) == 1:
@@ -64,7 +81,7 @@ def _word(value: Any, where: str) -> str:
 
 
 def _items(value: Any, where: str) -> list[str]:
-    return [_word(item, where) for item in (value if isinstance(value, list) else [value])]
+    return [word_of(item, where) for item in (value if isinstance(value, list) else [value])]
 
 
 def _read(path: str) -> dict[str, Any]:

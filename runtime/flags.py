@@ -69,8 +69,8 @@ def flag(default: Any = dataclasses.MISSING, help: str = "", *, read_if: Any = (
     facts = {name: tuple(fact) if isinstance(fact, list) else fact for name, fact in facts.items()}
     read_if = (read_if,) if callable(read_if) else tuple(read_if)
     metadata = {"flag": Flag(help, read_if=read_if, **facts)}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=metadata)
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 
@@ -302,3 +302,9 @@ def record_of(arguments: Any) -> dict[str, Any]:
     for name, origin in fields_by_name(arguments).items():
         values[spelling_of(origin)] = None if is_secret(name) else getattr(arguments, name)
     return values
+
+
+def given_of(arguments: Any) -> dict[str, Any]:
+    """Return the flags, as users type them, that have another value than their default, without secrets."""
+    fields = {spelling_of(origin): default_of(origin) for origin in fields_by_name(arguments).values()}
+    return {name: value for name, value in record_of(arguments).items() if value not in (None, fields[name])}

@@ -64,7 +64,7 @@ def signature(one: dataclasses.Field, hint: Any) -> str:
 def explanation(one: dataclasses.Field) -> str:
     """Return a flag's line of help with its default, where that says something."""
     default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
-    if default is None or default is dataclasses.MISSING or default == []:
+    if default is None or default is dataclasses.MISSING or default in ([], {}):
         return one.metadata["flag"].help
     shown = " ".join(map(str, default)) if isinstance(default, list) else default
     return f"{one.metadata['flag'].help} (default: {shown})"

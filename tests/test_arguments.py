@@ -26,6 +26,7 @@ from arguments import (
     RetrieverArguments,
     RunArguments,
     ScoreArguments,
+    SweepArguments,
     TrainDPRArguments,
     TrainMRCArguments,
     TrainMRCV2Arguments,
@@ -53,6 +54,7 @@ NEEDS = {
     AverageArguments: "a --output_dir b",
     EnsembleArguments: "--members a b --output_dir c",
     ReportArguments: "a",
+    SweepArguments: '--grid {"head":["cnn"]} --flags {"do_eval":true}',
 }
 FLAGS = [
     pytest.param(command, field, id=f"{file} --{spelling_of(field)}")
@@ -244,6 +246,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "tools.demo": None,
         "tools.ensemble": None,
         "tools.report": None,
+        "tools.sweep": "./saved/sweep",
     }
     for command in (TrainMRCArguments, TrainMRCV2Arguments, InferenceArguments):  # a reader brings these
         values = parse("", command)
@@ -286,6 +289,8 @@ def test_values_are_recorded_as_plain_json() -> None:
 _CASES = {
     "nothing is scored without --gold": ("{flag} {value}", "{flag} {value} --gold b"),
     "it compares: give --predictions several files": ("{flag} 1", "{flag} 1 --predictions a b"),
+    "nothing is uploaded: add --push_to_hub": ("{flag} 1", "{flag} 1 --push_to_hub"),
+    "--method grid tries every combination": ("{flag} 1", "{flag} 1 --method random"),
     "--max_steps replaces it": ("{flag} 2 --max_steps 5", "{flag} 2"),
     "the warm-up is given in steps": ("--warmup_ratio 0.1 {steps} 5", "--warmup_ratio 0.1"),
     "only --lr_scheduler_type cosine_with_restarts restarts": (
@@ -611,11 +616,12 @@ def test_shares_are_at_most_one() -> None:
         ("--save_steps 5", ["--save_steps is not a flag of train_mrc.py: state is saved at every evaluation: use "
                             "--eval_steps"]),
         ("--do_train", ["--do_train is not a flag of train_mrc.py: this command always trains"]),
-        ("--push_to_hub", ["--push_to_hub has no effect in train_mrc.py; it is a flag of train_mrc_v2.py"]),
+        ("--optim sgd", ["--optim has no effect in train_mrc.py; it is a flag of train_mrc_v2.py"]),
         ("--run_name ../x", ["--run_name '../x' must name one folder inside another: no slash, no dot or blank at its "
                              "beginning"]),
         ("--run_name=", ["--run_name '' must name one folder inside another: no slash, no dot or blank at its "
                          "beginning"]),
+        ("--head cmm", [f"--head 'cmm' is none; choose from: {', '.join(HEADS)}"]),
         ("--run_name best", ["--run_name 'best' is what a run names its own files"]),
         ("--max_seq_len 64 --stride_len 64", ["--stride_len 64 must be below --max_seq_len 64"]),
         ("--augment negative_passage", ["--augment negative_passage needs --negative_passages_path: the table of "

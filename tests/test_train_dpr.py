@@ -96,7 +96,7 @@ def losses(run: Path) -> list[float]:
 def test_writes_exactly_these_files(reference: Reference) -> None:
     run, metrics, _ = reference
     assert {path.name for path in run.iterdir()} == {
-        "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", *SIDES, "resume"
+        "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", *SIDES, "resume", "README.md",
     }  # fmt: skip
     assert [path.name for path in (run / "resume").iterdir()] == ["step-00000006"]
     for side in SIDES:

@@ -49,7 +49,7 @@ logger = get_logger("demo")
 
 _LONGEST_QUESTION = 300  # characters; a reader cuts what leaves no room for the passage
 _MOST_PASSAGES = int(flag_of(fields_by_name(DemoArguments)["top_k_retrieval"]).at_most)
-_PAGE = Path(__file__).with_suffix(".html")
+_PAGE = Path(__file__).parent / "pages" / "demo.html"
 _OF_THIS_MACHINE = ("127.0.0.1", "localhost")
 
 

@@ -13,11 +13,12 @@ from accelerate import Accelerator, PartialState
 
 from runtime.arguments import TrainingRunArguments
 from runtime.device import default_device, keep_freed_memory, resolve_precision
-from runtime.flags import fields_by_name, record_of, spelling_of
+from runtime.flags import fields_by_name, given_of, record_of, spelling_of
+from runtime.hub import open_repository, upload_model
 from runtime.interrupts import Interrupted
 from runtime.locks import claimed
 from runtime.log import configure_logging
-from runtime.output import check_output_dir, open_output_dir, warn_of_changes
+from runtime.output import check_output_dir, find_model, open_output_dir, warn_of_changes
 from runtime.processes import main_process_does, open_accelerator, wait_for_all
 from runtime.record import environment
 from runtime.seeding import set_seed
@@ -51,7 +52,7 @@ class Start:
         """
         processes = PartialState()
         record = environment(processes.device, self.precision, args.seed)
-        record |= {"processes": processes.num_processes, "data": data}
+        record |= {"processes": processes.num_processes, "data": data, "given": given_of(args)}
         self.records = {"arguments": record_of(args), "environment": record}
         if self.state is not None:
             warn_of_changes(self.folder, self.records["arguments"])
@@ -85,9 +86,10 @@ def enter_run(
 
     ``find_state(folder, resume_from, flag)`` gives the state to resume from; ``flag`` is the one that names the folder.
     Raises :class:`UserError` where that state is not there, for a tracker that is not installed, where another command
-    has the folders or they cannot be written, and for a folder that holds a run which is neither to be resumed nor
-    overwritten. Ctrl-C or SIGTERM in the block is raised as :class:`Interrupted`, saying how the run goes on from
-    ``newest_step(folder)``, the step whose state is saved.
+    has the folders or they cannot be written, for a folder that holds a run which is neither to be resumed nor
+    overwritten, and where --push_to_hub cannot work. After the block it uploads the model, if that is wanted. Ctrl-C or
+    SIGTERM in the block is raised as :class:`Interrupted`, saying how the run goes on from ``newest_step(folder)``, the
+    step whose state is saved.
     """
     check_tracking(args)
     configure_logging(PartialState().is_main_process)
@@ -103,11 +105,15 @@ def enter_run(
 
     with ExitStack() as claims:
         main_process_does(claim)
+        if args.push_to_hub:
+            main_process_does(lambda: open_repository(args))
         try:
             start.state = find_state(start.folder, args.resume_from_checkpoint, flag)
             set_seed(args.seed)
             keep_freed_memory()
             yield start
+            if args.push_to_hub:
+                main_process_does(lambda: upload_model(args, find_model(str(start.folder))))
             wait_for_all()
         except KeyboardInterrupt as interrupt:
             signum = getattr(interrupt, "signum", signal.SIGINT)

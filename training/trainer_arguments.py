@@ -32,6 +32,7 @@ def training_arguments(args: Any) -> TrainingArguments:
         "bf16": precision == "bf16",
         "fp16": precision == "fp16",
         "output_dir": args.run_dir,
+        "push_to_hub": False,  # the start of a run does it, for every command alike
         "use_cpu": device.type == "cpu",  # else bf16 is refused on a CPU
         "report_to": "none" if args.report_to in _OURS_TO_REPORT else args.report_to,
         # TrainingArguments takes what is below 1 for a share of the steps, and 1 for a step

@@ -14,7 +14,6 @@ from runtime.flags import flag, flag_group, only_if
 _TYPES = {"bool": bool, "int": int, "float": float, "list[str]": list[str]}
 # Groups of --help by the beginning of a flag's name; the first that fits.
 _GROUPS = {
-    "hub": ("hub_", "push_to_hub"),
     "tracking": ("log", "report_to", "project", "trackio", "disable_tqdm", "include_num"),
     "checkpoints": ("save", "load_best", "metric_for", "greater_is", "ignore_data_skip", "restore_callback"),
     "evaluation": ("eval", "per_device_eval", "prediction_loss", "include_for", "batch_eval", "do_eval"),
@@ -96,6 +95,9 @@ NOT_OF_THIS_TRAINER = {
     "enable_jit_checkpoint": "SIGTERM and Ctrl-C save a checkpoint anyway",
     "dataloader_drop_last": "every feature is trained on",
     "remove_unused_columns": "what the reader does not take stays behind anyway",
+    "hub_strategy": "--push_to_hub uploads the best model once, when the run is over",
+    "hub_always_push": "--push_to_hub uploads once, and waits for it",
+    "hub_revision": "--push_to_hub uploads to the main branch",
     "length_column_name": "the lengths of features are known",
     "logging_nan_inf_filter": "a loss that is no number ends the run",
     **dict.fromkeys(("fsdp", "fsdp_config", "deepspeed"), "evaluation needs the whole reader in every process"),

@@ -214,7 +214,7 @@ def test_a_saved_pair_comes_back_equal(bi_encoder: BiEncoder, device: torch.devi
     save_bi_encoder(bi_encoder, tmp_path / "saved")
     shutil.move(tmp_path / "saved", tmp_path / "moved")
     assert [path.name for path in tmp_path.iterdir()] == ["moved"]
-    assert sorted(path.name for path in (tmp_path / "moved").iterdir()) == ["p_encoder", "q_encoder"]
+    assert sorted(path.name for path in (tmp_path / "moved").iterdir()) == ["README.md", "p_encoder", "q_encoder"]
     loaded = load_bi_encoder(tmp_path / "moved", RetrieverArguments(), shared=True)  # they are two all the same
     assert loaded.to(device).settings == bi_encoder.settings
     for embedding, tokens in (("embed_questions", ["수성은?"]), ("embed_passages", ["세종은 왕이다."])):
@@ -244,7 +244,7 @@ def test_saving_leaves_what_else_is_in_the_folder(bi_encoder: BiEncoder, tmp_pat
     write(tmp_path / "metrics.jsonl", "{}")
     save_bi_encoder(bi_encoder, tmp_path)
     save_bi_encoder(bi_encoder, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "p_encoder", "q_encoder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "metrics.jsonl", "p_encoder", "q_encoder"]
 
 
 def test_two_halves_of_different_pairs_are_refused(bi_encoder: BiEncoder, tmp_path: Path) -> None:
