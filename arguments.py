@@ -63,11 +63,11 @@ from training.arguments import (
 from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, TrainerFlags
 
 __all__ = [
-    "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments",
-    "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments",
-    "PipelineArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments", "ScoreArguments",
-    "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line",
-    "parse_arguments", "part_of", "record_of",
+    "AskArguments", "AugmentationArguments", "AverageArguments", "CheckArguments", "DatasetArguments",
+    "EnsembleArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments",
+    "OptimizationArguments", "PipelineArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments",
+    "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments",
+    "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -508,3 +508,35 @@ class EnsembleArguments:
         written = [self.output_dir, *(os.path.join(self.output_dir, name) for name in VOTED_FILES)]
         if set(map(os.path.abspath, written)) & set(map(os.path.abspath, self.members)):
             yield f"--output_dir {self.output_dir} holds one of --members, whose answers would be replaced"
+
+
+_CUT = only_if(
+    lambda args: args.model is not None or args.tokenizer is not None, "nothing is cut: add --model or --tokenizer"
+)
+
+
+@command("tools.check", "Look at a data set before training on it.")
+@changes("dataset_path", positional=True)
+class CheckArguments(SourceArguments):
+    """Which data are looked at, and with which tokenizer and settings."""
+
+    test_eval_dataset_path: str | None = changed(TrainingDataArguments, "test_eval_dataset_path")
+    context_path: str | None = changed(CorpusArguments, "context_path", group="data")
+    model: str | None = changed(
+        ReaderArguments, "model", None, help="Encoder or reader that is to read it, for lengths in tokens and windows."
+    )
+    tokenizer: str | None = changed(
+        ReaderArguments, "tokenizer", help="Its tokenizer, if it is another or there alone."
+    )
+    max_seq_len: int | None = changed(AsTrainedArguments, "max_seq_len", read_if=_CUT)
+    stride_len: int | None = changed(AsTrainedArguments, "stride_len", read_if=_CUT)
+    max_ans_len: int | None = changed(AsTrainedArguments, "max_ans_len", read_if=_CUT)
+    version_2_with_negative: bool | None = changed(AsTrainedArguments, "version_2_with_negative")
+    output_file: str | None = flag(
+        None,
+        "Also write everything to this .json file.",
+        group="data",
+        fault=lambda path: None if path.endswith(".json") else "must end in .json",
+    )
+
+    evaluation_places = TrainingDataArguments.evaluation_places
