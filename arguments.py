@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import ClassVar, Literal
 
-from loading.arguments import DataArguments, SourceArguments, TrainingDataArguments
+from loading.arguments import DataArguments, OtherEvaluationArguments, SourceArguments, TrainingDataArguments
 from models.arguments import EncoderArguments, ModelArguments, ReaderArguments
 from reading.arguments import (
     AnswerArguments,
@@ -517,10 +517,9 @@ _CUT = only_if(
 
 @command("tools.check", "Look at a data set before training on it.")
 @changes("dataset_path", positional=True)
-class CheckArguments(SourceArguments):
+class CheckArguments(OtherEvaluationArguments):
     """Which data are looked at, and with which tokenizer and settings."""
 
-    test_eval_dataset_path: str | None = changed(TrainingDataArguments, "test_eval_dataset_path")
     context_path: str | None = changed(CorpusArguments, "context_path", group="data")
     model: str | None = changed(
         ReaderArguments, "model", None, help="Encoder or reader that is to read it, for lengths in tokens and windows."
@@ -538,5 +537,3 @@ class CheckArguments(SourceArguments):
         group="data",
         fault=lambda path: None if path.endswith(".json") else "must end in .json",
     )
-
-    evaluation_places = TrainingDataArguments.evaluation_places

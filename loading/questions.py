@@ -38,7 +38,8 @@ def load_questions(
     if evaluate and own is not None:
         validation = read(arguments.evaluation_places, ["validation"])["validation"]
     train, validation = train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
-    warn(fault_of_seen_questions(*([example.question for example in rows] for rows in (train, validation))))
+    trained, evaluated = ([example.question for example in rows] for rows in (train, validation))
+    warn(fault_of_seen_questions(trained, evaluated))
     return train, validation
 
 

@@ -139,8 +139,8 @@ def fault_of_seen_questions(train: Iterable[str], evaluated: Iterable[str], name
     first = one_line(seen[0])
     shown = first if len(first) <= _SHOWN else f"{first[:_SHOWN]}…"
     return (
-        f"{len(seen)} of {len(evaluated)} {name} questions are trained on too, so their scores do not tell how well "
-        f"new ones are answered: take them out of one of the two (the first: {shown})"
+        f"the training data include {len(seen)} of {len(evaluated)} {name} questions, whose scores do not tell how "
+        f"well new ones are answered: take them out of one of the two (the first: {shown})"
     )
 
 
@@ -150,7 +150,7 @@ def fault_of_unanswerable(splits: Mapping[str, Dataset], version_2_with_negative
     if version_2_with_negative or not any(counts.values()):
         return None
     found = " and ".join(f"{count} of {len(splits[name])} {name}" for name, count in counts.items() if count)
-    return f"{found} questions have no answer, and a reader gives one to each: add --version_2_with_negative"
+    return f"there is no answer to {found} questions, but a reader gives one: add --version_2_with_negative"
 
 
 def warn(fault: str | None) -> None:

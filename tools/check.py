@@ -37,7 +37,7 @@ from loading.statistics import (
     statistics_of,
 )
 from models import load_tokenizer
-from reading.features import check_tokenizer
+from reading.features import check_tokenizer, question_budget
 from reading.reader_settings import as_trained
 from reading.token_lengths import Settings, count_windows, measure, suggest, too_long
 from retrieval.metrics import GoldPassages
@@ -128,8 +128,8 @@ def read_splits(args: CheckArguments) -> tuple[dict[str, Dataset], list[Problem]
             missing.append(error)
     if not splits and not problems:
         raise missing[0]
-    for error in missing:
-        logger.info("%s", str(error).partition("; ")[0])  # without all that a data set may be
+    for split_error in missing:
+        logger.info("%s", str(split_error).partition("; ")[0])  # without all that a data set may be
     return splits, problems
 
 
@@ -180,6 +180,7 @@ def count_tokens(splits: Splits, tokenizer_name: str, settings: Any) -> dict[str
     """Return lengths in tokens and what windows of several lengths do, as ``settings`` and as would suit the data."""
     tokenizer = load_tokenizer(tokenizer_name)
     check_tokenizer(tokenizer, settings.max_seq_len)
+    question_budget(tokenizer, settings.max_seq_len, settings.stride_len)  # refused before anything is measured
     lengths = {name: measure(rows, tokenizer, name) for name, rows in splits.items()}
     limit = min(tokenizer.model_max_length, _LONGEST)
     current = Settings(settings.max_seq_len, settings.stride_len, settings.max_ans_len)
@@ -190,7 +191,7 @@ def count_tokens(splits: Splits, tokenizer_name: str, settings: Any) -> dict[str
         *(current._replace(max_seq_len=length) for length in _USUAL_LENGTHS if length <= limit),
     }
     counts = []
-    for one in sorted(one for one in tried if one.stride_len < one.max_seq_len):
+    for one in sorted(one for one in tried if one == current or one.stride_len <= one.max_seq_len // 2):
         parts = [count_windows(of_split, tokenizer, one) for of_split in lengths.values()]
         windows, lost = (np.concatenate(columns) for columns in zip(*parts, strict=True))  # (n,) each
         over = np.concatenate([too_long(of_split, one) for of_split in lengths.values()])  # (n,)
@@ -233,7 +234,7 @@ def findings(report: Mapping[str, Any], splits: Splits, version_2_with_negative:
             if fault := fault_of_seen_questions(splits["train"]["question"], splits[name]["question"], name):
                 yield fault
             if passages := report["shared"][f"{name} in train"]["passages"]:
-                yield f"{passages} of {len(splits[name])} {name} questions are about passages that are trained on"
+                yield f"the training data include the passages of {passages} of {len(splits[name])} {name} questions"
     for name, found in (report["corpus"] or {"splits": {}})["splits"].items():
         if found["missing"]:
             yield (
@@ -245,12 +246,12 @@ def findings(report: Mapping[str, Any], splits: Splits, version_2_with_negative:
         counts = next(one for one in tokens["windows"] if settings.items() <= one.items())
         if lost := counts["answers_lost"]:
             yield (
-                f"{lost} of {examples} questions have their answer whole in no window, and are learnt as questions "
-                f"without one: raise --stride_len {settings['stride_len']} or --max_seq_len {settings['max_seq_len']}"
+                f"no window holds the whole answer to {lost} of {examples} questions, which are learnt as if they had "
+                f"none: raise --stride_len {settings['stride_len']} or --max_seq_len {settings['max_seq_len']}"
             )
         if over := counts["answers_too_long"]:
             yield (
-                f"{over} of {examples} questions have only answers of more tokens than a reader gives: "
+                f"a reader gives shorter answers than any to {over} of {examples} questions: "
                 f"raise --max_ans_len {settings['max_ans_len']}"
             )
 

@@ -92,8 +92,9 @@ def test_what_two_splits_share() -> None:
 def test_questions_that_are_trained_on_are_named() -> None:
     question = "자격루를 만든 사람의 이름은 무엇이며 그는 어느 왕의 명으로 그것을 만들었는가?"
     assert fault_of_seen_questions(["가?", question], ["나?", question.replace(" ", "  "), "다?"], "validation") == (
-        "1 of 3 validation questions are trained on too, so their scores do not tell how well new ones are answered: "
-        "take them out of one of the two (the first: 자격루를 만든 사람의 이름은 무엇이며 그는 어느 왕의 명으로 그것을 만들…)"
+        "the training data include 1 of 3 validation questions, whose scores do not tell how well new ones are "
+        "answered: take them out of one of the two "
+        "(the first: 자격루를 만든 사람의 이름은 무엇이며 그는 어느 왕의 명으로 그것을 만들…)"
     )
     assert fault_of_seen_questions(["가?"], ["나?"]) is None
     assert fault_of_seen_questions(["가?"], []) is None
@@ -102,7 +103,7 @@ def test_questions_that_are_trained_on_are_named() -> None:
 def test_questions_without_an_answer_need_their_flag() -> None:
     splits = {"train": ROWS, "evaluation": ROWS.select([0, 2])}
     assert fault_of_unanswerable(splits, False) == (
-        "1 of 4 train and 1 of 2 evaluation questions have no answer, and a reader gives one to each: "
+        "there is no answer to 1 of 4 train and 1 of 2 evaluation questions, but a reader gives one: "
         "add --version_2_with_negative"
     )
     assert fault_of_unanswerable(splits, True) is None
