@@ -91,10 +91,10 @@ def count_windows(
     room = max_seq_len - special - np.minimum(lengths.questions, budget)  # (n,) tokens of a context in a window
     step = room - stride_len  # (n,)
     windows = 1 + np.maximum(-(-(lengths.contexts - room) // step), 0)  # (n,)
-    # of the windows that have the first token of an answer, the last reaches furthest
+    # of the windows with the first token of an answer, the last reaches furthest: to the end, if there is none later
     rows = lengths.gold_rows
-    best = np.minimum(lengths.gold_first // step[rows], windows[rows] - 1)  # (g,)
-    whole = lengths.gold_last < best * step[rows] + room[rows]  # (g,)
+    start = lengths.gold_first // step[rows] * step[rows]  # (g,)
+    whole = lengths.gold_last < start + room[rows]  # (g,)
     return windows, lengths.rows_without(whole)
 
 
