@@ -69,10 +69,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Print and return everything that was found; SystemExit with status 1 if rows have errors."""
     args = parse(argv)
     configure_logging()
+    settings = settings_of_run(args)
     splits, problems = read_splits(args)
     corpus, problems_of_corpus = read_corpus(args)
     problems += problems_of_corpus
-    settings = settings_of_run(args)
     report: dict[str, Any] = {
         "dataset_path": args.dataset_path,
         "errors": [problem._asdict() for problem in problems],
@@ -300,7 +300,7 @@ _COUNTS = (
     ("with several gold answers", "several_answers"),
     ("different passages", "passages"),
     ("asked before", "repeated"),
-    ("asked before, of the same passage", "repeated_of_passage"),
+    ("asked before, same passage", "repeated_of_passage"),
 )
 
 

@@ -124,12 +124,17 @@ def test_errors_come_all_at_once_and_the_other_rows_are_counted(
     assert (found["splits"]["train"]["questions"], found["corpus"]) == (7, None)
 
 
-def test_a_file_is_one_split_and_others_may_stand_beside_it(shared: str, tmp_path: Path) -> None:
+def test_a_file_is_one_split_and_others_may_stand_beside_it(
+    shared: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = check.main([f"{shared}/train.json", "--test_eval_dataset_path", f"{shared}/validation.json"])
     assert list(report["splits"]) == ["examples", "evaluation"]
     assert report["shared"]["evaluation in examples"]["questions"] == 2
+    write(Path(shared), test=squad(QUESTIONS, "test", with_answers=False))
     report = check.main([shared, "--test_eval_dataset_path", "validation.json"])
-    assert list(report["splits"]) == ["train", "validation", "evaluation"]
+    assert list(report["splits"]) == ["train", "validation", "test", "evaluation"]
+    assert list(report["shared"])[-1] == "evaluation in test" and len(report["shared"]) == 6
+    assert max(map(columns_of, capsys.readouterr().out.splitlines())) <= 80
 
 
 def test_nothing_to_look_at_is_one_sentence(shared: str, tmp_path: Path) -> None:
