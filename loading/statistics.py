@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-NO_WORD = "none"  # 세종의 아버지는?
 _QUESTION_WORDS = {
-    "누구": r"누구|누가(?!복음)|누굴",
+    "누구": r"누구|누가(?!복음)|누굴|누군",
     "언제": r"언제(?!나|든)",
-    "어디": r"어디|어딜",
+    "어디": r"어디|어딜|어느 곳",
     "무엇": r"무엇|무슨|뭐|뭘|뭔",
     "몇": r"몇|얼마",
-    "왜": r"(?<!\S)왜(?=\W|$|냐|인)",  # 왜군 asks for no reason
+    "왜": r"(?<!\S)왜(?=\W|$|냐|인|일까)",  # 왜군 asks for no reason
     "어떻게": r"어떻게|어떠|어째|어찌",
-    "어느": r"어느|어떤",
+    "어느, 어떤": r"어느(?! 곳)|어떤",
 }
-_WORD = re.compile("|".join(f"(?P<{word}>{pattern})" for word, pattern in _QUESTION_WORDS.items()))
-QUESTION_WORDS = (*_QUESTION_WORDS, NO_WORD)
+_WORDS = {word: re.compile(pattern) for word, pattern in _QUESTION_WORDS.items()}
+_OTHER_WORD = "other"  # 세종의 아버지는?
+QUESTION_WORDS = (*_WORDS, _OTHER_WORD)
 _SHOWN = 40  # characters of a question in a sentence
 
 
@@ -103,9 +103,9 @@ def statistics_of(examples: Dataset) -> SplitStatistics:
 
 
 def question_word(question: str) -> str:
-    """Return what a Korean question asks with: the last of :data:`QUESTION_WORDS` in it, :data:`NO_WORD` for none."""
-    *_, last = [match.lastgroup for match in _WORD.finditer(question)] or [None]
-    return last or NO_WORD
+    """Return the last of :data:`QUESTION_WORDS` in a Korean ``question``, the one nearest to its verb, else "other"."""
+    places = [(found.start(), word) for word, pattern in _WORDS.items() for found in pattern.finditer(question)]
+    return max(places, default=(0, _OTHER_WORD))[1]
 
 
 def overlap(examples: Dataset, others: Dataset) -> Overlap:
