@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from loading.arguments import DataArguments, SourceArguments, TrainingDataArguments
+from loading.arguments import DataArguments, OtherEvaluationArguments, SourceArguments, TrainingDataArguments
 from models.arguments import EncoderArguments, ModelArguments, ReaderArguments
 from reading.arguments import (
     AnswerArguments,
@@ -78,7 +78,7 @@ from training.arguments import (
 from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, TrainerFlags
 
 __all__ = [
-    "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "DemoArguments",
+    "AskArguments", "AugmentationArguments", "AverageArguments", "CheckArguments", "DatasetArguments", "DemoArguments",
     "EnsembleArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments",
     "OptimizationArguments", "PipelineArguments", "ReportArguments", "RetrieveArguments", "RetrieverArguments",
     "RunArguments", "ScoreArguments", "SweepArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments",
@@ -663,3 +663,32 @@ class SweepArguments(OutputArguments):
         trials = [self.flags | setting for setting in self.settings()]
         for fault in refusals(COMMANDS[self.program], trials, lambda trial: getattr(trial, "do_eval", True)):
             yield f"{self.program}: {fault}"
+
+
+_CUT = only_if(
+    lambda args: args.model is not None or args.tokenizer is not None, "nothing is cut: add --model or --tokenizer"
+)
+
+
+@command("tools.check", "Look at a data set before training on it.")
+@changes("dataset_path", positional=True)
+class CheckArguments(OtherEvaluationArguments):
+    """Which data are looked at, and with which tokenizer and settings."""
+
+    context_path: str | None = changed(CorpusArguments, "context_path", group="data")
+    model: str | None = changed(
+        ReaderArguments, "model", None, help="Encoder or reader that is to read it, for lengths in tokens and windows."
+    )
+    tokenizer: str | None = changed(
+        ReaderArguments, "tokenizer", help="Its tokenizer, if it is another or there alone."
+    )
+    max_seq_len: int | None = changed(AsTrainedArguments, "max_seq_len", read_if=_CUT)
+    stride_len: int | None = changed(AsTrainedArguments, "stride_len", read_if=_CUT)
+    max_ans_len: int | None = changed(AsTrainedArguments, "max_ans_len", read_if=_CUT)
+    version_2_with_negative: bool | None = changed(AsTrainedArguments, "version_2_with_negative")
+    output_file: str | None = flag(
+        None,
+        "Also write everything to this .json file.",
+        group="data",
+        fault=lambda path: None if path.endswith(".json") else "must end in .json",
+    )

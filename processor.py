@@ -18,6 +18,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from loading.examples import load_examples
+from loading.statistics import fault_of_seen_questions, fault_of_unanswerable, warn
 from reading.answers import Answer, find_answers, predictions_of
 from reading.arguments import AugmentationArguments, DatasetArguments
 from reading.augmentation import Material, augmentation_names
@@ -69,6 +70,18 @@ class QAProcessor:
         """Return the evaluation examples: those of ``test_eval_dataset_path`` if it is given, else validation."""
         (examples,) = self.load(self.eval_name())
         return _first(examples, self.dataset_args.max_eval_samples)
+
+    def get_all_examples(self, evaluate: bool) -> dict[str, Dataset]:
+        """Return the examples of a training run: ``train``, and those to ``evaluate`` on as ``evaluation``.
+
+        All are read together, and what makes the run a waste of time is warned of.
+        """
+        self.load("train", *([self.eval_name()] if evaluate else []))
+        examples = {"train": self.get_train_examples()} | ({"evaluation": self.get_eval_examples()} if evaluate else {})
+        warn(fault_of_unanswerable(examples, self.dataset_args.version_2_with_negative))
+        if evaluate:
+            warn(fault_of_seen_questions(*(rows["question"] for rows in examples.values())))
+        return examples
 
     def eval_name(self) -> str:
         """Return the name of the data set to evaluate on; :class:`UserError` if it would be trained on."""

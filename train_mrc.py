@@ -83,13 +83,11 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
     title_prefix = "title_prefix" in augmentation_names(args.augment)
     qa_processor = QAProcessor(args, tokenizer, args.concat_eval, title_prefix)
     with start.accelerator.main_process_first():  # the others read its feature cache
-        qa_processor.load("train", *([qa_processor.eval_name()] if args.do_eval else []))
+        examples = qa_processor.get_all_examples(args.do_eval)
         features = qa_processor.get_augmented_features(args, args.seed)
         if args.do_eval:
             qa_processor.get_eval_features()
-    data = {"train": hash_examples(qa_processor.get_train_examples())}
-    if args.do_eval:
-        data["evaluation"] = hash_examples(qa_processor.get_eval_examples())
+    data = {name: hash_examples(rows) for name, rows in examples.items()}
 
     # model
     model = load_reader_to_train(args, start.precision, start.accelerator.device)

@@ -69,14 +69,12 @@ def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArgume
     qa_processor = QAProcessor(args, tokenizer, args.concat_eval, title_prefix)
     evaluation: dict[str, Any] = {}
     with training_args.main_process_first():  # the others read its feature cache
-        qa_processor.load("train", *([qa_processor.eval_name()] if args.do_eval else []))
+        examples = qa_processor.get_all_examples(args.do_eval)
         train_features = qa_processor.get_augmented_features(args, args.seed)
         if args.do_eval:
             evaluation["eval_dataset"] = qa_processor.get_eval_features()
-            evaluation["eval_examples"] = qa_processor.get_eval_examples()
-    data = {"train": hash_examples(qa_processor.get_train_examples())}
-    if args.do_eval:
-        data["evaluation"] = hash_examples(evaluation["eval_examples"])
+            evaluation["eval_examples"] = examples["evaluation"]
+    data = {name: hash_examples(rows) for name, rows in examples.items()}
 
     # model
     model = load_reader_to_train(args, start.precision, training_args.device)

@@ -28,15 +28,13 @@ class DataArguments(SourceArguments):
 
 
 @flag_group("data")
-class TrainingDataArguments(DataArguments):
-    """Examples that are trained on, and others to evaluate on."""
+class OtherEvaluationArguments(SourceArguments):
+    """Examples to evaluate on, where they are in another place."""
 
-    concat_eval: bool = flag(False, "Train on train and validation together, for a final fit.")
     test_eval_dataset_path: str | None = flag(
         None,
         "Data set to evaluate on instead of dataset_path's validation: a path, or a name in or beside dataset_path.",
     )
-    max_train_samples: int | None = flag(None, "Train on only the first so many examples.", at_least=1)
 
     @property
     def evaluation_places(self) -> list[str]:
@@ -48,3 +46,11 @@ class TrainingDataArguments(DataArguments):
         if data.exists():
             places.append(data / ".." / name)
         return list(dict.fromkeys(map(os.path.normpath, places)))
+
+
+@flag_group("data")
+class TrainingDataArguments(DataArguments, OtherEvaluationArguments):
+    """Examples that are trained on, and others to evaluate on."""
+
+    concat_eval: bool = flag(False, "Train on train and validation together, for a final fit.")
+    max_train_samples: int | None = flag(None, "Train on only the first so many examples.", at_least=1)

@@ -10,6 +10,7 @@ from loading.arguments import TrainingDataArguments
 from loading.dpr_json import find_dpr_json, read_dpr_json
 from loading.examples import load_examples
 from loading.retrieval_examples import Passage, RetrievalExample
+from loading.statistics import fault_of_seen_questions, warn
 from runtime.files import first_there
 from runtime.log import get_logger
 
@@ -25,7 +26,7 @@ def load_questions(
     """Return the questions to train on and those to ``evaluate`` on, as the flags of the data choose them.
 
     With ``concat_eval`` the validation questions are trained on, and there are none to evaluate on but those of
-    ``test_eval_dataset_path``. Raises as :func:`load_retrieval_examples` does.
+    ``test_eval_dataset_path``. Those that are in both are warned of. Raises as :func:`load_retrieval_examples` does.
     """
     own = arguments.test_eval_dataset_path
     read = partial(load_retrieval_examples, skip_bad_rows=arguments.skip_bad_rows)
@@ -36,7 +37,10 @@ def load_questions(
         train, validation = train + validation, []
     if evaluate and own is not None:
         validation = read(arguments.evaluation_places, ["validation"])["validation"]
-    return train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
+    train, validation = train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
+    trained, evaluated = ([example.question for example in rows] for rows in (train, validation))
+    warn(fault_of_seen_questions(trained, evaluated))
+    return train, validation
 
 
 def load_retrieval_examples(

@@ -93,12 +93,7 @@ def make_features(
     tokenizer leave out (see ``reading/offsets.py``).
     """
     contexts = _read_texts(examples) if title_prefix else [compose(context) for context in examples["context"]]
-    budget = max_seq_len - tokenizer.num_special_tokens_to_add(pair=True) - stride_len - _SMALLEST_WINDOW
-    if budget < 1:
-        raise UserError(
-            f"--max_seq_len {max_seq_len} leaves no room for a question beside --stride_len {stride_len}: "
-            "raise the one or lower the other"
-        )
+    budget = question_budget(tokenizer, max_seq_len, stride_len)
     encoded = tokenize(
         tokenizer,
         _shorten([compose(strip_blanks(question)).text for question in examples["question"]], tokenizer, budget),
@@ -135,6 +130,17 @@ def make_features(
         features["gold_starts"].append([first for first, _ in found])
         features["gold_ends"].append([last for _, last in found])
     return features
+
+
+def question_budget(tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int) -> int:
+    """Return the most tokens that a question has in a feature; :class:`UserError` if that is none."""
+    budget = max_seq_len - tokenizer.num_special_tokens_to_add(pair=True) - stride_len - _SMALLEST_WINDOW
+    if budget < 1:
+        raise UserError(
+            f"--max_seq_len {max_seq_len} leaves no room for a question beside --stride_len {stride_len}: "
+            "raise the one or lower the other"
+        )
+    return budget
 
 
 def build_features(

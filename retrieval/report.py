@@ -8,6 +8,7 @@ from typing import Any
 
 from retrieval.base import import_optional
 from runtime.files import staged_file
+from runtime.terminal import columns_of
 
 DEFINITIONS = {"gold_passage": "Gold passage found", "answer_in_text": "Passage with a gold answer found"}
 _CURVE = "recall_curve"
@@ -62,14 +63,14 @@ _TRIED = {"recall_at_5": "recall@5", "mrr_at_10": "mrr@10"}
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table whose columns also stand straight as plain text; the first is left-aligned."""
     rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = [f"{'-' * width}:" for width in widths[1:]]
-    lines = [
-        [cell.rjust(width + 1) for cell, width in zip(row[1:], widths[1:], strict=True)] for row in (header, *rows)
-    ]
-    first = [row[0].ljust(widths[0]) for row in (header, *rows)]
-    text = [f"| {' | '.join([start, *cells])} |" for start, cells in zip(first, lines, strict=True)]
-    return "\n".join([text[0], f"| {' | '.join(['-' * widths[0], *rule])} |", *text[1:]])
+    widths = [max(map(columns_of, column)) for column in zip(header, *rows, strict=True)]
+    lines = []
+    for row in (header, *rows):
+        gaps = [" " * (width - columns_of(cell)) for cell, width in zip(row, widths, strict=True)]
+        others = [f" {gap}{cell}" for cell, gap in zip(row[1:], gaps[1:], strict=True)]
+        lines.append(f"| {' | '.join([row[0] + gaps[0], *others])} |")
+    rule = ["-" * widths[0], *(f"{'-' * width}:" for width in widths[1:])]
+    return "\n".join([lines[0], f"| {' | '.join(rule)} |", *lines[1:]])
 
 
 def plot(report: Mapping[str, Any], path: str | Path) -> None:

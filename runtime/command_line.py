@@ -132,8 +132,10 @@ class _Parser(_FlagParser):
         hints = typing.get_type_hints(arguments_class)
         for key, origin in self.fields.items():
             if flag_of(origin).positional:
-                self.add_argument(key, metavar=key.upper(), default=argparse.SUPPRESS, nargs="*")
-                continue
+                several = typing.get_origin(hints[key]) is list
+                self.add_argument(key, metavar=key.upper(), default=argparse.SUPPRESS, nargs="*" if several else "?")
+                if several:
+                    continue
             names = [spelling_of(origin), *flag_of(origin).aliases]
             self.spellings += names
             dashed = [one.replace("_", "-") for one in names if "_" in one]

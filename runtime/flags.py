@@ -57,7 +57,7 @@ class Flag:
     above: float = -math.inf
     at_most: float = math.inf
     choices: tuple[str, ...] | None = None
-    positional: bool = False  # words without a flag before them
+    positional: bool = False  # words without a flag before them; a single one may have its flag too
     has_own_flags: bool = False  # a value may be NAME,flag=value,... (see runtime/one_word.py)
     read_if: tuple[Condition, ...] = ()
     fault: Callable[[Any], str | None] | None = None  # what is wrong with a value, to follow it in a sentence

@@ -49,9 +49,10 @@ def help_page(command: str, groups: Mapping[str, Sequence[dataclasses.Field]], h
 
 def signature(one: dataclasses.Field, hint: Any) -> str:
     """Return the spellings of a flag and what follows it: ``--head, --custom_model HEAD``."""
-    if one.metadata["flag"].positional:
-        return f"{one.name.upper()} [{one.name.upper()} ...]"
     names = ", ".join(f"--{name}" for name in (_spelling(one), *one.metadata["flag"].aliases))
+    if one.metadata["flag"].positional:
+        word = one.name.upper()
+        return f"{word} [{word} ...]" if typing.get_origin(hint) is list else f"{word}, {names}"
     members = [kind for kind in typing.get_args(hint) if kind is not NoneType] or [hint]
     if bool in members:
         return f"{names} [true|false]"

@@ -247,6 +247,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "tools.ensemble": None,
         "tools.report": None,
         "tools.sweep": "./saved/sweep",
+        "tools.check": None,
     }
     for command in (TrainMRCArguments, TrainMRCV2Arguments, InferenceArguments):  # a reader brings these
         values = parse("", command)
@@ -378,6 +379,7 @@ _CASES = {
             ("only --milvus_vectors hybrid fuses", "dense", "hybrid"),
         )
     },
+    "nothing is cut: add --model or --tokenizer": ("{flag} 300", "{flag} 300 --model a"),
     "--json gives all --n_best_size of them": ("--show 3 --json", "--show 3"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
     "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),

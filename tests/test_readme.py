@@ -18,7 +18,7 @@ from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
 from retrieval.analyzers import ANALYZERS
-from runtime.flags import fields_by_name, flag_of
+from runtime.flags import COMMANDS, fields_by_name, flag_of, spelling_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -127,6 +127,16 @@ def test_the_tables_name_what_there_is(folder: str, page: str, flag: str, values
     first_cells = " ".join(line.split("|")[1] for line in table.splitlines())
     named = re.findall(r"`(\w+)`", first_cells)
     assert named and set(named) <= set(values)
+
+
+@pytest.mark.parametrize("page", ["docs/coming_from_the_baseline.md", "docs/ko/coming_from_the_baseline.md", *READMES])
+def test_what_is_named_in_the_place_of_the_baseline_exists(page: str) -> None:
+    rows = re.findall(r"^\|(.*)\|(.*)\|$", text_of(page), flags=re.MULTILINE)
+    here = " ".join(second for first, second in rows if "`" in first)
+    fields = [field for command in COMMANDS.values() for field in fields_by_name(command).values()]
+    known = {name for field in fields for name in (spelling_of(field), *flag_of(field).aliases)}
+    named = set(re.findall(r"--(\w+)", here))
+    assert len(named) >= 7 and named <= known
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from runtime.flags import COMMANDS
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRIPT = runpy.run_path(str(ROOT / "script/update_docs.py"))
 
