@@ -218,6 +218,7 @@ _MINES_WITH_BM25 = only_if(lambda args: args.mine_from == "bm25", "--mine_from d
         "--concat_eval leaves nothing to evaluate on: add --test_eval_dataset_path",
     ),
 )
+@changes("chunk_size", spelling="corpus_chunk_size")  # --chunk_size is about batches here
 @changes("num_train_epochs", spelling="dpr_epochs", help="Passes over the training questions; fractions allowed.")
 @changes("learning_rate", default=2e-5, spelling="dpr_learning_rate")
 @changes("weight_decay", spelling="dpr_weight_decay")
@@ -490,6 +491,12 @@ class EnsembleArguments:
     )
     gold: str | None = flag(
         None, "Gold answers to score against: any layout that --dataset_path takes.", group="tuning"
+    )
+    column: list[str] = changed(
+        DataArguments,
+        "column",
+        group="tuning",
+        read_if=only_if(lambda args: args.gold, "add --gold"),
     )
     tune: bool = flag(False, "Choose the weights by exact match on the validation questions of --gold.", group="tuning")
 

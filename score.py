@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arguments import ScoreArguments, parse_arguments
+from loading.arguments import column_names
 from loading.examples import load_examples
 from reading.comparison import (
     Lead,
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     several = len(args.predictions) > 1
     files = dict(zip(string.ascii_uppercase, args.predictions, strict=False))
     predictions = {name: read_predictions(path) for name, path in files.items()}
-    examples = read_gold(args.gold)
+    examples = read_gold(args.gold, column_names(args.column))
     references = references_of(examples)
     if several:
         check_same_questions(files, predictions, references)
@@ -154,10 +155,13 @@ def print_leaderboard(
     return figures
 
 
-def read_gold(path: str) -> datasets.Dataset:
-    """Read the questions, of any layout; bad rows have to be corrected: leaving them out changes the score."""
+def read_gold(path: str, names: Mapping[str, str]) -> datasets.Dataset:
+    """Read the questions, of any layout; bad rows have to be corrected: leaving them out changes the score.
+
+    ``names`` maps our names of columns to the file's where they differ.
+    """
     try:
-        return load_examples(path, ["validation"], question_types=True)["validation"]
+        return load_examples(path, ["validation"], column_names=names, question_types=True)["validation"]
     except DataError as error:
         raise DataError(error.problems, f"Correct --gold {path}: scores are of all its questions.") from None
 
