@@ -71,10 +71,13 @@ def _chunks(
         yield spans[first][0], spans[last - 1][1]
         if last == len(spans):
             return
-        back = last
-        while back - 1 > first and total[last] - total[back - 1] <= chunking.overlap:
-            back -= 1
-        first = back
+        first, before = last, first
+        while (  # the next chunk has room for the piece after this one
+            first - 1 > before
+            and total[last] - total[first - 1] <= chunking.overlap
+            and total[last + 1] - total[first - 1] <= chunking.size
+        ):
+            first -= 1
 
 
 def _pieces(texts: Sequence[str], chunking: Chunking) -> Iterator[tuple[list[tuple[int, int]], Sequence[int]]]:
