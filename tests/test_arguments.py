@@ -369,6 +369,12 @@ _CASES = {
         )
     },
     "--json gives all --n_best_size of them": ("--show 3 --json", "--show 3"),
+    "add --chunk sentences, words or tokens": ("{flag} 3", "{chunked}"),
+    "only --chunk tokens counts tokens": (
+        "{flag} a --chunk words {size} 3",
+        "{flag} a --chunk tokens {size} 3 --analyzer wordpiece",
+    ),
+    "add --gold": ("--column question=q", "--column question=q --gold a"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
     "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),
     "the test questions have no gold answers to tune on": (
@@ -398,6 +404,11 @@ _CASES = {
     "only --head cnn_sds reads it": ("{flag} 1 --head lstm", "{flag} 1 --head Bert_CNN_Answering"),
 }
 _VALUES = {
+    "chunk_size": "3 --chunk words",
+    "chunk_overlap": "3 --chunk words --chunk_size 4",
+    "chunk_tokenizer": "a --chunk tokens --chunk_size 4",
+    "chunk": "words --chunk_size 3",
+    "corpus_column": "text=a",
     "mine_from": "dense",
     "hybrid_retrievers": "A B",
     "fusion": "rrf",
@@ -454,6 +465,7 @@ def test_a_flag_without_effect_is_refused_with_the_reason(
         "flag": f"--{spelling_of(field)}",
         "value": _VALUES.get(field.name, "1"),
         "with": "" if "MilvusRetrieval" in right and field.name == "bm25_delta" else _WITH.get(field.name, ""),
+        "size": "--corpus_chunk_size" if command is TrainDPRArguments else "--chunk_size",
         "steps": "--dpr_warmup_steps" if command is TrainDPRArguments else "--warmup_steps",
         "best": "--save_strategy best" if command is TrainMRCV2Arguments else "",
     }
