@@ -32,6 +32,7 @@ from arguments import (
     parse_arguments,
     record_of,
 )
+from loading.arguments import column_names
 from models.arguments import EncoderSettings
 from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
@@ -369,7 +370,7 @@ _CASES = {
         )
     },
     "--json gives all --n_best_size of them": ("--show 3 --json", "--show 3"),
-    "add --chunk sentences, words or tokens": ("{flag} 3", "{chunked}"),
+    "add --chunk sentences, words or tokens": ("{flag} 1", "{flag} 1 --chunk words {size} 4"),
     "only --chunk tokens counts tokens": (
         "{flag} a --chunk words {size} 3",
         "{flag} a --chunk tokens {size} 3 --analyzer wordpiece",
@@ -475,6 +476,51 @@ def test_a_flag_without_effect_is_refused_with_the_reason(
         values["with"] = ""
     assert f"--{spelling_of(field)} would be ignored: {reason}" in refusal(refused.format(**values), command)
     parse(right.format(**values), command)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "complaint"),
+    [
+        (
+            RetrieveArguments,
+            "--chunk tokens",
+            "--chunk tokens needs --chunk_size, how many of them make a passage: 256",
+        ),
+        (
+            TrainDPRArguments,
+            "--chunk words --chunk_size 9",
+            "--chunk words needs --corpus_chunk_size, how many of them",
+        ),
+        (
+            RetrieveArguments,
+            "--chunk words --chunk_size 3 --chunk_overlap 3",
+            "--chunk_overlap 3 must be below --chunk_size 3",
+        ),
+        (
+            RetrieveArguments,
+            "--column q=question",
+            "--column ['q=question'] must be OURS=THEIRS, with one of id, title,",
+        ),
+        (RetrieveArguments, "--column question", "--column ['question'] must be OURS=THEIRS"),
+        (
+            RetrieveArguments,
+            "--corpus_column context=a",
+            "--corpus_column ['context=a'] must be OURS=THEIRS, with one of id",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_flags_of_tables_and_chunks(
+    command: type, words: str, complaint: str, refusal: Any
+) -> None:
+    (found,) = refusal(words, command)
+    assert found.startswith(complaint)
+
+
+def test_every_time_that_a_repeatable_flag_is_given_adds_to_it(config: Any) -> None:
+    given = [*config("column: [question=a, id=b]"), "--column", "question=q", "--column", "title=t", "context=c"]
+    values = parse(given, RetrieveArguments)["column"]
+    assert column_names(values) == {"question": "q", "id": "b", "title": "t", "context": "c"}
+    assert parse("--chunk_size 8", TrainDPRArguments)["gradient_chunk_size"] == 8
 
 
 def test_reasons_are_about_flags_that_a_command_has_not() -> None:
