@@ -65,7 +65,8 @@ def as_passages(corpus: Corpus, arguments: CorpusArguments, default_tokenizer: s
         tokenizer = load_tokenizer(name, "name one with --chunk_tokenizer")
         if not tokenizer.is_fast:
             raise UserError(f"the tokenizer in {name} does not say where tokens are: name a fast --chunk_tokenizer")
-    assert arguments.chunk_size is not None  # the command line asks for it
+    if arguments.chunk_size is None:
+        raise UserError(f"--chunk {arguments.chunk} needs the size of a chunk: give chunk_size")
     documents = len(corpus)
     corpus = chunk_corpus(corpus, Chunking(arguments.chunk, arguments.chunk_size, arguments.chunk_overlap, tokenizer))
     logger.info("%d documents were cut into %d passages", documents, len(corpus))

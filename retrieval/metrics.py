@@ -216,9 +216,9 @@ def _rows_of(wanted: Collection[str], values: Iterable[tuple[int, str]]) -> dict
 
 
 def _comparable_texts(corpus: Corpus) -> Iterator[tuple[int, str]]:
-    """Yield every row with the comparable text of its document."""
+    """Yield every row with its comparable text, a chunk with that of its document as well."""
+    yield from enumerate(map(comparable, corpus.texts))
     if corpus.starts is None:
-        yield from enumerate(map(comparable, corpus.texts))
         return
     rows = zip(range(len(corpus)), corpus.starts, corpus.texts, corpus.document_ids, strict=True)
     for _, chunks in groupby(rows, key=lambda chunk: chunk[3]):

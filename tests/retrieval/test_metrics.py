@@ -257,14 +257,15 @@ CHUNK_EXAMPLES = chunk_examples(
     ("across", DOCUMENT, "9", "흐른다. 길이는", DOCUMENT.index("흐른다. 길이는")),
     ("unanswerable", DOCUMENT, "9", "", 0),
     ("id alone", "", "8", "", 0),
+    ("a chunk", "길이는 약 494km이다.", "", "", 0),
 )
 
 
 def test_the_gold_chunk_is_the_one_that_holds_the_answer_at_its_place():
     gold = GoldPassages(CHUNK_EXAMPLES, CHUNKED)
     assert CHUNKED.document_ids == ["8", "8", "9", "9", "9"]
-    assert gold.rows == [[3], [4], [3], [], [2, 3, 4], [0, 1]]
-    assert gold.known.all() and gold.held.tolist() == [True, True, True, False, True, True]
+    assert gold.rows == [[3], [4], [3], [], [2, 3, 4], [0, 1], [3]]
+    assert gold.known.all() and gold.held.tolist() == [True, True, True, False, True, True, True]
 
 
 def test_a_table_of_chunks_is_judged_as_their_corpus_is():
