@@ -124,7 +124,7 @@ def _read_example(
                 rank=passage["rank"],
                 start=start - passage["start"],
                 end=end - passage["start"],
-                passage_start=passage["passage_start"],
+                passage_start=passage.get("passage_start", 0),
             )
         )
     return answers
