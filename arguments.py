@@ -237,6 +237,7 @@ _MINES_WITH_BM25 = only_if(lambda args: args.mine_from == "bm25", "--mine_from d
         "--concat_eval leaves nothing to evaluate on: add --test_eval_dataset_path",
     ),
 )
+@changes("chunk_size", spelling="corpus_chunk_size")  # --chunk_size is about batches here
 @changes("num_train_epochs", spelling="dpr_epochs", help="Passes over the training questions; fractions allowed.")
 @changes("learning_rate", default=2e-5, spelling="dpr_learning_rate")
 @changes("weight_decay", spelling="dpr_weight_decay")
@@ -541,6 +542,12 @@ class EnsembleArguments:
     gold: str | None = flag(
         None, "Gold answers to score against: any layout that --dataset_path takes.", group="tuning"
     )
+    column: list[str] = changed(
+        DataArguments,
+        "column",
+        group="tuning",
+        read_if=only_if(lambda args: args.gold, "add --gold"),
+    )
     tune: bool = flag(False, "Choose the weights by exact match on the validation questions of --gold.", group="tuning")
 
     def contradictions(self) -> Iterator[str]:
@@ -581,6 +588,7 @@ class ReportArguments:
         group="report",
         fault=lambda path: None if path.endswith(".html") else "must end in .html",
     )
+    column: list[str] = changed(ScoringArguments, "column", read_if=_SCORED)
     metric: str = changed(ScoringArguments, "metric", read_if=_SCORED)
     bootstrap_samples: int = changed(ScoringArguments, "bootstrap_samples", read_if=_SCORED)
     score_seed: int = changed(ScoringArguments, "score_seed", read_if=_SCORED)
@@ -675,7 +683,9 @@ _CUT = only_if(
 class CheckArguments(OtherEvaluationArguments):
     """Which data are looked at, and with which tokenizer and settings."""
 
+    column: list[str] = changed(DataArguments, "column")
     context_path: str | None = changed(CorpusArguments, "context_path", group="data")
+    corpus_column: list[str] = changed(CorpusArguments, "corpus_column", group="data")
     model: str | None = changed(
         ReaderArguments, "model", None, help="Encoder or reader that is to read it, for lengths in tokens and windows."
     )

@@ -17,6 +17,7 @@ import pandas as pd
 from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
+from loading.arguments import column_names
 from loading.examples import load_examples
 from loading.statistics import fault_of_seen_questions, fault_of_unanswerable, warn
 from reading.answers import Answer, find_answers, predictions_of
@@ -51,13 +52,13 @@ class QAProcessor:
         self.tokenizer = tokenizer
         self.concat = concat
         self.title_prefix = title_prefix
-        self._column_names: dict[str, str] = {}
+        self._column_names = column_names(dataset_args.column)
         self._splits: dict[str, Dataset] = {}
         self._features: dict[str, Dataset] = {}
 
-    def set_column_names(self, **column_names: str) -> None:
+    def set_column_names(self, **names: str) -> None:
         """Read data whose columns have other names, e.g. ``set_column_names(question="query", id="guid")``."""
-        self._column_names = column_names
+        self._column_names = names
         self._splits.clear()
         self._features.clear()
 

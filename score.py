@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arguments import ScoreArguments, parse_arguments
+from loading.arguments import column_names
 from loading.examples import load_gold
 from reading.comparison import (
     Lead,
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     several = len(args.predictions) > 1
     files = dict(zip(string.ascii_uppercase, args.predictions, strict=False))
     predictions = {name: read_predictions(path) for name, path in files.items()}
-    examples = load_gold(args.gold, question_types=True)
+    examples = load_gold(args.gold, column_names(args.column), question_types=True)
     references = references_of(examples)
     if several:
         check_same_questions(files, predictions, references)

@@ -33,7 +33,7 @@ from models.encoder import BiEncoder, load_bi_encoder_to_train, save_bi_encoder
 from retrieval.evaluation import RetrievalEvaluation
 from retrieval.joint_batch import JointBatch
 from retrieval.training import TrainingQuestions, corpus_passages
-from retrieval.training_data import add_negatives, choose_corpus, load_dpr_questions
+from retrieval.training_data import add_negatives, choose_corpus, load_dpr_questions, with_positives_of
 from runtime.errors import run_command
 from runtime.files import read_json, staged_together, write_json
 from runtime.hashing import hash_rows
@@ -83,8 +83,10 @@ def prepare(start: Start, args: TrainDPRArguments) -> Run:
     if args.dpr_freeze_embeddings:
         freeze_embeddings(bi_encoder.q_encoder, bi_encoder.p_encoder)
     with start.accelerator.main_process_first():  # the others read its index and negatives
-        corpus = choose_corpus(args, args.context_path, train_examples)
-        train_examples = add_negatives(train_examples, corpus, args, bi_encoder.tokenizer.name_or_path)
+        tokenizer = bi_encoder.tokenizer.name_or_path
+        corpus = choose_corpus(args, train_examples, tokenizer)
+        train_examples, eval_examples = (with_positives_of(corpus, some) for some in (train_examples, eval_examples))
+        train_examples = add_negatives(train_examples, corpus, args, tokenizer)
     if args.write_dpr_json is not None and start.accelerator.is_main_process:
         write_dpr_json(args.write_dpr_json, train_examples)
     questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.hard_negatives, args.seed)
@@ -150,7 +152,7 @@ def joint_batch(run: Run, rows: Sequence[int]) -> JointBatch:
 def own_chunks(run: Run, batch: JointBatch) -> list[tuple[Batch, Batch]]:
     """Return this process's share of ``batch`` in parts that fit in memory, on its device."""
     accelerator = run.start.accelerator
-    chunks = batch.chunks(accelerator.process_index, run.bi_encoder, run.args.chunk_size)
+    chunks = batch.chunks(accelerator.process_index, run.bi_encoder, run.args.gradient_chunk_size)
     return send_to_device(chunks, accelerator.device)
 
 

@@ -25,14 +25,15 @@ from typing import NamedTuple
 import torch
 
 from arguments import TrainRerankerArguments, parse_arguments
-from loading.corpus import find_corpus, load_corpus
 from loading.questions import load_questions
 from models.cross_encoder import CrossEncoder, Pair, RerankerSettings, load_cross_encoder_to_train, save_cross_encoder
 from models.listwise import group_logits, listwise_loss
 from retrieval import create_retriever
+from retrieval.finding import corpus_path, load_passages
 from retrieval.mining import with_missing_negatives
 from retrieval.reranking_evaluation import RerankingEvaluation
 from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
+from retrieval.training_data import with_positives_of
 from runtime.errors import run_command
 from runtime.files import read_json, write_json
 from runtime.hashing import hash_rows
@@ -103,8 +104,9 @@ def load_data(
 ) -> tuple[TrainingQuestions, RerankingEvaluation | None, dict[str, str]]:
     """Return the questions with their negatives, the evaluation with --do_eval, and fingerprints of what was read."""
     train_examples, eval_examples = load_questions(args, args.do_eval)
-    path = args.context_path or find_corpus(args.dataset_path)
-    corpus = load_corpus(path, args.skip_bad_rows)
+    path = corpus_path(args, args.dataset_path)
+    corpus = load_passages(args, path, args.skip_bad_rows, args.reranker_model)
+    train_examples, eval_examples = (with_positives_of(corpus, some) for some in (train_examples, eval_examples))
     corpus, _ = with_gold_passages(corpus, [example.positive for example in eval_examples])
     evaluation, index_dir = None, args.index_dir
     with start.accelerator.main_process_first():  # the others read its index and negatives

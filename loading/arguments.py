@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from runtime.flags import flag, flag_group
+
+_EXAMPLE_COLUMNS = (
+    "id", "title", "question", "context", "answers", "answer_start", "document_id", "is_impossible", "question_type",
+)  # fmt: skip
+
+
+def column_names(pairs: Sequence[str]) -> dict[str, str]:
+    """Return ``{"question": "q"}`` for ``["question=q"]``, as ``--column question=q`` gives it."""
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def fault_of_columns(known: Sequence[str]) -> Callable[[Sequence[str]], str | None]:
+    """Return what says why a value of such a flag names no columns; ``known`` are our names."""
+
+    def fault(pairs: Sequence[str]) -> str | None:
+        split = [pair.partition("=") for pair in pairs]
+        if all(ours in known and equals and theirs for ours, equals, theirs in split):
+            return None
+        return f"must be OURS=THEIRS, with one of {', '.join(known)} as OURS"
+
+    return fault
 
 
 @flag_group("data")
@@ -14,7 +36,8 @@ class SourceArguments:
 
     dataset_path: str = flag(
         "../data",
-        "Competition folder, saved DatasetDict, SQuAD-format JSON (file or folder), or a hub name.",
+        "Competition or BEIR folder, saved DatasetDict, SQuAD-format JSON, table (.csv, .tsv, .jsonl, .parquet), or "
+        "hub name.",
         aliases=["data_dir"],
     )
 
@@ -24,6 +47,12 @@ class DataArguments(SourceArguments):
     """Examples that are answered or searched for."""
 
     max_eval_samples: int | None = flag(None, "Evaluate or answer only the first so many examples.", at_least=1)
+    column: list[str] = flag(
+        [],
+        "What the data calls one of our columns, as question=q; may be given several times.",
+        repeatable=True,
+        fault=fault_of_columns(_EXAMPLE_COLUMNS),
+    )
     skip_bad_rows: bool = flag(False, "Leave out rows with errors and say how many, instead of stopping.")
 
 

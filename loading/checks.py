@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from loading.tables import Fault, PlacedRow, written_list
 from runtime.errors import DataError, Problem
 from runtime.identifiers import first_identifier, identifier
 from runtime.text import is_blank, strip_blanks
 
 Columns = dict[str, list[Any]]
 
-
-class Fault(NamedTuple):
-    """One thing wrong with one row: its kind, which can be counted, and what stands there."""
-
-    kind: str
-    detail: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.detail}" if self.detail else self.kind
+# What published data sets call our fields: KLUE, AIHub and BEIR have names of their own.
+ID_NAMES = ("id", "guid", "question_id", "_id")
+_TITLE_NAMES = ("title", "doc_title")
+_DOCUMENT_ID_NAMES = ("document_id", "doc_id")
+ANSWER_NAMES = ("answers", "answer", "answer_text")
+UNKNOWN_START = -1  # of an answer to a question that comes without the context which holds it
+_TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 
 class CheckedRows(NamedTuple):
@@ -33,7 +33,7 @@ class CheckedRows(NamedTuple):
 
 def check_rows(
     file: str,
-    rows: Iterable[tuple[str, Mapping[str, Any] | Fault]],
+    rows: Iterable[PlacedRow],
     questions_only: bool,
     question_types: bool = False,
 ) -> CheckedRows:
@@ -88,11 +88,11 @@ def check_row(raw: Mapping[str, Any], questions_only: bool) -> tuple[dict[str, A
         return value
 
     row: dict[str, Any] = {
-        "id": text("id", first_identifier(raw.get("id"), raw.get("guid")), required=True),
+        "id": text("id", _first_identifier(raw, ID_NAMES), required=True),
         # titles of SQuAD-format files are page addresses, with underscores for spaces
-        "title": strip_blanks(text("title", raw.get("title")).replace("_", " ")),
+        "title": strip_blanks(text("title", _first(raw, _TITLE_NAMES)).replace("_", " ")),
         "question": text("question", raw.get("question"), required=True),
-        "document_id": text("document_id", identifier(raw.get("document_id"))),
+        "document_id": text("document_id", _first_identifier(raw, _DOCUMENT_ID_NAMES)),
     }
     if is_blank(row["document_id"]):
         row["document_id"] = ""
@@ -103,44 +103,96 @@ def check_row(raw: Mapping[str, Any], questions_only: bool) -> tuple[dict[str, A
     return row, faults
 
 
+def _first(raw: Mapping[str, Any], names: Iterable[str]) -> Any:
+    """Return the first of the fields that is there; None if none is, or only NaN, as pandas fills a column."""
+    values = (raw.get(name) for name in names)
+    return next((value for value in values if value is not None and value == value), None)
+
+
+def _first_identifier(raw: Mapping[str, Any], names: Iterable[str]) -> Any:
+    return first_identifier(*map(raw.get, names))
+
+
 def _check_answers(
     raw: Mapping[str, Any], context: str, questions_only: bool, faults: list[Fault]
 ) -> dict[str, list[Any]]:
-    """Return the gold answers of a row; what is wrong with them goes to ``faults``."""
-    impossible, answers = raw.get("is_impossible"), raw.get("answers")
+    """Return the gold answers of a row; what is wrong with them goes to ``faults``.
+
+    They may come without their starts, which are then found in the context where they are unique there.
+    """
+    impossible, answers = raw.get("is_impossible"), _first(raw, ANSWER_NAMES)
+    if isinstance(impossible, str):
+        impossible = _TRUTH.get(impossible.strip().lower(), impossible)
     if impossible not in (None, True, False):
         faults.append(Fault("is_impossible is not true or false", f"it is {_shown(impossible)}"))
     elif impossible:  # the hub's KLUE-MRC has plausible wrong answers here
         answers = []
+    if isinstance(answers, str):
+        written = written_list(answers)
+        answers = answers if written is None else written
     if answers is None or answers == {"text": None, "answer_start": None}:
         if not questions_only:
             faults.append(Fault("answers is missing"))
         answers = []
-    pairs = _answer_pairs(answers)
+    pairs = _answer_pairs(answers, raw.get("answer_start"))
     if pairs is None:
         faults.append(Fault("answers is not a list of text and answer_start", f"it is {_shown(answers)}"))
         pairs = []
     context_at_fault = is_blank(context) and not questions_only  # said once already
-    for answer_text, start in pairs:
-        if fault := _fault_of_answer(answer_text, start, None if context_at_fault else context):
+    found: dict[str, list[Any]] = {"text": [], "answer_start": []}
+    for text, start in pairs:
+        if start is None and isinstance(text, str) and not is_blank(text) and not context_at_fault:
+            start = UNKNOWN_START if is_blank(context) else _find(text, context)
+        if fault := _fault_of_answer(text, start, None if context_at_fault else context):
             faults.append(fault)
-    return {"text": [answer_text for answer_text, _ in pairs], "answer_start": [start for _, start in pairs]}
+        found["text"].append(text)
+        found["answer_start"].append(start)
+    return found
 
 
-def _answer_pairs(answers: Any) -> list[tuple[Any, Any]] | None:
-    """Return (text, answer_start) pairs from a list of objects or an object of two lists; None if it is neither."""
+def _answer_pairs(answers: Any, flat_start: Any) -> list[tuple[Any, Any]] | None:
+    """Return (text, answer_start) pairs; None if ``answers`` is nothing that these can be read from.
+
+    It may be a list of objects, an object of two lists or of two values, a text, or a list of texts, of which the
+    starts are in ``flat_start`` or nowhere.
+    """
+    texts_alone = isinstance(answers, list) and bool(answers) and all(isinstance(answer, str) for answer in answers)
+    if isinstance(answers, str) or texts_alone:
+        answers = {"text": answers, "answer_start": flat_start}
     if isinstance(answers, list) and all(isinstance(answer, Mapping) for answer in answers):
         texts: Any = [answer.get("text") for answer in answers]
         starts: Any = [answer.get("answer_start") for answer in answers]
     elif isinstance(answers, Mapping):
         texts, starts = answers.get("text"), answers.get("answer_start")
+        if isinstance(starts, str) and (written := written_list(starts)) is not None:
+            starts = written
+        if isinstance(texts, str):
+            texts, starts = [texts], starts if isinstance(starts, list) else [starts]
+        if isinstance(texts, list) and ("answer_start" not in answers or starts is None or starts == [None]):
+            starts = [None] * len(texts)
     else:
         return None
     if not (isinstance(texts, list) and isinstance(starts, list) and len(texts) == len(starts)):
         return None
-    # pandas makes floats of whole numbers where one is missing
-    whole = [int(start) if isinstance(start, float) and start.is_integer() else start for start in starts]
-    return list(zip(texts, whole, strict=True))
+    return list(zip(texts, map(_whole, starts), strict=True))
+
+
+def _whole(start: Any) -> Any:
+    """Return a whole number as such: pandas makes floats of them where one is missing, files without types have text.
+
+    NaN, a missing one, is None.
+    """
+    if isinstance(start, str) and re.fullmatch(r"\s*\d{1,18}(\.0)?\s*", start):
+        return int(start.strip().removesuffix(".0"))
+    if isinstance(start, float):
+        return int(start) if start.is_integer() else None if start != start else start
+    return start
+
+
+def _find(text: str, context: str) -> int | None:
+    """Return where ``text`` begins in ``context`` if it occurs there once; None if it occurs not at all or again."""
+    start = context.find(text)
+    return None if start < 0 or context.find(text, start + 1) >= 0 else start
 
 
 def _fault_of_answer(text: Any, start: Any, context: str | None) -> Fault | None:
@@ -150,11 +202,15 @@ def _fault_of_answer(text: Any, start: Any, context: str | None) -> Fault | None
         return fault
     if is_blank(text):
         return Fault("answer text is empty")
+    if start is None and context is None:
+        return None
     if start is None:
-        return Fault("answer_start is missing", f"of the answer {_shown(text)}")
+        count = len(re.findall(f"(?={re.escape(text)})", context or ""))
+        where = f"occurs {count} times in the context" if count else "is nowhere in the context"
+        return Fault("answer_start is missing", f"{_shown(text)} {where}")
     if not isinstance(start, int) or isinstance(start, bool):
         return Fault("answer_start is not a whole number", f"it is {_shown(start)}")
-    if context is None:
+    if context is None or (start == UNKNOWN_START and is_blank(context)):
         return None
     there = context[start : start + len(text)] if start >= 0 else ""
     if there == text:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from loading.tables import TABLES, Fault, named_row, read_table, suffix_of
 from runtime.errors import DataError, Problem, UserError
+from runtime.files import read_users_text
 from runtime.hashing import hash_rows
 from runtime.identifiers import first_identifier
 from runtime.log import get_logger
@@ -20,7 +20,8 @@ from runtime.text import is_blank, strip_blanks
 
 logger = get_logger(__name__)
 
-CORPUS_NAME = "wikipedia_documents.json"
+CORPUS_NAMES = ("wikipedia_documents.json", "corpus.jsonl", "corpus.jsonl.gz")
+_ID_NAMES = ("document_id", "id", "_id")  # the last is BEIR's
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,15 @@ class Corpus:
     """Passages in a fixed order; retrievers name a passage by its row number here.
 
     ``also_known_as`` maps the ids of passages that were left out for having the text of an earlier one to that one's.
+    Where documents were cut into chunks (see ``loading/chunking.py``) the chunks of one follow each other under its id,
+    and ``starts`` says at which character of its text each begins.
     """
 
     document_ids: list[str]
     titles: list[str]
     texts: list[str]
     also_known_as: dict[str, str] = field(default_factory=dict, compare=False)
+    starts: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -41,7 +45,8 @@ class Corpus:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hexadecimal) over every field of every passage, in order."""
-        return hash_rows(zip(self.document_ids, self.titles, self.texts, strict=True))
+        starts = [] if self.starts is None else [self.starts]
+        return hash_rows(zip(self.document_ids, self.titles, self.texts, *starts, strict=True))
 
     def names(self, rows: Iterable[int], called: str | None = None) -> list[str]:
         """Return the ids of the passages in ``rows``; the one that is also known as ``called`` goes by that."""
@@ -50,16 +55,28 @@ class Corpus:
             return names
         return [called if name == self.also_known_as[called] else name for name in names]
 
+    def passage_names(self, rows: Iterable[int], called: str | None = None) -> list[str]:
+        """Return names of the passages in ``rows`` that are all different: those of a document's chunks end in #start.
+
+        ``called`` is that of :meth:`names`.
+        """
+        rows = list(rows)
+        names = self.names(rows, called)
+        if self.starts is None:
+            return names
+        return [f"{name}#{self.starts[row]}" for name, row in zip(names, rows, strict=True)]
+
     def search_texts(self) -> list[str]:
         """What sparse retrievers index: title, newline, text; the text alone where the title is empty."""
         return [f"{title}\n{text}" if title else text for title, text in zip(self.titles, self.texts, strict=True)]
 
 
-def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
-    """Read ``wikipedia_documents.json`` or JSON lines (``.jsonl``), either also gzipped (``.gz``).
+def load_corpus(path: str | Path, skip_bad_rows: bool = False, column_names: Mapping[str, str] | None = None) -> Corpus:
+    """Read a corpus: ``wikipedia_documents.json``, a list of its objects, or a table (see ``loading/tables.py``).
 
-    The first is ``{"0": {"title", "text", "document_id"}, ...}``, where ``document_id`` falls back to the key; a
-    line of the second is ``{"id" or "document_id", "title", "text"}``. Of passages with identical text the first is
+    The first is ``{"0": {"title", "text", "document_id"}, ...}``, where ``document_id`` falls back to the key; a row of
+    the others has ``document_id``, ``id`` or ``_id``, ``title`` and ``text``. ``column_names`` maps our names to the
+    file's where they differ. Of passages with identical text the first is
     kept, and the ids of the others stand for it. Raises :class:`DataError` listing every bad row at once;
     ``skip_bad_rows`` leaves bad rows out instead, but a file that cannot be read at all raises either way.
     """
@@ -68,7 +85,8 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
     passages: dict[str, tuple[str, str]] = {}  # text -> (document id, title), in the order of the file
     owners: dict[str, tuple[str, str]] = {}  # document id -> (text, row that brought it)
     rows = 0
-    for label, row, default_id in _read_rows(path):
+    ours = {theirs: name for name, theirs in (column_names or {}).items()}
+    for label, row, default_id in _read_rows(path, ours):
         rows += 1
         try:
             document_id, title, text = _parse_row(row, default_id)
@@ -95,72 +113,58 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False) -> Corpus:
 
 
 def find_corpus(dataset_path: str | Path) -> Path:
-    """Return the ``wikipedia_documents.json`` inside ``dataset_path``, else beside it, else beside its parent."""
+    """Return the corpus (``CORPUS_NAMES``) inside ``dataset_path``, else beside it, else beside its parent."""
     path = Path(os.path.abspath(dataset_path))
     folders = [path, path.parent, path.parent.parent] if path.exists() else []
     for folder in folders:
-        if (folder / CORPUS_NAME).is_file():
-            return folder / CORPUS_NAME
+        for name in CORPUS_NAMES:
+            if (folder / name).is_file():
+                return folder / name
     raise UserError(
-        f"no {CORPUS_NAME} in --dataset_path {dataset_path}, beside it or beside its parent: "
+        f"no {CORPUS_NAMES[0]} or {CORPUS_NAMES[1]} in --dataset_path {dataset_path}, beside it or beside its parent: "
         "name the corpus with --context_path"
     )
 
 
-def _read_rows(path: Path) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (label for messages, row, id to fall back to); a row that is not JSON comes as its error."""
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    if suffix not in (".json", ".jsonl"):
-        raise UserError(f"--context_path {path} must end in .json or .jsonl, with .gz where it is gzipped")
-    text = _read_text(path)
-    if suffix == ".jsonl":
-        for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a string
-            if not is_blank(line):
-                yield f"line {number}", _parse_line(line), None
+def _read_rows(path: Path, ours: Mapping[str, str]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield (label for messages, row, id to fall back to); a row that cannot be read comes as its fault."""
+    suffix = suffix_of(path)
+    if suffix in TABLES:
+        table = read_table(path, ours)
+        if table.columns is not None and not ("text" in table.columns and set(_ID_NAMES) & set(table.columns)):
+            reason = f"needs the columns id, title and text (found {', '.join(table.columns)})"
+            raise DataError([Problem(str(path), "", reason)], "Say which they are with --corpus_column text=ITS_NAME.")
+        yield from ((place, row, None) for place, row in table.rows)
         return
+    if suffix != ".json":
+        raise UserError(f"a corpus must end in .json, {', '.join(TABLES[:-1])} (also with .gz) or .parquet, not {path}")
+    text = read_users_text(path)
     try:
         # Objects become tuples of pairs, so that a key that appears twice does not silently hide a passage.
         document = json.loads(text, object_pairs_hook=tuple)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError([Problem(str(path), where, f"not valid JSON, or cut short: {error.msg}")]) from None
-    if not isinstance(document, tuple):
-        raise DataError([Problem(str(path), "", 'must hold one JSON object {"0": {"title": ..., "text": ...}, ...}')])
-    for key, row in document:
-        yield f"key {json.dumps(key, ensure_ascii=False)}", dict(row) if isinstance(row, tuple) else row, key
-
-
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        if path.suffix == ".gz":
-            content = gzip.decompress(content)
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        reason = f"not UTF-8: byte 0x{content[error.start]:02x} at offset {error.start}"
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        reason = f"damaged gzip file: {error}"
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
-    raise DataError([Problem(str(path), "", reason)])
-
-
-def _parse_line(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        return error
+    except (RecursionError, ValueError) as error:  # it nests too deeply, or holds a number of too many digits
+        raise DataError([Problem(str(path), "", f"cannot be read: {error}")]) from None
+    if isinstance(document, list):
+        pairs: Iterable[tuple[str, Any, Any]] = ((f"[{index}]", row, str(index)) for index, row in enumerate(document))
+    elif isinstance(document, tuple):
+        pairs = ((f"key {json.dumps(key, ensure_ascii=False)}", row, key) for key, row in document)
+    else:
+        reason = 'must hold one JSON object {"0": {"title": ..., "text": ...}, ...}, or a list of such passages'
+        raise DataError([Problem(str(path), "", reason)])
+    for label, row, key in pairs:
+        yield label, named_row(dict(row) if isinstance(row, tuple) else row, ours), key
 
 
 def _parse_row(row: Any, default_id: Any) -> tuple[str, str, str]:
     """Return (document id, title, text) of a row; raise ``ValueError`` with what is wrong with it."""
-    if isinstance(row, json.JSONDecodeError):
-        raise ValueError(f"not valid JSON at column {row.colno}, or cut short: {row.msg}")
-    if not isinstance(row, dict):
-        raise ValueError("not a JSON object")
+    if isinstance(row, Fault):
+        raise ValueError(str(row))
     text: Any = row.get("text")
     title = row.get("title")
-    document_id = first_identifier(row.get("document_id"), row.get("id"), default_id)
+    document_id = first_identifier(*map(row.get, _ID_NAMES), default_id)
     reasons = []
     if text is None:
         reasons.append("no text")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from loading.checks import CheckedRows, Fault, check_rows
-from loading.corpus import CORPUS_NAME
+from loading.beir import beir_rows, qrels_of, queries_of
+from loading.checks import ANSWER_NAMES, ID_NAMES, CheckedRows, check_rows
+from loading.corpus import CORPUS_NAMES
+from loading.tables import TABLES, Fault, PlacedRow, named_row, read_parquet, read_table, suffix_of
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import first_there, read_users_json
 from runtime.hashing import hash_rows
@@ -20,15 +22,15 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
-PlacedRow = tuple[str, Mapping[str, Any] | Fault]
-
 _LAYOUTS = (
     "a data set is a competition folder (train_dataset/, test_dataset/), a folder written by save_to_disk, "
-    "SQuAD-format JSON (a file, or a folder with train.json, validation.json or dev.json, test.json), "
-    "or a hub name (squad_kor_v1, klue:mrc)"
+    "SQuAD-format JSON or a table (.csv, .tsv, .jsonl, .parquet), as a file or as a folder with train, validation or "
+    "dev, and test (train.json), a BEIR folder, or a hub name (squad_kor_v1, klue:mrc)"
 )
+_FILES = (".json", *TABLES)
+_OF_ALL_QUESTIONS = ("title", "doc_title", "context", "document_id", "doc_id")  # of an article, or a paragraph
 _HASHED_AT_ONCE = 1000  # rows; another number gives other hashes
-_EXACT_NAMES = {"train": ("train.json",), "validation": ("validation.json", "dev.json"), "test": ("test.json",)}
+_EXACT_NAMES = {"train": ("train",), "validation": ("validation", "dev"), "test": ("test",)}
 _SPLIT_OF_WORD = {"train": "train", "dev": "validation", "valid": "validation", "test": "test"}
 _HUB_NAME = re.compile(r"(?P<name>\w[\w.-]*(/\w[\w.-]*)?)(:(?P<config>[\w.-]+))?")
 
@@ -44,12 +46,17 @@ _IDENTIFIER = _Column("text or whole numbers", rf"{_TEXT.dtypes}|u?int\d+|float\
 _COLUMNS = {
     "id": _IDENTIFIER,
     "guid": _IDENTIFIER,
+    "question_id": _IDENTIFIER,
+    "_id": _IDENTIFIER,
     "title": _TEXT,
+    "doc_title": _TEXT,
     "question": _TEXT,
     "context": _TEXT,
-    "answers": _Column("text and answer_start", "nested|null"),
-    "is_impossible": _Column("true or false", "bool|null"),
+    **dict.fromkeys(ANSWER_NAMES, _Column("text and answer_start, or texts", rf"nested|{_TEXT.dtypes}")),
+    "answer_start": _Column("whole numbers", rf"nested|{_IDENTIFIER.dtypes}"),
+    "is_impossible": _Column("true or false", rf"bool|{_IDENTIFIER.dtypes}"),
     "document_id": _IDENTIFIER,
+    "doc_id": _IDENTIFIER,
 }
 
 
@@ -69,12 +76,13 @@ def load_examples(
     skip_bad_rows: bool = False,
     column_names: Mapping[str, str] | None = None,
     question_types: bool = False,
+    questions_only: bool = False,
 ) -> DatasetDict:
     """Return the wanted ``splits`` (of train, validation, test) with the columns of :func:`example_features`.
 
     ``dataset_path`` may be several places, of which the first that is there counts; one that is nowhere may be a hub
-    name. Unanswerable questions have empty answers. A row of test needs only id and question; what else it lacks is
-    empty.
+    name. Unanswerable questions have empty answers. A row of test, with ``questions_only`` any row, needs only id
+    and question; what else it lacks is empty.
     ``column_names`` maps our names to the data's where they differ: ``{"question": "query"}``. ``question_types`` adds
     the column ``question_type`` (KLUE's 1 to 3), as text, empty where the data names none.
     Raises :class:`UserError` when the path or a split is not there, and one :class:`DataError` with every problem of
@@ -87,9 +95,10 @@ def load_examples(
     bad_rows: list[Problem] = []
     ours = {theirs: name for name, theirs in (column_names or {}).items()}
     places = [dataset_path] if isinstance(dataset_path, str) else list(dataset_path)
-    for split, source in _find_sources(places, splits).items():
+    bare = set(splits) if questions_only else {"test"}
+    for split, source in _find_sources(places, splits, bare).items():
         try:
-            rows = checked[split] = check_rows(source.file, source.read(ours), split == "test", question_types)
+            rows = checked[split] = check_rows(source.file, source.read(ours), split in bare, question_types)
         except DataError as error:
             damage += error.problems
             continue
@@ -107,13 +116,14 @@ def load_examples(
     return DatasetDict({split: Dataset.from_dict(rows.columns, features) for split, rows in checked.items()})
 
 
-def load_gold(path: str, question_types: bool = False) -> Dataset:
+def load_gold(path: str, names: Mapping[str, str] | None = None, question_types: bool = False) -> Dataset:
     """Return the questions that answers are scored against, of ``--gold``: the validation split of any layout.
 
-    Raises :class:`DataError` for bad rows: leaving them out would change the score.
+    ``names`` maps our names of columns to the data's where they differ. Raises :class:`DataError` for bad rows: leaving
+    them out would change the score.
     """
     try:
-        return load_examples(path, ["validation"], question_types=question_types)["validation"]
+        return load_examples(path, ["validation"], column_names=names, question_types=question_types)["validation"]
     except DataError as error:
         raise DataError(error.problems, f"Correct --gold {path}: scores are of all its questions.") from None
 
@@ -133,27 +143,32 @@ def hash_examples(examples: Dataset) -> str:
     return hash_rows(examples.with_format(None).iter(batch_size=_HASHED_AT_ONCE))
 
 
-def _find_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Source]:
-    """Return where each wanted split comes from, before any row is read; :class:`UserError` if one is nowhere."""
+def _find_sources(places: Sequence[str], splits: Sequence[str], bare: Collection[str]) -> dict[str, Source]:
+    """Return where each wanted split comes from, before any row is read; :class:`UserError` if one is nowhere.
+
+    Of the splits in ``bare`` ids and questions are enough.
+    """
     found = first_there(places)
     if found != places[0]:
         logger.info("%s: found as %s", places[0], found)
     path = Path(found)
     if path.is_file():
-        return _serve_alone(path, splits, lambda split: _json_source(path))
+        return _serve_alone(path, splits, lambda split: _file_source(path, split in bare))
     if not path.is_dir():
-        return _hub_sources(places, splits)
+        return _hub_sources(places, splits, bare)
+    if (queries := queries_of(path)) is not None:
+        return _beir_sources(queries, splits)
     parts = {path / "train_dataset": ("train", "validation"), path / "test_dataset": ("test",)}
     if any(folder.is_dir() for folder in parts):
         sources: dict[str, Source] = {}
         for folder, held in parts.items():
             if wanted := [split for split in splits if split in held]:
-                sources |= _saved_sources(folder, wanted)
+                sources |= _saved_sources(folder, wanted, bare)
         return {split: sources[split] for split in splits}
     if any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
-        return _saved_sources(path, splits)
-    if any(path.glob("*.json")):
-        return {split: _json_source(_json_of_split(path, split)) for split in splits}
+        return _saved_sources(path, splits, bare)
+    if any(suffix_of(inside) in _FILES for inside in path.iterdir()):
+        return {split: _file_source(_file_of_split(path, split), split in bare) for split in splits}
     held_names = sorted(inside.name for inside in path.iterdir())
     raise UserError(f"{path} holds no data set ({_list(held_names)}); {_LAYOUTS}")
 
@@ -185,12 +200,16 @@ def _list(found: Sequence[str]) -> str:
 # -------------------------------------------------------------------------------------- folders of save_to_disk, hub
 
 
-def _saved_sources(path: Path, splits: Sequence[str]) -> dict[str, Source]:
+def _saved_sources(path: Path, splits: Sequence[str], bare: Collection[str]) -> dict[str, Source]:
     def source(folder: Path, split: str) -> Source:
-        return Source(str(folder), partial(_saved_rows, folder, split))
+        return Source(str(folder), partial(_saved_rows, folder, split in bare))
 
     if (path / "dataset_dict.json").is_file():
-        names = read_users_json(path / "dataset_dict.json")["splits"]
+        content = read_users_json(path / "dataset_dict.json")
+        names = content.get("splits") if isinstance(content, dict) else None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            reason = 'is not what save_to_disk writes: expected {"splits": [names]}'
+            raise DataError([Problem(str(path / "dataset_dict.json"), "", reason)])
         return {split: source(path / _name_of_split(split, names, path), split) for split in splits}
     if (path / "state.json").is_file():
         return _serve_alone(path, splits, partial(source, path))
@@ -205,10 +224,10 @@ def _name_of_split(split: str, names: Sequence[str], where: Path | str) -> str:
     return name
 
 
-def _hub_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Source]:
+def _hub_sources(places: Sequence[str], splits: Sequence[str], bare: Collection[str]) -> dict[str, Source]:
     dataset_path, elsewhere = places[0], "".join(f", nor {place}" for place in places[1:])
     match = _HUB_NAME.fullmatch(dataset_path)
-    if not match or dataset_path.endswith(".json"):
+    if not match or suffix_of(dataset_path) in _FILES:
         raise UserError(f"{dataset_path} does not exist{elsewhere}; {_LAYOUTS}")
     import datasets
 
@@ -223,32 +242,27 @@ def _hub_sources(places: Sequence[str], splits: Sequence[str]) -> dict[str, Sour
     def source(split: str) -> Source:
         name = _name_of_split(split, list(saved), dataset_path)
         file = f"{dataset_path} {name}"
-        return Source(file, partial(_dataset_rows, file, split, saved[name]))
+        return Source(file, partial(_dataset_rows, file, split in bare, saved[name]))
 
     return {split: source(split) for split in splits}
 
 
-def _saved_rows(folder: Path, split: str, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
+def _saved_rows(folder: Path, bare: bool, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
     from datasets import load_from_disk
 
     try:
         dataset = load_from_disk(str(folder))
     except Exception as error:  # whatever the reader of damaged files raises
         raise DataError([Problem(str(folder), "", f"cannot be read: {_one_line(error)}")]) from None
-    yield from _dataset_rows(str(folder), split, dataset, ours)
+    yield from _dataset_rows(str(folder), bare, dataset, ours)
 
 
-def _dataset_rows(file: str, split: str, dataset: Dataset, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
+def _dataset_rows(file: str, bare: bool, dataset: Dataset, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
     """Yield the rows of a table once its columns have proved to be there and of the right type."""
-    dataset = dataset.remove_columns([name for name in ours.values() if name in dataset.features])
+    dataset = dataset.remove_columns([name for name in ours.values() if name in dataset.features and name not in ours])
     dataset = dataset.rename_columns({theirs: name for theirs, name in ours.items() if theirs in dataset.features})
     held = dataset.features
-    needed = ("id", "question") if split == "test" else ("id", "question", "context", "answers")
-    problems = [
-        Problem(file, f"column {name}", f"is missing ({_list(list(held))})")
-        for name in needed
-        if name not in held and not (name == "id" and "guid" in held)
-    ]
+    problems = list(_missing_columns(file, list(held), bare))
     columns = [name for name in held if name in _COLUMNS]
     for name in columns:
         dtype = getattr(held[name], "dtype", "nested")
@@ -265,17 +279,25 @@ def _dataset_rows(file: str, split: str, dataset: Dataset, ours: Mapping[str, st
         yield f"row {index}", row
 
 
-# ---------------------------------------------------------------------------------------------- SQuAD-format JSON
+# ------------------------------------------------------------------------------------------------ JSON and tables
 
 
-def _json_source(path: Path) -> Source:
-    return Source(str(path), partial(_json_rows, path))
+def _beir_sources(queries: Path, splits: Sequence[str]) -> dict[str, Source]:
+    files = qrels_of(queries.parent)
+    for split in splits:
+        if split not in files:
+            raise _missing(queries.parent, split, list(files))
+    return {split: Source(str(queries), partial(beir_rows, queries, files[split])) for split in splits}
 
 
-def _json_of_split(folder: Path, split: str) -> Path:
-    """Return the JSON file that is ``split``: by its exact name, else the only one with such a word in its name."""
-    inside = sorted(path for path in folder.glob("*.json") if path.name != CORPUS_NAME)
-    exact = [path for path in inside if path.name in _EXACT_NAMES[split]]
+def _file_source(path: Path, bare: bool) -> Source:
+    return Source(str(path), partial(_json_rows if suffix_of(path) == ".json" else _table_rows, path, bare))
+
+
+def _file_of_split(folder: Path, split: str) -> Path:
+    """Return the file that is ``split``: by its exact name, else the only one with such a word in its name."""
+    inside = sorted(path for path in folder.iterdir() if suffix_of(path) in _FILES and path.name not in CORPUS_NAMES)
+    exact = [path for path in inside if path.name.partition(".")[0] in _EXACT_NAMES[split]]
     fitting = exact or [path for path in inside if _split_named_by(path.stem) == split]
     if not fitting:
         raise _missing(folder, split, [path.name for path in inside])
@@ -287,14 +309,48 @@ def _json_of_split(folder: Path, split: str) -> Path:
     return fitting[0]
 
 
-def _json_rows(path: Path, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
+def _table_rows(path: Path, bare: bool, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
+    if suffix_of(path) == ".parquet":
+        from datasets import Dataset
+        from datasets.table import InMemoryTable
+
+        yield from _dataset_rows(str(path), bare, Dataset(InMemoryTable(read_parquet(path, ours))), {})
+        return
+    table = read_table(path, ours)
+    if table.columns is not None and (problems := list(_missing_columns(str(path), table.columns, bare))):
+        raise DataError(problems)
+    yield from table.rows
+
+
+def _missing_columns(file: str, held: Sequence[str], bare: bool) -> Iterator[Problem]:
+    """Yield the columns that none of ``held`` gives: of them ids and questions are enough for a ``bare`` split."""
+    needed: dict[str, Sequence[str]] = {"id": ID_NAMES, "question": ["question"]}
+    if not bare:
+        needed |= {"context": ["context"], "answers": ANSWER_NAMES}
+    for name, names in needed.items():
+        if not set(names) & set(held):
+            reason = f"is missing ({_list(held)}); if another one is meant, add --column {name}=ITS_NAME"
+            yield Problem(file, f"column {name}", reason)
+
+
+def _json_rows(path: Path, bare: bool, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
+    """Yield the questions of SQuAD-format JSON, or the rows of a list; :class:`DataError` if it is neither."""
     content = read_users_json(path)
+    if isinstance(content, list):
+        if content and isinstance(content[0], dict) and "positive_ctxs" in content[0]:
+            reason = "is DPR JSON, whose questions have no contexts: train_dpr.py and train_reranker.py read it"
+            raise DataError([Problem(str(path), "", reason)])
+        yield from ((f"[{index}]", named_row(row, ours)) for index, row in enumerate(content))
+        return
     articles = content.get("data") if isinstance(content, dict) else None
     if not isinstance(articles, list):
         found = f"an object ({_list(list(content))})" if isinstance(content, dict) else f"a {type(content).__name__}"
         raise DataError(
             [Problem(str(path), "", f'is not SQuAD format: expected an object with a list "data", not {found}')]
         )
+    if articles and all(isinstance(row, dict) and "paragraphs" not in row and "question" in row for row in articles):
+        yield from ((f"data[{index}]", named_row(row, ours)) for index, row in enumerate(articles))
+        return
     yield from _questions(articles, "data", ("paragraphs", "qas"), {}, ours)
 
 
@@ -313,7 +369,7 @@ def _questions(
         elif not isinstance(item.get(levels[0]), list):
             yield here, Fault(f'has no list "{levels[0]}"')
         else:
-            inherited = outer | {name: item[name] for name in ("title", "context", "document_id") if name in item}
+            inherited = outer | {name: item[name] for name in _OF_ALL_QUESTIONS if name in item}
             yield from _questions(item[levels[0]], f"{here}.{levels[0]}", levels[1:], inherited, ours)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from loading.arguments import TrainingDataArguments
+from loading.arguments import TrainingDataArguments, column_names
 from loading.dpr_json import find_dpr_json, read_dpr_json
 from loading.examples import load_examples
 from loading.retrieval_examples import Passage, RetrievalExample
@@ -29,7 +29,8 @@ def load_questions(
     ``test_eval_dataset_path``. Those that are in both are warned of. Raises as :func:`load_retrieval_examples` does.
     """
     own = arguments.test_eval_dataset_path
-    read = partial(load_retrieval_examples, skip_bad_rows=arguments.skip_bad_rows)
+    names = column_names(arguments.column)
+    read = partial(load_retrieval_examples, skip_bad_rows=arguments.skip_bad_rows, names=names)
     both = arguments.concat_eval or (evaluate and own is None)
     splits = read(arguments.dataset_path, ["train", "validation"] if both else ["train"])
     train, validation = splits["train"], splits.get("validation", [])
@@ -44,17 +45,21 @@ def load_questions(
 
 
 def load_retrieval_examples(
-    dataset_path: str | Sequence[str], splits: Sequence[str], skip_bad_rows: bool = False
+    dataset_path: str | Sequence[str],
+    splits: Sequence[str],
+    skip_bad_rows: bool = False,
+    names: Mapping[str, str] | None = None,
 ) -> dict[str, list[RetrievalExample]]:
     """Return the wanted ``splits`` (of train, validation) of any data set: DPR JSON, or what ``load_examples`` reads.
 
-    ``dataset_path`` may be several places, as there. Questions without an answer in their passage name no passage to
-    find and are left out, which is logged. Raises :class:`UserError` and :class:`DataError` as the two readers do.
+    ``dataset_path`` may be several places, and ``names`` those of columns, as there. Questions without an answer in
+    their passage name no passage to find and are left out, which is logged. Raises :class:`UserError` and
+    :class:`DataError` as the two readers do.
     """
     found = dataset_path if isinstance(dataset_path, str) else first_there(dataset_path)
     files = {split: find_dpr_json(found, split) for split in splits}
     other = [split for split in splits if files[split] is None]
-    loaded = load_examples(dataset_path, other, skip_bad_rows) if other else {}
+    loaded = load_examples(dataset_path, other, skip_bad_rows, names) if other else {}
     examples = {}
     for split in splits:
         if (file := files[split]) is not None:

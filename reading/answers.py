@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,8 @@ class Answer:
 
     ``span_score`` is the sum of its start and end logits above that of "no answer here" (``[CLS]``), which makes
     spans of different passages comparable; ``retrieval_score`` is its passage's, ``score`` their mix; ``probability``
-    is the softmax of the scores over the question's candidates, summed over equal texts.
+    is the softmax of the scores over the question's candidates, summed over equal texts. Where the passage is a chunk,
+    its text starts at ``passage_start`` of the document's.
     """
 
     text: str
@@ -34,6 +35,7 @@ class Answer:
     rank: int
     start: int
     end: int
+    passage_start: int = field(default=0, kw_only=True)
 
 
 def find_answers(
@@ -122,6 +124,7 @@ def _read_example(
                 rank=passage["rank"],
                 start=start - passage["start"],
                 end=end - passage["start"],
+                passage_start=passage.get("passage_start", 0),
             )
         )
     return answers

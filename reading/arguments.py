@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from loading.arguments import SourceArguments, TrainingDataArguments
+from loading.arguments import DataArguments, SourceArguments, TrainingDataArguments
 from reading.augmentation import AUGMENTATIONS, names_in
 from reading.metrics import METRICS
 from runtime.flags import changed, default_of, fields_by_name, flag, flag_group, flag_of, only_if, with_parameters
@@ -125,6 +125,7 @@ class ScoringArguments:
 
     gold: str = flag(help="Gold answers: any layout that --dataset_path takes.")
     predictions: list[str] = flag(help="predictions.json: {id: text}; several files are compared, each with each.")
+    column: list[str] = changed(DataArguments, "column", group="score")
     metric: str = flag("korquad", "Whose definition of normalisation and overlap.", choices=list(METRICS))
     bootstrap_samples: int = flag(1000, "Resamples behind the 95 % intervals.", at_least=1)
     score_seed: int = flag(42, "Seed of the resampling.", at_least=0)

@@ -1,7 +1,8 @@
 """What a reader reads for a question: examples whose context is one passage, or several joined.
 
 Such an example has, besides ``id``, ``question``, ``context`` and ``answers``, a list ``passages`` that says where
-in the context each passage starts and where it came from: ``{start, title, document_id, rank, score}``.
+in the context each passage starts and where it came from: ``{start, title, document_id, rank, score}`` and
+``passage_start``, where in its document it starts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import pandas as pd
 from datasets import Dataset, Features, List, Value
 
 _SEPARATOR = "\n\n"
+_SOURCE = ("title", "document_id", "rank", "score", "passage_start")
 _ANSWERS = {"text": List(Value("string")), "answer_start": List(Value("int64"))}
 _NO_ANSWERS: dict[str, list] = {"text": [], "answer_start": []}
 _READING_EXAMPLE = Features(
@@ -25,6 +27,7 @@ _READING_EXAMPLE = Features(
                 "document_id": Value("string"),
                 "rank": Value("int64"),
                 "score": Value("float32"),
+                "passage_start": Value("int64"),
             }
         ),
     }
@@ -38,7 +41,8 @@ def gold_passages(examples: Dataset) -> Dataset:
             {
                 **{name: example[name] for name in ("id", "question", "context", "answers")},
                 "passages": [
-                    {"start": 0, "rank": 1, "score": 0.0} | {name: example[name] for name in ("title", "document_id")}
+                    {"start": 0, "rank": 1, "score": 0.0, "passage_start": 0}
+                    | {name: example[name] for name in ("title", "document_id")}
                 ],
             }
             for example in examples
@@ -61,13 +65,14 @@ def joined_passages(retrieved: pd.DataFrame) -> Dataset:
 
 
 def _rows(retrieved: pd.DataFrame) -> list[dict]:
-    return retrieved[["id", "question", "rank", "document_id", "title", "context", "score"]].to_dict("records")
+    columns = ["id", "question", "rank", "document_id", "title", "context", "score", "passage_start"]
+    return retrieved.reindex(columns=columns, fill_value=0).to_dict("records")
 
 
 def _reading_example(rows: list[dict]) -> dict:
     passages, start = [], 0
     for row in rows:
-        passages.append({"start": start, **{name: row[name] for name in ("title", "document_id", "rank", "score")}})
+        passages.append({"start": start, **{name: row[name] for name in _SOURCE}})
         start += len(row["context"]) + len(_SEPARATOR)
     return {
         "id": rows[0]["id"],

@@ -141,9 +141,11 @@ def _candidates_of(entry: Any) -> list[Candidate]:
     for answer in entry:
         text, (start, end) = answer["text"], (answer.get("start"), answer.get("end"))
         document, score = answer.get("document_id"), answer.get("span_score")
+        offset = answer.get("passage_start", 0)
         where: dict[str, Any] = {}
-        if isinstance(document, str) and isinstance(start, int) and isinstance(end, int) and _is_number(score):
-            where = {"place": (document, start, end), "span_score": float(score)}
+        whole = all(isinstance(number, int) for number in (start, end, offset))
+        if isinstance(document, str) and whole and _is_number(score):
+            where = {"place": (document, offset + start, offset + end), "span_score": float(score)}
         candidates.append(Candidate(text, normalize_korean(text), float(answer["probability"]), **where))
     return candidates
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
+from loading.arguments import fault_of_columns
+from loading.chunking import UNITS
 from retrieval import RETRIEVERS
 from retrieval.base import CREDENTIALS_ARE_VARIABLES, IndexArguments
 from retrieval.rerank import RerankArguments
 from retrieval.spec import own_flags
-from runtime.flags import changed, flag, flag_group, only_if, with_parameters
+from runtime.flags import changed, changes, fields_by_name, flag, flag_group, only_if, spelling_of, with_parameters
 from runtime.one_word import name_of
 
 WITHOUT_INDEX = ("get_retrieved_df", "none")
 _INDEXED = only_if(
     lambda arguments: arguments.retriever_type not in WITHOUT_INDEX, "nothing is indexed with this --retriever_type"
 )
+_CHUNKED = only_if(lambda arguments: arguments.chunk != "none", "add --chunk sentences, words or tokens")
 
 
 @flag_group("retriever")
@@ -23,8 +27,44 @@ class CorpusArguments:
 
     context_path: str | None = flag(
         None,
-        "Corpus: wikipedia_documents.json or JSON lines (.gz) (default: the one in or beside dataset_path).",
+        "Corpus: wikipedia_documents.json, or a table of id, title and text (.csv, .tsv, .jsonl, .json, .parquet; also "
+        ".gz) (default: the one in or beside dataset_path).",
     )
+    corpus_column: list[str] = flag(
+        [],
+        "What the corpus calls one of our columns, as text=body; may be given several times.",
+        group="corpus",
+        repeatable=True,
+        fault=fault_of_columns(("id", "title", "text")),
+    )
+    clean: bool = flag(False, "Take wiki markup (links, templates, tags, footnotes) out of the corpus.", group="corpus")
+    chunk: str = flag(
+        "none",
+        "Cut the documents of the corpus into passages of chunk_size of these.",
+        group="corpus",
+        choices=list(UNITS),
+    )
+    chunk_size: int | None = flag(
+        None, "Sentences, words or tokens of a passage at most.", group="corpus", at_least=1, read_if=_CHUNKED
+    )
+    chunk_overlap: int = flag(
+        0, "Sentences, words or tokens that neighbouring passages share.", group="corpus", at_least=0, read_if=_CHUNKED
+    )
+    chunk_tokenizer: str | None = flag(
+        None,
+        "Tokenizer (folder or hub name) of --chunk tokens (default: the one of the model that is trained or reads).",
+        group="corpus",
+        read_if=only_if(lambda arguments: arguments.chunk == "tokens", "only --chunk tokens counts tokens"),
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what is missing or does not go together."""
+        size, overlap = (f"--{spelling_of(fields_by_name(self)[name])}" for name in ("chunk_size", "chunk_overlap"))
+        if self.chunk != "none" and self.chunk_size is None:
+            usual = {"sentences": "5", "words": "100", "tokens": "256"}[self.chunk]
+            yield f"--chunk {self.chunk} needs {size}, how many of them make a passage: {usual} is usual"
+        if self.chunk_size is not None and self.chunk_overlap >= self.chunk_size:
+            yield f"{overlap} {self.chunk_overlap} must be below {size} {self.chunk_size}"
 
 
 @with_parameters(
@@ -33,6 +73,8 @@ class CorpusArguments:
     lambda arguments: [name_of(arguments.retriever_type)],
 )
 @flag_group("retriever")
+@changes("context_path", "corpus_column", "clean", "chunk", "chunk_size", "chunk_overlap", also_if=_INDEXED)
+@changes("chunk_tokenizer", "index_dir", also_if=_INDEXED)
 class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
     """Which retriever, over which corpus, with which flags."""
 
@@ -42,8 +84,6 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
         has_own_flags=True,
         way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
     )
-    context_path: str | None = changed(CorpusArguments, "context_path", read_if=_INDEXED)
-    index_dir: str = changed(IndexArguments, "index_dir", read_if=_INDEXED)
 
     def readings(self) -> list[IndexedRetrieverArguments]:
         """Return the arguments as each retriever that they name reads them, with the flags of its own.
@@ -164,10 +204,11 @@ class DPRArguments:
     dpr_freeze_embeddings: bool = flag(False, "Keep the word embeddings as they are.")
     shared_encoder: bool = flag(False, "Train one encoder for questions and passages.")
     temperature: float = flag(1.0, "Divides the scores in the loss; 0.02 to 0.05 with --normalize true.", above=0)
-    chunk_size: int | None = flag(
+    gradient_chunk_size: int | None = flag(
         None,
         "Questions per forward pass: large batches in little memory by cached gradients (default: the batch).",
         at_least=1,
+        spelling="chunk_size",
     )
     write_dpr_json: str | None = flag(
         None, "Also write the training questions with their mined negatives as DPR JSON to this file."

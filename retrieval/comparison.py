@@ -99,9 +99,11 @@ def training_examples(results: SearchResults, questions: Questions) -> Iterator[
     Wrong is what :func:`loading.retrieval_examples.wrong_rows` says.
     """
     passages = corpus_passages(questions.corpus)
-    for row, found in zip(questions.examples, results.ids.tolist(), strict=True):
+    for row, found, gold in zip(questions.examples, results.ids.tolist(), questions.gold.rows, strict=True):
         if not is_blank(row["context"]):
             positive = Passage(row["title"], row["context"], row["document_id"])
+            if questions.corpus.starts is not None and gold:  # the first chunk that holds an answer
+                positive = passages[gold[0]]
             example = RetrievalExample(row["id"], row["question"], list(row["answers"]["text"]), positive, [])
             wrong = wrong_rows(example, found, questions.corpus)
             yield example._replace(negatives=[passages[index] for index in wrong])

@@ -6,15 +6,17 @@ forms (``runtime.text.comparable``); or, by the weaker definition, if a gold ans
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, zip_longest
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from datasets import Dataset
 
+from loading.cleaning import clean
 from loading.corpus import Corpus
-from runtime.identifiers import identifier, identifiers_in
+from runtime.identifiers import identifiers_in
 from runtime.statistics import percent
 from runtime.text import answer_in_text, comparable, is_blank
 
@@ -26,25 +28,33 @@ class GoldPassages:
     """Where the gold passages of n examples are in ``corpus``.
 
     ``known`` says which examples name their passage, ``held`` which of these passages the corpus holds, both boolean
-    (n,). Any retriever misses the others.
+    (n,). Any retriever misses the others. ``rows`` are those of each example. Of a document in chunks the ones with a
+    gold answer are gold.
     """
 
     def __init__(self, examples: Dataset, corpus: Corpus) -> None:
-        ids, texts = _gold(examples)
-        self._numbered = [
-            _numbered([corpus.also_known_as.get(gold_id, gold_id) for gold_id in ids], corpus.document_ids),
-            _numbered(texts, map(comparable, corpus.texts)),
-        ]
-        self.known = np.array([bool(gold_id or text) for gold_id, text in zip(ids, texts, strict=True)], dtype=bool)
-        self.held = np.any([np.isin(of_question, of_row) for of_question, of_row in self._numbered], axis=0)  # (n,)
+        golds = _golds(examples)
+        ids = [{corpus.also_known_as.get(gold_id, gold_id) for gold_id in gold.ids} for gold in golds]
+        texts = [gold.texts for gold in golds]
+        rows_of_id = _rows_of(set().union(*ids), ((row, name) for row, name in enumerate(corpus.document_ids)))
+        rows_of_text = _rows_of(set().union(*texts), _comparable_texts(corpus))
+        self.rows = []
+        for gold, own_ids, own_texts in zip(golds, ids, texts, strict=True):
+            rows = {row for name in own_ids for row in rows_of_id[name]}
+            rows |= {row for text in own_texts for row in rows_of_text[text]}
+            if corpus.starts is not None:
+                rows = {row for row in rows if gold.is_answered_by(corpus.texts[row], corpus.starts[row])}
+            self.rows.append(sorted(rows))
+        self.known = np.array([gold.is_known for gold in golds], dtype=bool)
+        self.held = np.array([bool(rows) for rows in self.rows], dtype=bool)
 
     def among(self, results_ids: np.ndarray) -> np.ndarray:
         """Return which of the passages retrieved, rows (n, k) of the corpus, are gold: boolean (n, k).
 
         Several in a row where the corpus holds the gold passage more than once, none where it does not.
         """
-        by_id, by_text = (of_row[results_ids] == of_question[:, None] for of_question, of_row in self._numbered)
-        return by_id | by_text
+        found = [np.isin(ids, rows) for ids, rows in zip(results_ids, self.rows, strict=True)]
+        return np.array(found, dtype=bool).reshape(results_ids.shape)  # (n, k), also where n is 0
 
 
 def answers_among(results_ids: np.ndarray, examples: Dataset, corpus: Corpus) -> np.ndarray:
@@ -111,11 +121,9 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
 def hits_of(found: Mapping[str, tuple[float, float]], examples: Dataset, ks: Sequence[int]) -> dict[str, float]:
     """Return what :func:`hit_at_k` does of ranks that :func:`ranks_in_table` found."""
     ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
-    for example_id, gold_id, gold_text, answers in zip(
-        examples["id"], *_gold(examples), _answers(examples), strict=True
-    ):
+    for example_id, gold, answers in zip(examples["id"], _golds(examples), _answers(examples), strict=True):
         rank, answer_rank = found.get(example_id, (np.nan, np.nan))
-        if gold_id or gold_text:
+        if gold.is_known:
             ranks["hit"].append(rank)
         if answers:
             ranks["answer_hit"].append(answer_rank)
@@ -132,39 +140,98 @@ def ranks_in_table(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset)
 
     NaN stands for none. Both are those of :func:`hit_at_k`, which says what the table may be.
     """
-    golds = zip(examples["id"], *_gold(examples), _answers(examples), strict=True)
-    gold_of = {example_id: (gold_id, gold_text, answers) for example_id, gold_id, gold_text, answers in golds}
+    golds = zip(examples["id"], _golds(examples), _answers(examples), strict=True)
+    gold_of = {example_id: (gold, answers) for example_id, gold, answers in golds}
     found: dict[str, tuple[float, float]] = {}
     for block in [df] if isinstance(df, pd.DataFrame) else df:
         block = block[block["id"].isin(gold_of)]
         for example_id, table in block.groupby("id"):
-            gold_id, gold_text, answers = gold_of[example_id]
-            passages = list(zip(table["document_id"], table["context"], strict=True))
-            is_gold = [_is_gold(gold_id, gold_text, *passage) for passage in passages]
-            has_answer = [answer_in_text(answers, context) for _, context in passages]
+            gold, answers = gold_of[example_id]
+            starts = table["passage_start"] if "passage_start" in table.columns else [None] * len(table)
+            passages = list(zip(table["document_id"], table["context"], starts, strict=True))
+            is_gold = [gold.is_row(*passage) for passage in passages]
+            has_answer = [answer_in_text(answers, context) for _, context, _ in passages]
             found[example_id] = (table["rank"][is_gold].min(), table["rank"][has_answer].min())
     return found
 
 
-def _is_gold(gold_id: str, gold_text: str, document_id: Any, context: str) -> bool:
-    """Whether a row of a table is, or holds, the gold passage of which id and comparable text are given, if any."""
-    ids, text = identifiers_in(document_id), comparable(context)
-    if gold_id and (gold_id == document_id or gold_id in ids):
-        return True
-    return bool(gold_text) and (gold_text in text if len(ids) > 1 else gold_text == text)
+class _Gold(NamedTuple):
+    """What an example says of its gold passage: its ids, its text, and where the answers are in that."""
+
+    ids: frozenset[str]
+    context: str
+    answers: list[tuple[str, int | None]]
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.ids or comparable(self.context))
+
+    @property
+    def texts(self) -> set[str]:
+        """The comparable text of the passage as it is, and as a corpus has it that was cleaned."""
+        return {comparable(self.context), comparable(clean(self.context))} - {""}
+
+    def is_row(self, document_id: Any, text: str, start: int | None) -> bool:
+        """Whether a row of a table is, or holds, this passage; of a chunk, which has a ``start``, it must be answered.
+
+        Several passages in one row hold it where one of them is it.
+        """
+        if start is not None and self._is_cut_from_here(text, int(start)):
+            return self.is_answered_by(text, int(start))
+        ids, row_text = identifiers_in(document_id), comparable(text)
+        if self.ids & {document_id, *ids}:
+            return start is None or self.is_answered_by(text, int(start))
+        return any(gold in row_text if len(ids) > 1 else gold == row_text for gold in self.texts)
+
+    def is_answered_by(self, text: str, start: int) -> bool:
+        """Whether a chunk of the gold document holds a gold answer: at its place where that is known, else anywhere.
+
+        A document without gold answers is gold as a whole.
+        """
+        if not self.answers:
+            return True
+        places = [(at, at + len(answer)) for answer, at in self.answers if at is not None]
+        if places and self._is_cut_from_here(text, start):
+            return any(start <= begin and end <= start + len(text) for begin, end in places)
+        return answer_in_text([answer for answer, _ in self.answers], text)
+
+    def _is_cut_from_here(self, text: str, start: int) -> bool:
+        return bool(text) and self.context[start : start + len(text)] == text
 
 
-def _numbered(gold: Sequence[str], values: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return a number per question (n,) and per row (N,), equal where the gold value is the row's and not empty."""
-    number = {value: i for i, value in enumerate(dict.fromkeys(gold)) if value}
-    of_question = [number.get(value, -2) for value in gold]
-    return np.array(of_question, dtype=np.int64), np.array([number.get(value, -1) for value in values], dtype=np.int64)
+def _golds(examples: Dataset) -> list[_Gold]:
+    """Return what every example says of its gold passage."""
+    columns = (_column(examples, name) for name in ("document_id", "context", "answers"))
+    golds = []
+    for document_id, context, answers in zip(*columns, strict=True):
+        ids = frozenset(filter(None, identifiers_in(document_id)))
+        pairs = zip_longest(*((answers or {}).get(name) or [] for name in ("text", "answer_start")))
+        golds.append(_Gold(ids, context or "", [(text, at) for text, at in pairs if text and not is_blank(text)]))
+    return golds
 
 
-def _gold(examples: Dataset) -> tuple[list[str], list[str]]:
-    """Return the document ids and the comparable contexts of the gold passages, empty where there is none."""
-    ids = [identifier(value) or "" for value in _column(examples, "document_id")]
-    return ids, [comparable(value or "") for value in _column(examples, "context")]
+def _rows_of(wanted: Collection[str], values: Iterable[tuple[int, str]]) -> dict[str, list[int]]:
+    """Return the rows of each of the values that are ``wanted``."""
+    rows: dict[str, list[int]] = {value: [] for value in wanted}
+    for row, value in values:
+        if value in rows:
+            rows[value].append(row)
+    return rows
+
+
+def _comparable_texts(corpus: Corpus) -> Iterator[tuple[int, str]]:
+    """Yield every row with its comparable text, a chunk with that of its document as well."""
+    yield from enumerate(map(comparable, corpus.texts))
+    if corpus.starts is None:
+        return
+    rows = zip(range(len(corpus)), corpus.starts, corpus.texts, corpus.document_ids, strict=True)
+    for _, chunks in groupby(rows, key=lambda chunk: chunk[3]):
+        text, numbers = "", []
+        for row, start, part, _ in chunks:
+            text = text[:start].ljust(start) + part  # only blanks stand between chunks, others overlap
+            numbers.append(row)
+        document = comparable(text)
+        yield from ((row, document) for row in numbers)
 
 
 def _answers(examples: Dataset) -> list[list[str]]:

@@ -1,7 +1,8 @@
 """Retrieved passages as a long table: one row per question id and rank, in a file that any retriever can fill.
 
 Columns: ``id, question, rank`` (from 1)``, document_id, title, context, score`` and, where the examples have them,
-``answers`` as JSON text.
+``answers`` as JSON text; where documents were cut into chunks ``passage_start``, the character of the document at
+which ``context`` starts.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ logger = get_logger(__name__)
 
 _PASSAGES_AT_ONCE = 2560  # rows of a table that is made block by block
 COLUMNS = ["id", "question", "rank", "document_id", "title", "context", "score"]
+_NUMBERS = {"rank", "score", "passage_start"}
+_OPTIONAL = ["passage_start", "answers"]
 _IDENTIFIERS = {"id", "document_id", "context_id"}
 
 
@@ -53,6 +56,8 @@ def retrieved_df(examples: Dataset, corpus: Corpus, results: SearchResults) -> p
             "score": results.scores.ravel(),  # (n, k) -> (n * k,)
         }
     )
+    if corpus.starts is not None:
+        df["passage_start"] = np.take(corpus.starts, rows)
     if "answers" in examples.column_names:
         df["answers"] = _take([json.dumps(answers, ensure_ascii=False) for answers in examples["answers"]], of_question)
     return df
@@ -141,7 +146,7 @@ def get_retrieved_df(
         reason = f"no column {', '.join(missing)}; found {', '.join(map(str, df.columns))}"
         raise DataError([Problem(str(path), "", reason)], f"A table of passages has the columns {', '.join(COLUMNS)}.")
 
-    for name in ("rank", "score"):
+    for name in _NUMBERS & set(df.columns):
         df[name] = pd.to_numeric(df[name], errors="coerce").astype("float64")
     position = {example_id: row for row, example_id in enumerate(examples["id"])}
     if problems := [Problem(str(path), row, reason) for row, reason in _find_problems(df, position, partly)]:
@@ -150,7 +155,9 @@ def get_retrieved_df(
     df = df[df["id"].isin(position) & (df["rank"] <= (top_k or np.inf))].astype({"rank": "int64", "score": "float32"})
     df = df.assign(position=df["id"].map(position)).sort_values(["position", "rank"], ignore_index=True)
     _warn_of_strangers(path, df, list(examples["question"]), top_k)
-    return df[[*COLUMNS, *(["answers"] if "answers" in df.columns else [])]]
+    if "passage_start" in df.columns:
+        df["passage_start"] = df["passage_start"].astype("int64")
+    return df[[*COLUMNS, *(name for name in _OPTIONAL if name in df.columns)]]
 
 
 def _take(values: Sequence[str], rows: np.ndarray) -> list[str]:
@@ -178,7 +185,7 @@ def _read(path: Path) -> pd.DataFrame:
     except ValueError as error:  # not UTF-8, not CSV, not parquet
         reason = f"not a table: {error}"
     else:
-        return df.assign(**{name: _as_texts(df[name]) for name in df.columns if name not in ("rank", "score")})
+        return df.assign(**{name: _as_texts(df[name]) for name in df.columns if name not in _NUMBERS})
     raise DataError([Problem(str(path), "", reason)])
 
 
@@ -194,6 +201,9 @@ def _find_problems(df: pd.DataFrame, position: dict[str, int], partly: bool) -> 
     """Yield (row, reason); a rank or score that is no number stands as NaN in ``df``."""
     for row in np.flatnonzero(~((df["rank"] >= 1) & (df["rank"] % 1 == 0))):
         yield f"row {row + 1}", "rank is not a whole number from 1"
+    if "passage_start" in df.columns:
+        for row in np.flatnonzero(~((df["passage_start"] >= 0) & (df["passage_start"] % 1 == 0))):
+            yield f"row {row + 1}", "passage_start is not a whole number from 0"
     for row in np.flatnonzero(~np.isfinite(df["score"])):
         yield f"row {row + 1}", "score is not a number"
     for row in np.flatnonzero(np.isfinite(df["score"]) & (df["score"].abs() > np.finfo(np.float32).max)):

@@ -56,6 +56,7 @@ def with_gold_passages(corpus: Corpus, passages: Iterable[Passage]) -> tuple[Cor
             corpus.titles + [passage.title for passage in added],
             corpus.texts + [passage.text for passage in added],
             corpus.also_known_as,
+            None if corpus.starts is None else corpus.starts + [0] * len(added),
         )
     return corpus, rows
 

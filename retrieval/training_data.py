@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
+
 from loading.arguments import DataArguments, TrainingDataArguments
-from loading.corpus import Corpus, find_corpus, load_corpus
+from loading.corpus import Corpus, find_corpus
 from loading.dpr_json import find_dpr_json
 from loading.questions import load_questions
 from loading.retrieval_examples import RetrievalExample
 from retrieval.base import Retriever
 from retrieval.bm25 import BM25Arguments, SparseRetrieval_BM25P
 from retrieval.dense import DenseArguments, DenseRetrieval
+from retrieval.finding import as_passages, load_passages
+from retrieval.metrics import GoldPassages
 from retrieval.mining import with_hard_negatives
-from retrieval.training import with_gold_passages
+from retrieval.training import corpus_passages, with_gold_passages
 from runtime.errors import DataError, UserError
 from runtime.flags import part_of
+from runtime.identifiers import as_cell
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -43,18 +48,42 @@ def load_dpr_questions(dataset: TrainingDataArguments) -> tuple[list[RetrievalEx
     return train_examples, eval_examples
 
 
-def choose_corpus(dataset: DataArguments, context_path: str | None, examples: Sequence[RetrievalExample]) -> Corpus:
-    """Return the corpus in ``context_path``, else that of the data set, else the passages of ``examples``."""
-    path: str | Path | None = context_path
-    if path is None and not _brings_negatives(dataset):
+def choose_corpus(args: Any, examples: Sequence[RetrievalExample], default_tokenizer: str) -> Corpus:
+    """Return the corpus in ``context_path``, else that of the data set, else the passages of ``examples``.
+
+    ``args`` are those of train_dpr.py; ``default_tokenizer`` serves ``--chunk tokens``.
+    """
+    path: str | Path | None = args.context_path
+    if path is None and not _brings_negatives(args):
         try:
-            path = find_corpus(dataset.dataset_path)
+            path = find_corpus(args.dataset_path)
         except UserError:
             logger.info("no corpus is given or found: the passages of the training questions are the corpus")
     if path is not None:
-        return load_corpus(path, dataset.skip_bad_rows)
+        return load_passages(args, path, args.skip_bad_rows, default_tokenizer)
     passages = (passage for example in examples for passage in (*example.positives, *example.negatives))
-    return with_gold_passages(Corpus([], [], []), passages)[0]
+    return as_passages(with_gold_passages(Corpus([], [], []), passages)[0], args, default_tokenizer)
+
+
+def with_positives_of(corpus: Corpus, examples: list[RetrievalExample]) -> list[RetrievalExample]:
+    """Return ``examples``, their positives those chunks of ``corpus`` that they are cut into and that hold an answer.
+
+    What the corpus does not hold, and everything where it is not in chunks, stays as it is.
+    """
+    if corpus.starts is None:
+        return examples
+    columns = {
+        "document_id": [as_cell([one.passage_id for one in row.positives if one.passage_id]) for row in examples],
+        "context": [row.positive.text for row in examples],
+        "answers": [{"text": row.answers} for row in examples],
+    }
+    golds = GoldPassages(Dataset.from_dict(columns), corpus)
+    passages = corpus_passages(corpus)
+    chunks = [[passages[row] for row in rows] for rows in golds.rows]
+    return [
+        row._replace(positive=found[0], other_positives=tuple(found[1:])) if found else row
+        for row, found in zip(examples, chunks, strict=True)
+    ]
 
 
 def add_negatives(

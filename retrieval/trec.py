@@ -24,7 +24,8 @@ def write_trec_run(
 ) -> None:
     """Write ``results`` (n, k) for n ``question_ids``, ranks from 1, whole or not at all.
 
-    A passage with several ids goes by the one that ``gold_ids`` name its question's passage by, if it is among them.
+    A passage with several ids goes by the one that ``gold_ids`` name its question's passage by, if it is among them;
+    a chunk by its document's id and where it starts there.
     Raises :class:`UserError` for an id with white space, which would end its field.
     """
     with staged_file(path) as staging, staging.open("w", encoding="utf-8", newline="\n") as file:
@@ -32,7 +33,7 @@ def write_trec_run(
         for question_id, gold, rows, scores in zip(
             question_ids, golds, results.ids.tolist(), results.scores, strict=True
         ):
-            for rank, (name, score) in enumerate(zip(corpus.names(rows, gold), scores, strict=True), start=1):
+            for rank, (name, score) in enumerate(zip(corpus.passage_names(rows, gold), scores, strict=True), start=1):
                 fields = [question_id, "Q0", name, str(rank), f"{score:.9g}", tag]
                 if faulty := [field for field in fields if field.split() != [field]]:
                     raise UserError(f"a TREC run cannot hold {faulty[0]!r}, white space would end the field: {path}")

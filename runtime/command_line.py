@@ -141,6 +141,8 @@ class _Parser(_FlagParser):
             dashed = [one.replace("_", "-") for one in names if "_" in one]
             options: dict[str, Any] = {"dest": key, "default": argparse.SUPPRESS}
             options |= _options(hints[key], flag_of(origin).choices)
+            if flag_of(origin).repeatable:
+                options["action"] = "extend"
             action = self.add_argument(*(f"--{one}" for one in (*names, *dashed)), **options)
             action.option_strings = [f"--{one}" for one in names]  # errors need not repeat the others
             if options.get("const") is True and default_of(origin) is True:

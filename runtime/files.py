@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import filecmp
+import gzip
 import json
 import math
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -243,13 +245,49 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_users_json(path: str | Path) -> Any:
-    """Return the content of a JSON file from elsewhere; :class:`DataError` says what is wrong with it and where."""
+    """Return the content of a JSON file from elsewhere, gzipped where its name ends in ``.gz``.
+
+    :class:`DataError` says what is wrong with it and where.
+    """
     try:
-        return json.loads(Path(path).read_bytes().decode("utf-8").removeprefix("\ufeff"))
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+        return json.loads(read_users_text(path))
     except json.JSONDecodeError as error:
         reason = f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    except (RecursionError, ValueError) as error:  # it nests too deeply, or holds a number of too many digits
+        reason = f"cannot be read: {error}"
     raise DataError([Problem(str(path), "", reason)])
+
+
+def read_users_text(path: str | Path) -> str:
+    """Return the text of a UTF-8 file from elsewhere, gzipped where its name ends in ``.gz``, without byte-order mark.
+
+    :class:`DataError` says what is wrong with it, and of another encoding how to convert it.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        if path.suffix == ".gz":
+            content = gzip.decompress(content)
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{content[error.start]:02x} at offset {error.start}"
+        reason = f"is not UTF-8: {found}{_conversion(path, content)}"
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        reason = f"is a damaged gzip file: {error}"
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    raise DataError([Problem(str(path), "", reason)])
+
+
+def _conversion(path: Path, content: bytes) -> str:
+    """Say in which other encoding ``content`` is, if that is plain, and how to convert it."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding = "UTF-16"
+    else:
+        try:
+            content.decode("cp949")
+        except UnicodeDecodeError:
+            return ""
+        encoding = "CP949"
+    name = path.name.removesuffix(".gz")
+    return f"; it reads as {encoding}, which iconv -f {encoding} -t UTF-8 {name} > utf-8-{name} converts"

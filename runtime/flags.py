@@ -58,6 +58,7 @@ class Flag:
     at_most: float = math.inf
     choices: tuple[str, ...] | None = None
     positional: bool = False  # words without a flag before them; a single one may have its flag too
+    repeatable: bool = False  # a list to which every time that it is given adds
     has_own_flags: bool = False  # a value may be NAME,flag=value,... (see runtime/one_word.py)
     read_if: tuple[Condition, ...] = ()
     fault: Callable[[Any], str | None] | None = None  # what is wrong with a value, to follow it in a sentence

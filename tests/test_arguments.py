@@ -34,6 +34,7 @@ from arguments import (
     parse_arguments,
     record_of,
 )
+from loading.arguments import column_names
 from models.arguments import EncoderSettings
 from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
@@ -381,6 +382,12 @@ _CASES = {
     },
     "nothing is cut: add --model or --tokenizer": ("{flag} 300", "{flag} 300 --model a"),
     "--json gives all --n_best_size of them": ("--show 3 --json", "--show 3"),
+    "add --chunk sentences, words or tokens": ("{flag} 1", "{flag} 1 --chunk words {size} 4"),
+    "only --chunk tokens counts tokens": (
+        "{flag} a --chunk words {size} 3",
+        "{flag} a --chunk tokens {size} 3 --analyzer wordpiece",
+    ),
+    "add --gold": ("--column question=q", "--column question=q --gold a"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
     "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),
     "the test questions have no gold answers to tune on": (
@@ -410,6 +417,11 @@ _CASES = {
     "only --head cnn_sds reads it": ("{flag} 1 --head lstm", "{flag} 1 --head Bert_CNN_Answering"),
 }
 _VALUES = {
+    "chunk_size": "3 --chunk words",
+    "chunk_overlap": "3 --chunk words --chunk_size 4",
+    "chunk_tokenizer": "a --chunk tokens --chunk_size 4",
+    "chunk": "words --chunk_size 3",
+    "corpus_column": "text=a",
     "mine_from": "dense",
     "hybrid_retrievers": "A B",
     "fusion": "rrf",
@@ -467,6 +479,7 @@ def test_a_flag_without_effect_is_refused_with_the_reason(
         "flag": f"--{spelling_of(field)}",
         "value": _VALUES.get(field.name, "1"),
         "with": "" if "MilvusRetrieval" in right and field.name == "bm25_delta" else _WITH.get(field.name, ""),
+        "size": "--corpus_chunk_size" if command is TrainDPRArguments else "--chunk_size",
         "steps": "--dpr_warmup_steps" if command is TrainDPRArguments else "--warmup_steps",
         "best": "--save_strategy best" if command is TrainMRCV2Arguments else "",
     }
@@ -476,6 +489,51 @@ def test_a_flag_without_effect_is_refused_with_the_reason(
         values["with"] = ""
     assert f"--{spelling_of(field)} would be ignored: {reason}" in refusal(refused.format(**values), command)
     parse(right.format(**values), command)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "complaint"),
+    [
+        (
+            RetrieveArguments,
+            "--chunk tokens",
+            "--chunk tokens needs --chunk_size, how many of them make a passage: 256",
+        ),
+        (
+            TrainDPRArguments,
+            "--chunk words --chunk_size 9",
+            "--chunk words needs --corpus_chunk_size, how many of them",
+        ),
+        (
+            RetrieveArguments,
+            "--chunk words --chunk_size 3 --chunk_overlap 3",
+            "--chunk_overlap 3 must be below --chunk_size 3",
+        ),
+        (
+            RetrieveArguments,
+            "--column q=question",
+            "--column ['q=question'] must be OURS=THEIRS, with one of id, title,",
+        ),
+        (RetrieveArguments, "--column question", "--column ['question'] must be OURS=THEIRS"),
+        (
+            RetrieveArguments,
+            "--corpus_column context=a",
+            "--corpus_column ['context=a'] must be OURS=THEIRS, with one of id",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_flags_of_tables_and_chunks(
+    command: type, words: str, complaint: str, refusal: Any
+) -> None:
+    (found,) = refusal(words, command)
+    assert found.startswith(complaint)
+
+
+def test_every_time_that_a_repeatable_flag_is_given_adds_to_it(config: Any) -> None:
+    given = [*config("column: [question=a, id=b]"), "--column", "question=q", "--column", "title=t", "context=c"]
+    values = parse(given, RetrieveArguments)["column"]
+    assert column_names(values) == {"question": "q", "id": "b", "title": "t", "context": "c"}
+    assert parse("--chunk_size 8", TrainDPRArguments)["gradient_chunk_size"] == 8
 
 
 def test_reasons_are_about_flags_that_a_command_has_not() -> None:

@@ -325,3 +325,23 @@ def test_what_killed_commands_left_is_removed(command: list[str], tmp_path: Path
     assert len(list(tmp_path.rglob("*.staging-*"))) == 2
     inference.main([*command, "--do_predict"])
     assert list(tmp_path.rglob("*.staging-*")) == [] and not (tmp_path / "out" / ".lock").exists()
+
+
+def test_places_of_answers_in_chunks_lead_to_the_document(
+    command: list[str], tmp_path: Path, dataset_path: str
+) -> None:
+    metrics = inference.main([*command, "--do_eval", "--chunk", "sentences", "--chunk_size", "1", "--clean"])
+    corpus = load_corpus(f"{dataset_path}/wikipedia_documents.json")
+    text_of = dict(zip(corpus.document_ids, corpus.texts, strict=True))
+    nbest = read_json(tmp_path / "out" / "nbest_predictions.json")
+    starts = set()
+    for answer in (answer for answers in nbest.values() for answer in answers):
+        start = answer["passage_start"] + answer["start"]
+        assert text_of[answer["document_id"]][start:][: len(answer["text"])] == answer["text"]
+        starts.add(answer["passage_start"])
+    assert len(starts) > 2
+    table = pd.read_csv(tmp_path / "out" / "retrieved_passages.csv", dtype={"document_id": str})
+    assert table.groupby("id")["document_id"].nunique().min() < 3  # chunks of one document
+    again = [*without(command, "analyzer", "index_dir"), "--output_dir", str(tmp_path / "again"), "--do_eval"]
+    again += ["--retriever_type", "get_retrieved_df"]
+    assert inference.main([*again, "--retrieved_df_path", f"{tmp_path}/out/retrieved_passages.csv"]) == metrics

@@ -319,3 +319,50 @@ def test_where_the_figures_go_is_found_out_before_the_work(run, tmp_path, monkey
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--output_dir .*deep cannot be written: Not a directory; name another"):
         run(BM25, output_dir=tmp_path / "file" / "deep")
+
+
+def test_a_csv_and_a_corpus_in_chunks_are_measured(run, dataset_path, tmp_path):
+    """Every chunk is its own passage, and the gold ones are those that hold the answer."""
+    asked = load_examples(dataset_path, ["validation"])["validation"]
+    columns = {"no": asked["id"], "q": asked["question"], "answer": [row["text"][0] for row in asked["answers"]]}
+    documents = load_corpus(Path(dataset_path) / "wikipedia_documents.json")
+    named = {"body": documents.texts, "id": documents.document_ids}
+    id_of = dict(zip(documents.texts, documents.document_ids, strict=True))
+    pd.DataFrame(columns | {"document_id": [id_of[text] for text in asked["context"]]}).to_csv(
+        tmp_path / "questions.csv", index=False
+    )
+    pd.DataFrame(named).to_csv(tmp_path / "corpus.tsv", sep="\t", index=False)
+    flags = {"dataset_path": tmp_path / "questions.csv", "context_path": tmp_path / "corpus.tsv", "top_k": 100}
+    words = ["--column", "id=no", "--column", "question=q", "--corpus_column", "text=body", "--chunk", "words"]
+    report = run(BM25, *words, "--chunk_size", "4", "--chunk_overlap", "1", "--write", "csv", "trec", **flags)
+    assert report["passages"] > 3 * len(documents)
+    df = pd.read_csv(tmp_path / "out" / "retrieved_passages.csv", dtype={"document_id": str})
+    starts = zip(df["document_id"], df["passage_start"], df["context"], strict=True)
+    text_of = dict(zip(documents.document_ids, documents.texts, strict=True))
+    assert all(text_of[name][start:].startswith(text) for name, start, text in starts)
+    first = {}
+    for row in df.itertuples():
+        index = columns["no"].index(row.id)
+        if row.document_id == id_of[asked[index]["context"]] and columns["answer"][index] in row.context:
+            first.setdefault(row.id, row.rank)
+    assert report["in_corpus"] == len(first) == len(asked)
+    recall = sum(rank == 1 for rank in first.values()) / len(asked)
+    assert 0 < recall < 1
+    assert report["retrievers"][0]["gold_passage"]["recall@1"]["mean"] == pytest.approx(100 * recall)
+    run_lines = [line.split()[:3] for line in (tmp_path / "out/run.trec").read_text(encoding="utf-8").splitlines()]
+    assert len(set(map(tuple, run_lines))) == len(df)
+
+
+def test_a_beir_folder_is_measured(run, tmp_path):
+    (tmp_path / "beir/qrels").mkdir(parents=True)
+    texts = {"d1": "한강은 서해로 흐르는 강이다.", "d2": "달은 지구를 돈다.", "d3": "강에는 물고기가 산다."}
+    corpus = [json.dumps({"_id": name, "title": "", "text": text}) for name, text in texts.items()]
+    (tmp_path / "beir/corpus.jsonl").write_text("\n".join(corpus), encoding="utf-8")
+    (tmp_path / "beir/queries.jsonl").write_text('{"_id": "q", "text": "서해로 흐르는 강"}', encoding="utf-8")
+    qrels = "query-id\tcorpus-id\tscore\nq\td2\t1\nq\td3\t1\n"
+    (tmp_path / "beir/qrels/test.tsv").write_text(qrels, encoding="utf-8")
+    flags = {"dataset_path": tmp_path / "beir", "context_path": tmp_path / "beir/corpus.jsonl", "split": "test"}
+    report = run(BM25, **flags)
+    assert (report["questions"], report["gold_passages"], report["in_corpus"], report["answerable"]) == (1, 1, 1, 0)
+    assert report["retrievers"][0]["gold_passage"]["recall@1"]["mean"] == 0
+    assert report["retrievers"][0]["gold_passage"]["mrr@10"]["mean"] == 50

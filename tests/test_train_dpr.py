@@ -14,6 +14,7 @@ from comparing import ABSOLUTE, PROPORTIONAL_STEPS, assert_equal_weights, assert
 from forgetting import forget_accelerator
 from killing import Killed, kill_and_resume, kill_at, resume
 from launching import in_two_processes
+from tiny_data import PASSAGES
 
 import runtime.files
 import train_dpr
@@ -376,3 +377,16 @@ def test_two_processes_train_as_one_on_the_joint_batch(command: list[str], tmp_p
         assert joint == close_to(single)
     for side in SIDES:
         assert_equal_weights(tmp_path / "one" / side, tmp_path / "run" / side, atol=ABSOLUTE)
+
+
+def test_positives_are_the_chunks_that_hold_an_answer(command: list[str], tmp_path: Path, dataset_path: str) -> None:
+    flags = ["--chunk", "sentences", "--corpus_chunk_size", "1", "--chunk_size", "2", "--max_steps", "1"]
+    train_dpr.main([*command, *flags, "--write_dpr_json", str(tmp_path / "dpr.json")])
+    passages = {title: text for title, text in PASSAGES}
+    for example in read_dpr_json(tmp_path / "dpr.json"):
+        assert all(answer in example.positive.text for answer in example.answers)
+        assert example.positive.text in passages[example.positive.title]
+        assert len(example.positive.text) < len(passages[example.positive.title])
+        assert not {example.positive.title} & {negative.title for negative in example.negatives}  # nor other chunks
+    recall = read_metrics(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert 0 <= recall["eval_recall@1"] <= recall["eval_recall@100"] == 100  # every gold chunk is in the corpus

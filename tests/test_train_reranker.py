@@ -202,3 +202,9 @@ def test_a_run_is_not_overwritten_unasked(command: list[str], tmp_path: Path) ->
     (tmp_path / "run" / "best").mkdir(parents=True)
     with pytest.raises(UserError, match="already holds a run: continue it with --resume_from_checkpoint true"):
         train_reranker.main(command)
+
+
+def test_trains_on_the_chunks_of_a_corpus(command: list[str]) -> None:
+    chunks = ["--chunk", "tokens", "--chunk_size", "24", "--chunk_overlap", "8"]
+    metrics = train_reranker.main([*command, *chunks, "--do_eval", "--rerank_depth", "50"])
+    assert metrics["before_mrr@10"] > 50  # the chunks that hold the answers are found

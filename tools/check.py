@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arguments import CheckArguments, DatasetArguments, PipelineArguments, parse_arguments
+from loading.arguments import column_names
 from loading.corpus import Corpus, find_corpus, load_corpus
 from loading.examples import load_examples
 from loading.statistics import (
@@ -114,14 +115,15 @@ def read_splits(args: CheckArguments) -> tuple[dict[str, Dataset], list[Problem]
         sources = {split: (args.dataset_path, split) for split in ("train", "validation", "test")}
     if args.test_eval_dataset_path is not None:
         sources["evaluation"] = (args.evaluation_places, "validation")
+    names = column_names(args.column)
     splits, problems, missing = {}, [], []
     for name, (path, split) in sources.items():
         try:
-            splits[name] = load_examples(path, [split])[split]
+            splits[name] = load_examples(path, [split], column_names=names)[split]
         except DataError as error:
             problems += error.problems
             with suppress(DataError):  # no row is good
-                splits[name] = load_examples(path, [split], skip_bad_rows=True)[split]
+                splits[name] = load_examples(path, [split], skip_bad_rows=True, column_names=names)[split]
         except UserError as error:
             if name == "evaluation":
                 raise
@@ -142,12 +144,13 @@ def read_corpus(args: CheckArguments) -> tuple[Corpus | None, list[Problem]]:
         except UserError:
             logger.info("no corpus in or beside %s: name it with --context_path", args.dataset_path)
             return None, []
+    names = column_names(args.corpus_column)
     try:
-        return load_corpus(path), []
+        return load_corpus(path, column_names=names), []
     except DataError as error:
         problems = error.problems
     try:
-        return load_corpus(path, skip_bad_rows=True), problems
+        return load_corpus(path, skip_bad_rows=True, column_names=names), problems
     except DataError:
         return None, problems
 

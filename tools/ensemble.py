@@ -16,11 +16,12 @@ if __name__ == "__main__":
 
     check_command_line(EnsembleArguments)  # --help and mistakes are answered before the slow ones
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from arguments import EnsembleArguments, parse_arguments
+from loading.arguments import column_names
 from loading.examples import load_gold
 from reading.metrics import mean_scores, references_of
 from reading.voting import (
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     members = read_members(args.members)
     if args.method == "logits":
         check_spans(members)
-    references = read_gold(args.gold, members[0]) if args.gold is not None else None
+    references = read_gold(args.gold, column_names(args.column), members[0]) if args.gold is not None else None
 
     weights = list(args.weights or [1.0] * len(members))
     record: dict[str, Any] = {"method": args.method, "members": args.members, "tuned": args.tune}
@@ -83,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     return scores
 
 
-def read_gold(path: str, first: Member) -> dict[str, list[str]]:
+def read_gold(path: str, names: Mapping[str, str], first: Member) -> dict[str, list[str]]:
     """Return the gold answers by id; :class:`UserError` if they are bad or of other questions than the members'."""
-    references = references_of(load_gold(path))
+    references = references_of(load_gold(path, names))
     missing = [question for question in references if question not in first.candidates]
     if len(missing) == len(references):
         raise UserError(f"--gold {path} has none of the questions that {first.name} answers: name their gold answers")

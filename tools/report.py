@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from arguments import ReportArguments, parse_arguments
+from loading.arguments import column_names
 from loading.examples import load_gold
 from reading.comparison import Resampling, difference, estimate, groups_of, within
 from reading.diagnosis import (
@@ -162,7 +163,7 @@ def curves(trained: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[str
 def answers_page(args: ReportArguments, folders: Sequence[str]) -> dict[str, Any]:
     """Return what the page says of the answers in ``folders``."""
     assert args.gold is not None
-    examples = load_gold(args.gold, question_types=True)
+    examples = load_gold(args.gold, column_names(args.column), question_types=True)
     references = references_of(examples)
     named = dict(zip(string.ascii_uppercase, folders, strict=False))
     predictions = {name: read_member(f"{folder}/predictions.json").predictions() for name, folder in named.items()}

@@ -45,9 +45,15 @@ BLANKS = ["\u200b", "\ufeff \u200e", "\x00", "\u00ad", "\u3164"]
         (squad(question(answers={"text": None, "answer_start": None})), f"{ROW} (id q1): answers is missing"),
         (squad(question(answers=...)), f"{ROW} (id q1): answers is missing"),
         (squad(question(answers=None)), f"{ROW} (id q1): answers is missing"),
+        (squad(question(answers=7)), f"{ROW} (id q1): answers is not a list of text and answer_start: it is 7"),
+        (squad(question(answers="동해")), f"{ROW} (id q1): answer_start is missing: '동해' is nowhere in the context"),
         (
-            squad(question(answers="서해")),
-            f"{ROW} (id q1): answers is not a list of text and answer_start: it is '서해'",
+            squad(question(answers=["은", "서"])),
+            f"{ROW} (id q1): answer_start is missing: '서' occurs 2 times in the context",
+        ),
+        (
+            squad(question(answers="서해", answer_start=10)),
+            f"{ROW} (id q1): answer is not at answer_start: at 10 stands ' 서'; '서해' first occurs at 11",
         ),
         (
             squad(question(answers={"text": ["서해"], "answer_start": [11, 12]})),
@@ -57,8 +63,10 @@ BLANKS = ["\u200b", "\ufeff \u200e", "\x00", "\u00ad", "\u3164"]
         (squad(question(answers=[{"answer_start": 1}])), f"{ROW} (id q1): answer text is missing"),
         (squad(question(**answer("", 11))), f"{ROW} (id q1): answer text is empty"),
         (squad(question(**answer(494, 11))), f"{ROW} (id q1): answer text is not text: it is 494"),
-        (squad(question(answers=[{"text": "서해"}])), f"{ROW} (id q1): answer_start is missing: of the answer '서해'"),
-        (squad(question(**answer("서해", "11"))), f"{ROW} (id q1): answer_start is not a whole number: it is '11'"),
+        (
+            squad(question(**answer("서해", "11 쪽"))),
+            f"{ROW} (id q1): answer_start is not a whole number: it is '11 쪽'",
+        ),
         (squad(question(**answer("서해", True))), f"{ROW} (id q1): answer_start is not a whole number: it is True"),
         (
             squad(question(**answer("서해", 10))),
@@ -116,7 +124,7 @@ def test_answers_of_test_rows_are_checked_too():
         (None, "answers is missing"),
         ({"text": None, "answer_start": None}, "answers is missing"),
         ({"text": [None], "answer_start": [None]}, "answer text is missing"),
-        ({"text": ["서해"], "answer_start": None}, "answers is not a list of text and answer_start: it is {"),
+        ({"text": ["서해", "서울"], "answer_start": [11]}, "answers is not a list of text and answer_start: it is {"),
     ],
 )
 def test_answers_of_nothing_are_one_bad_row(nothing, problem):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import pandas as pd
 import pytest
 
 from loading.corpus import Corpus, find_corpus, load_corpus
@@ -159,13 +160,17 @@ def test_a_key_that_appears_twice_hides_nothing(tmp_path):
     ("name", "content", "problem"),
     [
         ("a.json", None, ": cannot be read: No such file or directory"),
-        ("a.json", '{"0": {"text": "가나'.encode("cp949"), ": not UTF-8: byte 0xb0 at offset 16"),
+        (
+            "a.json",
+            '{"0": {"text": "가나'.encode("cp949"),
+            ": is not UTF-8: byte 0xb0 at offset 16; it reads as CP949, which iconv",
+        ),
         ("a.json", b'{"0": {"text": "x"},\n "1": {"te', ", line 2, column 8: not valid JSON, or cut short: "),
-        ("a.json", b'[{"text": "x"}]', ': must hold one JSON object {"0": {"title": ..., "text": ...}, ...}'),
+        ("a.json", b'"x"', ': must hold one JSON object {"0": {"title": ..., "text": ...}, ...}, or a list of such'),
         ("a.json", b"{}", ": no passage in it"),
         ("a.jsonl", b"\n\n", ": no passage in it"),
-        ("a.jsonl.gz", gzip.compress(b'{"id": 1, "text": "x"}')[:-9], ": damaged gzip file: "),
-        ("a.json.gz", b"no gzip", ": damaged gzip file: "),
+        ("a.jsonl.gz", gzip.compress(b'{"id": 1, "text": "x"}')[:-9], ": is a damaged gzip file: "),
+        ("a.json.gz", b"no gzip", ": is a damaged gzip file: "),
     ],
 )
 def test_a_file_that_cannot_be_read_raises_even_when_rows_may_be_skipped(tmp_path, name, content, problem):
@@ -178,8 +183,8 @@ def test_a_file_that_cannot_be_read_raises_even_when_rows_may_be_skipped(tmp_pat
 
 
 def test_other_file_names_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"must end in \.json or \.jsonl, with \.gz where it is gzipped"):
-        load_corpus(tmp_path / "passages.tsv")
+    with pytest.raises(UserError, match=r"must end in \.json, \.csv, \.tsv, \.jsonl \(also with \.gz\) or \.parquet"):
+        load_corpus(tmp_path / "passages.txt")
 
 
 def test_the_hash_depends_on_every_field_and_on_the_order():
@@ -217,3 +222,52 @@ def test_the_corpus_is_found_in_or_beside_the_data(tmp_path, monkeypatch):
     for dataset_path in ("elsewhere/deep/down/there", "data/missing", "klue/klue"):
         with pytest.raises(UserError, match=f"--dataset_path {dataset_path}, .* name the corpus with --context_path"):
             find_corpus(dataset_path)
+
+
+DOCUMENTS = Corpus(["1", "2"], ["한강", ""], ["한강은, 서해로\n흐른다.", '그는 "예"라 했다.'])
+
+
+def test_every_form_gives_the_same_corpus(tmp_path):
+    rows = [
+        {"id": 1, "title": "한강", "text": DOCUMENTS.texts[0]},
+        {"id": 2, "title": None, "text": DOCUMENTS.texts[1]},
+    ]
+    df = pd.DataFrame(rows)
+    df.to_csv(tmp_path / "a.csv", index=False)
+    df.to_csv(tmp_path / "with_index.csv", encoding="utf-8-sig")
+    df.to_csv(tmp_path / "psgs.tsv", sep="\t", index=False, columns=["id", "text", "title"])
+    df.astype({"id": float}).to_csv(tmp_path / "floats.csv.gz", index=False)
+    df.astype({"id": float}).to_parquet(tmp_path / "a.parquet")
+    write_json(tmp_path / "list.json", rows)
+    write_lines(tmp_path / "beir.jsonl", [{"_id": str(row["id"]), **row, "id": None, "metadata": {}} for row in rows])
+    (tmp_path / "list.json.gz").write_bytes(gzip.compress((tmp_path / "list.json").read_bytes()))
+    for path in sorted(tmp_path.iterdir()):
+        assert load_corpus(path) == DOCUMENTS, path.name
+
+
+def test_columns_of_other_names_are_named_and_asked_for(tmp_path):
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"no": [1, 2], "id": ["x", "y"], "body": ["한강", "달"], "name": ["가", "나"]}).to_csv(
+        path, index=False
+    )
+    with pytest.raises(DataError) as caught:
+        load_corpus(path)
+    assert str(caught.value).splitlines()[1:] == [
+        f"  {path}: needs the columns id, title and text (found no, id, body, name)",
+        "Say which they are with --corpus_column text=ITS_NAME.",
+    ]
+    names = {"id": "no", "text": "body", "title": "name"}
+    assert load_corpus(path, column_names=names) == Corpus(["1", "2"], ["가", "나"], ["한강", "달"])
+
+
+def test_a_list_of_passages_without_ids_counts_them(tmp_path):
+    assert load_corpus(write_json(tmp_path / "a.json", [{"text": "강"}, {"text": "달"}])).document_ids == ["0", "1"]
+
+
+def test_chunks_have_names_of_their_own_and_another_hash():
+    whole = Corpus(["1"], [""], ["한강은 길다."], {"3": "1"})
+    parts = Corpus(["1", "1"], ["", ""], ["한강은", "길다."], {"3": "1"}, [0, 4])
+    assert (parts.names([1, 0]), parts.passage_names([1, 0], "3")) == (["1", "1"], ["3#4", "3#0"])
+    assert whole.passage_names([0]) == ["1"]
+    moved = Corpus(["1", "1"], ["", ""], ["한강은", "길다."], {}, [0, 3])
+    assert len({whole.hash, parts.hash, moved.hash}) == 3

@@ -7,11 +7,12 @@ import logging
 from pathlib import Path
 
 import datasets
+import pandas as pd
 import pytest
 from written_examples import CONTEXT, GOLD, WAY_OUT, answer, error_text, question, squad, table, write
 
 from loading.examples import example_features, hash_examples, load_examples
-from runtime.errors import UserError
+from runtime.errors import DataError, UserError
 
 pytestmark = pytest.mark.usefixtures("_work_in")
 COLUMNS = {
@@ -249,8 +250,8 @@ def test_hub_names(monkeypatch):
 
 A_DATA_SET_IS = (
     "a data set is a competition folder (train_dataset/, test_dataset/), a folder written by save_to_disk, "
-    "SQuAD-format JSON (a file, or a folder with train.json, validation.json or dev.json, test.json), "
-    "or a hub name (squad_kor_v1, klue:mrc)"
+    "SQuAD-format JSON or a table (.csv, .tsv, .jsonl, .parquet), as a file or as a folder with train, validation or "
+    "dev, and test (train.json), a BEIR folder, or a hub name (squad_kor_v1, klue:mrc)"
 )
 
 
@@ -261,7 +262,8 @@ A_DATA_SET_IS = (
         ([], "nowhere.json", ["train"], f"nowhere.json does not exist; {A_DATA_SET_IS}"),
         ([], "a/b/c", ["train"], f"a/b/c does not exist; {A_DATA_SET_IS}"),
         (["empty/"], "empty", ["train"], f"empty holds no data set (found nothing); {A_DATA_SET_IS}"),
-        (["d/a.txt", "d/b.csv"], "d", ["test"], f"d holds no data set (found a.txt, b.csv); {A_DATA_SET_IS}"),
+        (["d/a.txt", "d/b.doc"], "d", ["test"], f"d holds no data set (found a.txt, b.doc); {A_DATA_SET_IS}"),
+        (["d/a.csv", "d/b.csv"], "d", ["test"], f"d has no test split (found a.csv, b.csv); {A_DATA_SET_IS}"),
         (["d/train.json"], "d", ["train", "test"], f"d has no test split (found train.json); {A_DATA_SET_IS}"),
         (["d/wikipedia_documents.json"], "d", ["train"], f"d has no train split (found nothing); {A_DATA_SET_IS}"),
         (
@@ -335,10 +337,18 @@ def test_hub_out_of_reach_is_one_sentence(monkeypatch):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b'{"data": "\xb0\xad"}', "is not UTF-8: byte 0xb0 at offset 10"),
+        (
+            b'{"data": "\xb0\xad"}',
+            "is not UTF-8: byte 0xb0 at offset 10; it reads as CP949, which "
+            "iconv -f CP949 -t UTF-8 train.json > utf-8-train.json converts",
+        ),
         (b'{"data": [\n {"title": "a"', "is not valid JSON: Expecting ',' delimiter at line 2, column 15"),
         (b"", "is not valid JSON: Expecting value at line 1, column 1"),
-        (b"[1]", 'is not SQuAD format: expected an object with a list "data", not a list'),
+        (b"1", 'is not SQuAD format: expected an object with a list "data", not a int'),
+        (
+            b'[{"question": "?", "answers": [], "positive_ctxs": []}]',
+            "is DPR JSON, whose questions have no contexts: train_dpr.py and train_reranker.py read it",
+        ),
         (
             b'{"0": {"title": "a", "text": "b"}}',
             'is not SQuAD format: expected an object with a list "data", not an object (found 0)',
@@ -360,16 +370,22 @@ def test_damaged_saved_folder():
     assert error_text("mine", ["train"]).startswith("1 problem in the data:\n  mine: cannot be read: ")
 
 
+MEANT = "if another one is meant, add --column"
+
+
 @pytest.mark.parametrize(
     ("changes", "problems"),
     [
-        ({"context": ...}, ["mine, column context: is missing (found id, question, answers)"]),
-        ({"id": ...}, ["mine, column id: is missing (found question, context, answers)"]),
         (
-            {"question": [1, 2], "answers": ["서해", "서해"]},
+            {"context": ...},
+            [f"mine, column context: is missing (found id, question, answers); {MEANT} context=ITS_NAME"],
+        ),
+        ({"id": ...}, [f"mine, column id: is missing (found question, context, answers); {MEANT} id=ITS_NAME"]),
+        (
+            {"question": [1, 2], "answers": [1, 2]},
             [
                 "mine, column question: holds int64, not text",
-                "mine, column answers: holds string, not text and answer_start",
+                "mine, column answers: holds int64, not text and answer_start, or texts",
             ],
         ),
         ({"title": [["a"], ["b"]]}, ["mine, column title: holds List(Value('string')), not text"]),
@@ -512,3 +528,122 @@ def test_the_hash_of_examples_follows_their_contents_alone(dataset_path: str) ->
     reordered = examples.select_columns(list(reversed(examples.column_names)))
     assert hash_examples(reordered) == hash_examples(examples.with_format("numpy")) == hash_examples(examples)
     assert hash_examples(examples.select([1, 0])) != hash_examples(examples.select([0, 1]))
+
+
+# ------------------------------------------------------------------------------------------------------------- tables
+
+FLAT = {"id": 7, "question": "한강은 어디로 흐르는가?", "context": CONTEXT, "answer": "서해", "title": None}
+EXAMPLE = {
+    "id": "7", "title": "", "question": FLAT["question"], "context": CONTEXT,
+    "answers": {"text": ["서해"], "answer_start": [11]}, "document_id": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["train.csv", "train.tsv", "train.jsonl", "train.json", "train.parquet", "train.csv.gz"]
+)
+def test_flat_rows_of_every_form_are_the_same_examples(name):
+    df = pd.DataFrame([FLAT])
+    Path("data").mkdir()
+    match name.split(".")[1]:
+        case "csv":
+            df.to_csv(f"data/{name}", encoding="utf-8-sig")  # with its index, as many files come
+        case "tsv":
+            df.to_csv(f"data/{name}", sep="\t", index=False)
+        case "jsonl":
+            df.to_json(f"data/{name}", orient="records", lines=True, force_ascii=False)
+        case "json":
+            df.to_json(f"data/{name}", orient="records", force_ascii=False)
+        case "parquet":
+            df.astype({"id": float}).to_parquet(f"data/{name}")
+    for path in ("data", f"data/{name}"):
+        assert load_examples(path, ["train"])["train"].to_list() == [EXAMPLE]
+
+
+@pytest.mark.parametrize("write_as", ["lists", "arrays", "json", "start", "floats"])
+def test_answers_that_a_csv_holds_as_text(write_as):
+    answers = {"text": ["서해", "494km"], "answer_start": [11, 26]}
+    df = pd.DataFrame([FLAT | {"answers": answers}]).drop(columns="answer")
+    if write_as == "arrays":  # as datasets and pyarrow give them to pandas
+        df.to_parquet("a.parquet")
+        df = pd.read_parquet("a.parquet")
+        assert "array(" in df.to_csv()
+    elif write_as == "json":
+        df["answers"] = json.dumps(answers)
+    elif write_as in ("start", "floats"):
+        answers = {"text": ["서해"], "answer_start": [11]}
+        df = df.assign(answers="서해", answer_start=11.0 if write_as == "floats" else 11)
+    df.to_csv("train.csv", index=False)
+    assert load_examples("train.csv", ["train"])["train"][0]["answers"] == answers
+
+
+def test_what_is_wrong_with_a_csv_is_said_all_at_once_with_its_lines():
+    Path("train.csv").write_text(
+        "id,question,context,answer,is_impossible\n"
+        '1,강은?,"한강은\n길다",한강,False\n'
+        "2,강은?,강과 강,강,\n"
+        "3,강은?,한강,동해,\n"
+        "4,,한강,,\n"
+        "5,강은?,한강,,True\n"
+        "6,강은?,한강\n",
+        encoding="utf-8",
+    )
+    assert error_text("train.csv", ["train"]) == (
+        "5 problems in the data:\n"
+        "  train.csv, line 4 (id 2): answer_start is missing: '강' occurs 2 times in the context\n"
+        "  train.csv, line 5 (id 3): answer_start is missing: '동해' is nowhere in the context\n"
+        "  train.csv, line 6 (id 4): question is missing\n"
+        "  train.csv, line 6 (id 4): answers is missing\n"
+        "  train.csv, line 8: has 3 cells where the first line names 5 columns\n"
+        f"{WAY_OUT}"
+    )
+    rows = load_examples("train.csv", ["train"], skip_bad_rows=True)["train"]
+    assert (rows["id"], rows["answers"][1]["text"]) == (["1", "5"], [])
+
+
+@pytest.mark.parametrize("name", ["q.csv", "q.parquet"])
+def test_columns_that_a_table_lacks_are_asked_for_by_flag(name):
+    df = pd.DataFrame([{"no": "7", "id": "other", "q": FLAT["question"], "text": CONTEXT, "answer": "서해"}])
+    df.to_csv(name, index=False) if name.endswith("csv") else df.to_parquet(name)
+    assert error_text(name, ["train"]) == (
+        "2 problems in the data:\n"
+        f"  {name}, column question: is missing (found no, id, q, text, answer); {MEANT} question=ITS_NAME\n"
+        f"  {name}, column context: is missing (found no, id, q, text, answer); {MEANT} context=ITS_NAME"
+    )
+    names = {"id": "no", "question": "q", "context": "text"}
+    assert load_examples(name, ["train"], column_names=names)["train"].to_list() == [EXAMPLE]
+    with pytest.raises(DataError, match=r"has no column body to read context from \(found no, id, q, text, answer\)"):
+        load_examples(name, ["train"], column_names={"context": "body"})
+
+
+def test_questions_alone_may_have_answers_without_places():
+    pd.DataFrame([{"id": 1, "question": "강은?", "answer": "한강"}]).to_csv("open.csv", index=False)
+    (row,) = load_examples("open.csv", ["validation"], questions_only=True)["validation"]
+    assert (row["context"], row["answers"]) == ("", {"text": ["한강"], "answer_start": [-1]})
+    assert "column context: is missing" in error_text("open.csv", ["validation"])
+
+
+def test_aihub_has_names_of_its_own():
+    answer = {"text": "서해", "answer_start": 11, "clue_text": "서해로 흐르며", "clue_start": 11}
+    asked = {"question": "어디로?", "is_impossible": False, "qa_type": 1}
+    qas = [
+        asked | {"question_id": 4559297, "answers": answer},
+        asked | {"question_id": "4559298", "answers": [answer]},
+        asked | {"question_id": 4559299, "is_impossible": True, "answers": {"text": "", "answer_start": 0}},
+    ]
+    article = {
+        "doc_id": "2202552",
+        "doc_title": "한강",
+        "paragraphs": [{"context_id": 1, "context": CONTEXT, "qas": qas}],
+    }
+    write("TL_span_extraction.json", {"Dataset": {"category": 2}, "data": [article]})
+    rows = load_examples("TL_span_extraction.json", ["train"])["train"]
+    assert rows["id"] == ["4559297", "4559298", "4559299"]
+    assert [answers["text"] for answers in rows["answers"]] == [["서해"], ["서해"], []]
+    assert set(rows["title"]) == {"한강"} and set(rows["document_id"]) == {"2202552"}
+
+
+@pytest.mark.parametrize("content", [[], {}, {"splits": None}, {"splits": ["train", 1]}])
+def test_a_damaged_list_of_splits_is_said(content):
+    write("mine/dataset_dict.json", content)
+    assert "is not what save_to_disk writes" in error_text("mine", ["train"])

@@ -32,7 +32,7 @@ class Pages:
         self.logits: list[tuple[dict[int, float], dict[int, float], int]] = []
 
     def add(self, context: str, question_id: str = "q", passages: list[dict] | None = None, **passage) -> Pages:
-        own = {"start": 0, "document_id": "d", "rank": 1, "score": 0.0} | passage
+        own = {"start": 0, "document_id": "d", "rank": 1, "score": 0.0, "passage_start": 0} | passage
         example = {"id": question_id, "context": context, "passages": passages or [own]}
         self.examples.append(example)
         return self
@@ -384,5 +384,6 @@ def test_questions_keep_their_order_and_nbest_is_plain_json() -> None:
             "rank": 1,
             "start": 0,
             "end": 1,
+            "passage_start": 0,
         }
     ]

@@ -23,7 +23,8 @@ def retrieved() -> pd.DataFrame:
 
 
 def _passage(start: int, title: str, document_id: str, rank: int, score: float) -> dict:
-    return {"start": start, "title": title, "document_id": document_id, "rank": rank, "score": score}
+    own = {"start": start, "title": title, "document_id": document_id, "rank": rank, "score": score}
+    return own | {"passage_start": 0}
 
 
 def test_gold_passages_are_the_examples_own_contexts(examples: Dataset) -> None:

@@ -11,7 +11,10 @@ import pytest
 from datasets import Dataset
 from sklearn.metrics import ndcg_score
 
+from loading.chunking import Chunking, chunk_corpus
+from loading.cleaning import clean_corpus
 from loading.corpus import Corpus
+from retrieval.base import SearchResults
 from retrieval.metrics import (
     GoldPassages,
     answerable,
@@ -21,6 +24,7 @@ from retrieval.metrics import (
     ranks_in_table,
     recall_at,
 )
+from retrieval.table import retrieved_df
 
 
 def table(**rows):
@@ -226,3 +230,69 @@ def test_ndcg_is_that_of_scikit_learn_with_one_passage_to_find():
     values = ranking_metrics(relevant, [25])
     assert 0 < relevant.any(axis=1).mean() < 1
     assert values["ndcg@10"].mean() == pytest.approx(ndcg_score(first, falling, k=10), abs=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------------------- chunks
+
+DOCUMENT = "한강은 서해로 흐른다. 길이는 약 494km이다. 서해는 한국의 서쪽 바다이다."
+CHUNKED = chunk_corpus(
+    Corpus(["8", "9"], ["", ""], ["달은 둥글다. 서해에도 뜬다.", DOCUMENT]), Chunking("sentences", 1)
+)
+
+
+def chunk_examples(*rows):
+    """(id, context, document id, answer, its place)."""
+    names, contexts, document_ids, texts, starts = zip(*rows, strict=True)
+    answers = [
+        {"text": [text] if text else [], "answer_start": [start] if text else []}
+        for text, start in zip(texts, starts, strict=True)
+    ]
+    return Dataset.from_dict({"id": names, "context": contexts, "document_id": document_ids, "answers": answers})
+
+
+CHUNK_EXAMPLES = chunk_examples(
+    ("by text", DOCUMENT, "", "494km", DOCUMENT.index("494km")),
+    ("second place", DOCUMENT, "9", "서해", DOCUMENT.rindex("서해")),
+    ("another text", "한강의 길이는 494km이다.", "9", "494km", 8),
+    ("across", DOCUMENT, "9", "흐른다. 길이는", DOCUMENT.index("흐른다. 길이는")),
+    ("unanswerable", DOCUMENT, "9", "", 0),
+    ("id alone", "", "8", "", 0),
+    ("a chunk", "길이는 약 494km이다.", "", "", 0),
+)
+
+
+def test_the_gold_chunk_is_the_one_that_holds_the_answer_at_its_place():
+    gold = GoldPassages(CHUNK_EXAMPLES, CHUNKED)
+    assert CHUNKED.document_ids == ["8", "8", "9", "9", "9"]
+    assert gold.rows == [[3], [4], [3], [], [2, 3, 4], [0, 1], [3]]
+    assert gold.known.all() and gold.held.tolist() == [True, True, True, False, True, True, True]
+
+
+def test_a_table_of_chunks_is_judged_as_their_corpus_is():
+    n, k = len(CHUNK_EXAMPLES), len(CHUNKED)
+    ids = np.tile(np.arange(k)[::-1], (n, 1))
+    df = retrieved_df(CHUNK_EXAMPLES.add_column("question", ["?"] * n), CHUNKED, SearchResults(ids, -ids.astype("f4")))
+    assert df["passage_start"].tolist()[:k] == CHUNKED.starts[::-1]
+    expected = [ranks[0] if (ranks := np.flatnonzero(row) + 1).size else np.nan for row in gold_among(ids)]
+    found = ranks_in_table(df, CHUNK_EXAMPLES)
+    np.testing.assert_equal([found[name][0] for name in CHUNK_EXAMPLES["id"]], expected)
+
+
+def gold_among(ids):
+    return GoldPassages(CHUNK_EXAMPLES, CHUNKED).among(ids)
+
+
+def test_a_cleaned_passage_is_that_of_the_question_by_text():
+    context = "[[한강|강]]은 '''서해'''로 흐른다.[1]"
+    examples = chunk_examples(("a", context, "", "서해", context.index("서해")))
+    corpus = clean_corpus(Corpus(["1", "2"], ["", ""], ["달은 둥글다.", context]))
+    assert GoldPassages(examples, corpus).rows == [[1]]
+    df = table(a=[("1", corpus.texts[0]), ("2", corpus.texts[1])])
+    assert hit_at_k(df, examples, [1, 2]) == {"hit@1": 0, "hit@2": 100, "answer_hit@1": 0, "answer_hit@2": 100}
+
+
+def test_one_of_several_gold_passages_is_enough():
+    examples = chunk_examples(("a", "", '["1", "3"]', "", 0))
+    corpus = Corpus(["1", "2", "3"], [""] * 3, ["가", "나", "다"])
+    assert GoldPassages(examples, corpus).among(np.array([[1, 2, 0]])).tolist() == [[False, True, True]]
+    assert hit_at_k(table(a=[("2", "나"), ("3", "다")]), examples, [1, 2]) == {"hit@1": 0, "hit@2": 100}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import random
 import sys
@@ -288,3 +289,21 @@ def test_a_passage_goes_by_the_name_that_its_question_has_for_it(tmp_path):
     assert df["document_id"].tolist() == ["1", "2", "0", "2"]
     write_retrieved_df(df, tmp_path / "table.parquet")
     assert hit_at_k(get_retrieved_df(tmp_path / "table.parquet", examples, 2), examples, [1]) == {"hit@1": 50.0}
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_where_chunks_start_is_written_and_read(suffix, corpus, tmp_path):
+    starts = list(range(0, 5 * len(corpus), 5))
+    chunked = dataclasses.replace(corpus, starts=starts)
+    results = SearchResults(np.array([[3, 1]]), np.array([[2.0, 1.0]], dtype=np.float32))
+    df = retrieved_df(examples_of("a"), chunked, results)
+    write_retrieved_df(df, tmp_path / f"table{suffix}")
+    read = get_retrieved_df(tmp_path / f"table{suffix}", examples_of("a"))
+    assert (read["passage_start"].tolist(), read["passage_start"].dtype) == ([15, 5], np.int64)
+    bad = df.assign(passage_start=[-1, 1.5])
+    write_retrieved_df(bad, tmp_path / f"bad{suffix}")
+    with pytest.raises(DataError) as caught:
+        get_retrieved_df(tmp_path / f"bad{suffix}", examples_of("a"))
+    assert [str(problem).split(", ")[1] for problem in caught.value.problems] == [
+        f"row {row}: passage_start is not a whole number from 0" for row in (1, 2)
+    ]
