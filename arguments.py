@@ -65,7 +65,7 @@ from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, 
 __all__ = [
     "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments",
     "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments",
-    "PipelineArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments", "ScoreArguments",
+    "PipelineArguments", "PostprocessArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments", "ScoreArguments",
     "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line",
     "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
@@ -508,3 +508,26 @@ class EnsembleArguments:
         written = [self.output_dir, *(os.path.join(self.output_dir, name) for name in VOTED_FILES)]
         if set(map(os.path.abspath, written)) & set(map(os.path.abspath, self.members)):
             yield f"--output_dir {self.output_dir} holds one of --members, whose answers would be replaced"
+
+
+@command("tools.postprocess", "Measure the rules that tidy answers.")
+class PostprocessArguments:
+    """Which answers the rules are tried on, and what is right."""
+
+    nbest: str = flag(
+        help="What inference.py wrote with --postprocess none: the folder, or its nbest_predictions.json.",
+        group="score",
+    )
+    gold: str = changed(ScoringArguments, "gold")
+    passages: str | None = flag(
+        None,
+        "Table of the passages that were read (default: retrieved_passages.csv beside --nbest, "
+        "or without one the contexts of --gold).",
+        group="score",
+    )
+    half: Literal["first", "second"] | None = flag(
+        None, "Measure on every other question: first to choose rules, second to report on them.", group="score"
+    )
+    metric: str = changed(ScoringArguments, "metric")
+    bootstrap_samples: int = changed(ScoringArguments, "bootstrap_samples")
+    score_seed: int = changed(ScoringArguments, "score_seed")
