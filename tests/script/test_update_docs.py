@@ -15,4 +15,4 @@ SCRIPT = runpy.run_path(str(ROOT / "script/update_docs.py"))
 def test_the_page_is_what_the_script_writes(path: str) -> None:
     written = SCRIPT[SCRIPT["PAGES"][path]]()
     assert (ROOT / path).read_text(encoding="utf-8") == written, "python script/update_docs.py"
-    assert written.count("\n## ") == 11 and "`--max_seq_len MAX_SEQ_LEN`" in written
+    assert written.count("\n## ") == 12 and "`--max_seq_len MAX_SEQ_LEN`" in written
