@@ -65,9 +65,9 @@ from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, 
 __all__ = [
     "AskArguments", "AugmentationArguments", "AverageArguments", "DatasetArguments", "EnsembleArguments",
     "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments", "OptimizationArguments",
-    "PipelineArguments", "PostprocessArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments", "ScoreArguments",
-    "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line",
-    "parse_arguments", "part_of", "record_of",
+    "PipelineArguments", "PostprocessArguments", "RetrieveArguments", "RetrieverArguments", "RunArguments",
+    "ScoreArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments",
+    "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {

@@ -130,7 +130,6 @@ def _mask(text: str, spans: Sequence[tuple[int, int]], material: Material) -> st
     for start, end in sorted(spans, reverse=True):
         text = f"{text[:start]}{MASKED}{text[end:]}"
     return text
-    return Kiwi(num_workers=1)
 
 
 # ------------------------------------------------------------------------------------------------------ the window

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -65,7 +65,7 @@ _INITIAL = re.compile(r"(?<![A-Za-z])[A-Za-z]\.$")  # as in U.S. or J. R. R.
 
 
 def edges(passage: Passage, start: int, end: int) -> Span:
-    """Leave out what cannot be seen and punctuation at both ends; a number keeps its point, an initial its full stop."""
+    """Leave out punctuation and what cannot be seen at the ends; a number keeps its point, an initial its full stop."""
     text = passage.text
     while start < end and _is_edge(text[start]) and not (text[start] in ",." and text[start + 1 : start + 2].isdigit()):
         start += 1
@@ -128,7 +128,8 @@ def particles(passage: Passage, start: int, end: int) -> Span:
 
 
 _CLOSING_OF = {
-    "(": ")", "[": "]", "{": "}", "<": ">", "《": "》", "〈": "〉", "「": "」", "『": "』", "【": "】", "“": "”", "‘": "’"
+    "(": ")", "[": "]", "{": "}", "<": ">", "《": "》", "〈": "〉", "「": "」", "『": "』", "【": "】",
+    "“": "”", "‘": "’",
 }  # fmt: skip
 _OPENING_OF = {closing: opening for opening, closing in _CLOSING_OF.items()}
 _ASIDES = "([{"
@@ -169,9 +170,8 @@ def _lone(text: str, start: int, end: int) -> int | None:
     for place in range(start, end):
         if text[place] in _CLOSING_OF:
             opened.append(place)
-        elif text[place] in _OPENING_OF:
-            if not opened or text[opened.pop()] != _OPENING_OF[text[place]]:
-                return place
+        elif text[place] in _OPENING_OF and (not opened or text[opened.pop()] != _OPENING_OF[text[place]]):
+            return place
     if opened:
         return opened[-1]
     for quote in _STRAIGHT:
@@ -232,7 +232,7 @@ RULES: dict[str, Rule] = {
     "brackets": Rule(borders=brackets),
     "nested": Rule(answers=nested),
 }
-DEFAULT_RULES = "edges,particles,brackets"  # docs/postprocessing.md: those that lose no exact match
+DEFAULT_RULES = "edges,units,particles,brackets"  # docs/postprocessing.md: those that lose no exact match
 
 
 def rules_in(names: str) -> list[str]:
@@ -255,9 +255,7 @@ def fault_of(names: str) -> str | None:
     return f"names no rule {unknown[0]!r}: choose from {', '.join(RULES)}, or give all or none" if unknown else None
 
 
-def postprocess(
-    answers: Sequence[Answer], passages: Mapping[int, Passage], rules: Sequence[str]
-) -> list[Answer]:
+def postprocess(answers: Sequence[Answer], passages: Mapping[int, Passage], rules: Sequence[str]) -> list[Answer]:
     """Return the answers of one question, best first, after these ``rules``; ``passages`` are those of each rank.
 
     Answers that have become one text are merged, their probabilities added. "No answer" stays first or last.
@@ -282,7 +280,7 @@ def _merged(answers: Sequence[Answer]) -> list[Answer]:
 
 
 def _tidied(answer: Answer, passages: Mapping[int, Passage], rules: Sequence[str]) -> Answer:
-    """Return a copy of the answer with the borders that the rules give it; a rule that leaves nothing is passed over."""
+    """Return a copy of the answer with the borders that the rules give it; what leaves nothing is passed over."""
     start, end = answer.start, answer.end
     if answer.probability >= _WORTH:
         passage = passages[answer.rank]

@@ -39,7 +39,8 @@ def flags_page() -> str:
     lines = [_HEAD]
     lines += [f"- [{file}](#{file.replace('.', '')})" for file in COMMANDS]
     lines.append(
-        "- [names that flags take](#names-that-flags-take): heads, retrievers, analysers, augmentations, answer rules, metrics"
+        "- [names that flags take](#names-that-flags-take): heads, retrievers, analysers, augmentations, answer rules, "
+        "metrics"
     )
     for file, command in COMMANDS.items():
         lines += ["", f"## {file}", "", getattr(command, "description", "")]

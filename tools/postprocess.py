@@ -128,8 +128,8 @@ def print_figures(figures: Mapping[str, Any], overlap: str) -> None:
     rows += [[f"{name} ({named})", *_cells(figures[name]), "", ""] for name, named in
              (("default", DEFAULT_RULES), ("all", f"{len(RULES)} rules"))]  # fmt: skip
     print(table(header, rows))
-    kept = [name for name in RULES if figures["alone"][name].exact_match.mean >= 0]
-    print("\nrules that lose no exact match on these questions (measure them on others):")
+    kept = [name for name in RULES if figures["beside_the_others"][name].exact_match.mean >= 0]
+    print("\nRules that lose no exact match beside the others (chosen on these questions: measure them on others):")
     print(f"--postprocess {','.join(kept) or 'none'}")
 
 

@@ -93,7 +93,7 @@ def test_another_form_is_no_list_of_n_best_answers(predictions, content):
 def test_answers_that_rules_have_changed_are_refused(predictions):
     path = Path(predictions({"q1": [ANSWER]}))
     path.with_name("arguments.json").write_text('{"postprocess": "edges,units"}')
-    with pytest.raises(UserError, match="was written with --postprocess edges,units: run inference.py with --postpro"):
+    with pytest.raises(UserError, match=r"was written with --postprocess edges,units: run inference\.py with --pos"):
         read_nbest(str(path))
     path.with_name("arguments.json").write_text('{"seed": 3}')  # of a run before there were rules
     assert list(read_nbest(str(path))) == ["q1"]

@@ -50,7 +50,8 @@ def nbest() -> dict[str, list[dict[str, Any]]]:
         return asdict(Answer(text, probability, 1.0, 1.0, 0.0, "d", int(bool(text)), start, start + len(text)))
 
     return {
-        f"q{number}": [answer(*found, passage) for found in answers] for number, (passage, answers, _) in enumerate(READ)
+        f"q{number}": [answer(*found, passage) for found in answers]
+        for number, (passage, answers, _) in enumerate(READ)
     }
 
 
@@ -84,10 +85,10 @@ def test_half_of_the_questions(gold: str, nbest: dict, tmp_path: Path) -> None:
 def test_the_figures_are_those_of_a_run_with_the_rules(reader_path: str, dataset_path: str, tmp_path: Path) -> None:
     shared = (
         f"--do_eval --model {reader_path} --dataset_path {dataset_path} --max_seq_len 128 --stride_len 16 "
-        "--precision fp32 --analyzer bigram --top_k_retrieval 2 --index_dir"
-    ).split() + [str(tmp_path / "index")]
+        f"--precision fp32 --analyzer bigram --top_k_retrieval 2 --index_dir {tmp_path}/index"
+    )
     runs = {
-        rules: inference.main([*shared, "--postprocess", rules, "--output_dir", str(tmp_path / rules)])
+        rules: inference.main(f"{shared} --postprocess {rules} --output_dir {tmp_path}/{rules}".split())
         for rules in ("none", "all")
     }
     figures = postprocess.main(["--nbest", str(tmp_path / "none"), "--gold", dataset_path])
