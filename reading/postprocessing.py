@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -78,8 +78,9 @@ def _is_edge(character: str) -> bool:
     return is_blank(character) or character in _PUNCTUATION
 
 
-_UNITS = {"NNB", "NNG", "NR", "SN", "SL", "SW", "XSN"}
-_NUMBER_BEFORE = re.compile(r"\d[\d.,]*$")
+_NUMBERS = {"SN", "NR"}
+_UNITS = {"NNB", "NNG", "SL", "SW", "XSN"}
+_NUMBER_BEFORE = re.compile(r"(?<![A-Za-z\d.,])\d[\d.,]*$")
 _NUMERAL = re.compile(r"[\d십백천만억조]$")
 
 
@@ -87,20 +88,18 @@ def units(passage: Passage, start: int, end: int) -> Span:
     """Take in the rest of a number that is cut, and the unit that follows it: 1443 of 1443년, 년 6월 of 1950년 6월."""
     text = passage.text
     number = _NUMBER_BEFORE.search(text, 0, start)
-    if number and (text[start - 1].isdigit() or text[start].isdigit()) and _unit_at(passage, start):
+    if number and _morpheme_at(passage, start, _NUMBERS | {"NNB"}):
         start = number.start()
-    if _NUMERAL.search(text, start, end):
-        while unit := _unit_at(passage, end):
-            end = unit.end
+    if _NUMERAL.search(text, start, end) and _morpheme_at(passage, end - 1, _NUMBERS):
+        while part := _morpheme_at(passage, end, _NUMBERS | _UNITS):
+            end = part.end
     return start, end
 
 
-def _unit_at(passage: Passage, place: int) -> Morpheme | None:
-    """Return the part of a number or of its unit that begins, or goes on, at ``place``."""
-    if is_blank(passage.text[place : place + 1]):
-        return None
+def _morpheme_at(passage: Passage, place: int, tags: Collection[str]) -> Morpheme | None:
+    """Return the morpheme that holds the character at ``place``, if it has one of these ``tags``."""
     found = passage.within(place, place + 1)
-    return found[0] if found and found[0].tag in _UNITS else None
+    return found[0] if found and found[0].tag in tags else None
 
 
 # What a word ends in: particles, or the copula with its endings, as in 왕이다 and 왕이라는; and what may be before it,
@@ -133,7 +132,7 @@ _CLOSING_OF = {
 }  # fmt: skip
 _OPENING_OF = {closing: opening for opening, closing in _CLOSING_OF.items()}
 _ASIDES = "([{"
-_STRAIGHT = "\"'"
+_STRAIGHT = {'"': re.compile('"'), "'": re.compile("(?<![A-Za-z])'|'(?![A-Za-z])")}  # not that of king's
 
 
 def brackets(passage: Passage, start: int, end: int) -> Span:
@@ -155,8 +154,6 @@ def brackets(passage: Passage, start: int, end: int) -> Span:
             end += 1
         elif half not in _CLOSING_OF and text[start - 1 : start] == _OPENING_OF.get(half, half):
             start -= 1
-        elif half in _CLOSING_OF:
-            end = place
         else:
             break
     while end - start > 2 and _encloses(text, start, end):
@@ -174,16 +171,11 @@ def _lone(text: str, start: int, end: int) -> int | None:
             return place
     if opened:
         return opened[-1]
-    for quote in _STRAIGHT:
-        places = [place for place in range(start, end) if text[place] == quote and not _is_apostrophe(text, place)]
+    for quote in _STRAIGHT.values():
+        places = [match.start() for match in quote.finditer(text, start, end)]
         if len(places) % 2:
             return places[0] if places[0] == start else places[-1]
     return None
-
-
-def _is_apostrophe(text: str, place: int) -> bool:
-    """Whether a quote stands inside a word, as in king's."""
-    return text[place - 1 : place].isascii() and text[max(place - 1, 0) : place + 2 : 2].isalpha() and place > 0
 
 
 def _encloses(text: str, start: int, end: int) -> bool:

@@ -150,6 +150,10 @@ def test_edges(text: str, span: str, expected: str) -> None:
         ("그는 7번 방에 산다.", "7번 방", "7번 방"),
         ("앨범 2016에 담겼다.", "앨범 2016", "앨범 2016"),
         ("세종은 왕이다.", "세종", "세종"),
+        ("그는 인천공항에서 내렸다.", "인천", "인천"),
+        ("그는 CA1뉴런을 찾았다.", "뉴런", "뉴런"),
+        ("그는 1, 2를 골랐다.", "2", "2"),
+        ("인구는 3만 명이다.", "3", "3만"),
     ],
 )
 def test_units(text: str, span: str, expected: str) -> None:
@@ -175,6 +179,10 @@ def test_units(text: str, span: str, expected: str) -> None:
         ("기호 ()는 비었다.", "()", "()"),
         ("그림 〈별이 빛나는 밤〉 앞", "〈별이 빛나는 밤〉 앞", "〈별이 빛나는 밤〉 앞"),
         ("a) 세종 b) 문종", "세종 b) 문종", "세종 b) 문종"),
+        ("소설 《토지 1부》", "소설 《토지", "소설 《토지"),
+        ("잡지는 'TIME'", "'TIME'", "TIME"),
+        ("영화 'It's Me'", "It's Me'", "It's Me"),
+        ("a < b 이다.", "a < b", "a < b"),
     ],
 )
 def test_brackets(text: str, span: str, expected: str) -> None:
