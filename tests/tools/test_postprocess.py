@@ -68,7 +68,7 @@ def test_each_rule_alone_and_beside_the_others(
     assert (figures["alone"]["particles"].only_first, figures["alone"]["particles"].only_second) == (2, 1)
     assert beside == pytest.approx(expected | {"nested": -one, "particles": 2 * one})  # which lose q4 as nested does
     assert figures["all"].exact_match.mean == pytest.approx(2 * one)
-    assert figures["default"].exact_match.mean == pytest.approx(2 * one)
+    assert figures["default"].exact_match.mean == pytest.approx(3 * one)
     shown = capsys.readouterr().out
     assert shown.startswith("8 questions; without rules: exact match 37.50, f1 ")
     assert "| nested " in shown and "-25.00 (" in shown
