@@ -80,9 +80,9 @@ from training.trainer_flags import NOT_OF_THIS_TRAINER, FormerTrainerArguments, 
 __all__ = [
     "AskArguments", "AugmentationArguments", "AverageArguments", "CheckArguments", "DatasetArguments", "DemoArguments",
     "EnsembleArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments",
-    "OptimizationArguments", "PipelineArguments", "ReportArguments", "RetrieveArguments", "RetrieverArguments",
-    "RunArguments", "ScoreArguments", "SweepArguments", "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments",
-    "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
+    "OptimizationArguments", "PipelineArguments", "PostprocessArguments", "ReportArguments", "RetrieveArguments",
+    "RetrieverArguments", "RunArguments", "ScoreArguments", "SweepArguments", "TrainDPRArguments", "TrainMRCArguments",
+    "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -702,3 +702,27 @@ class CheckArguments(OtherEvaluationArguments):
         group="data",
         fault=lambda path: None if path.endswith(".json") else "must end in .json",
     )
+
+
+@command("tools.postprocess", "Measure the rules that tidy answers.")
+class PostprocessArguments:
+    """Which answers the rules are tried on, and what is right."""
+
+    nbest: str = flag(
+        help="What inference.py wrote with --postprocess none: the folder, or its nbest_predictions.json.",
+        group="score",
+    )
+    gold: str = changed(ScoringArguments, "gold")
+    column: list[str] = changed(ScoringArguments, "column")
+    passages: str | None = flag(
+        None,
+        "Table of the passages that were read (default: retrieved_passages.csv beside --nbest, "
+        "or without one the contexts of --gold).",
+        group="score",
+    )
+    half: Literal["first", "second"] | None = flag(
+        None, "Measure on every other question: first to choose rules, second to report on them.", group="score"
+    )
+    metric: str = changed(ScoringArguments, "metric")
+    bootstrap_samples: int = changed(ScoringArguments, "bootstrap_samples")
+    score_seed: int = changed(ScoringArguments, "score_seed")

@@ -13,6 +13,8 @@ from datasets import Dataset
 
 from reading.arguments import AnswerArguments
 from reading.decoding import best_spans
+from reading.passages import passage_texts
+from reading.postprocessing import Passage, postprocess, rules_in
 from runtime.text import inner_span
 
 
@@ -51,17 +53,25 @@ def find_answers(
     ``predictions`` are start and end logits (features, tokens), or those of a beam (see ``reading/logits.py``);
     ``retrieval_weight`` mixes in the retriever's scores. With
     ``version_2_with_negative`` the empty answer, whose score is 0, is among them, and first if that exceeds the best
-    span score by more than the threshold.
+    span score by more than the threshold. The rules of ``postprocess`` tidy what is left of them.
     """
+    rules = rules_in(settings.postprocess)
     windows: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(features["example_index"]):
         windows[index].append(row)
     features = features.select_columns(["offset_mapping", "cls_index"])
     found: dict[str, list[Answer]] = {}
+    passages: dict[str, dict[int, Passage]] = defaultdict(dict)
+    analysed: dict[str, Passage] = {}  # a passage is often read for several questions
     for index, example in enumerate(examples):
         read = [(features[row], *(values[row] for values in predictions)) for row in windows[index]]
         found.setdefault(example["id"], []).extend(_read_example(example, read, settings))
-    return {question: _weigh(candidates, settings, retrieval_weight) for question, candidates in found.items()}
+        for passage, text in zip(example["passages"], passage_texts(example), strict=True):
+            passages[example["id"]][passage["rank"]] = analysed.setdefault(text, Passage(text))
+    return {
+        question: postprocess(_weigh(candidates, settings, retrieval_weight), passages[question], rules)
+        for question, candidates in found.items()
+    }
 
 
 def predictions_of(answers: Mapping[str, list[Answer]]) -> dict[str, str]:

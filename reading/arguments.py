@@ -8,6 +8,7 @@ from typing import Any, Literal
 from loading.arguments import DataArguments, SourceArguments, TrainingDataArguments
 from reading.augmentation import AUGMENTATIONS, names_in
 from reading.metrics import METRICS
+from reading.postprocessing import DEFAULT_RULES, RULES, fault_of
 from runtime.flags import changed, default_of, fields_by_name, flag, flag_group, flag_of, only_if, with_parameters
 
 
@@ -45,6 +46,11 @@ class AnswerArguments:
             lambda answers: answers.version_2_with_negative is not False,  # None: the reader decides
             "add --version_2_with_negative",
         ),
+    )
+    postprocess: str = flag(
+        DEFAULT_RULES,
+        f"Comma-joined rules that tidy answers, or all or none: {', '.join(RULES)}; a trained reader brings its own.",
+        fault=fault_of,
     )
 
 
@@ -88,6 +94,7 @@ class AsTrainedArguments(AnswerArguments, WindowArguments):
     stride_len: int = _left_to_reader(WindowArguments, "stride_len")
     max_ans_len: int = _left_to_reader(AnswerArguments, "max_ans_len")
     version_2_with_negative: bool = _left_to_reader(AnswerArguments, "version_2_with_negative")
+    postprocess: str = _left_to_reader(AnswerArguments, "postprocess")
 
 
 @flag_group("answers")

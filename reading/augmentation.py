@@ -11,11 +11,11 @@ import random
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import UserError
 from runtime.flags import declared, flag, flag_group
+from runtime.kiwi import kiwi
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -111,7 +111,7 @@ def mask_entity(question: str, rng: random.Random, material: Material) -> str:
     """Put :data:`MASKED` in place of random proper nouns and numbers, as Kiwi finds them."""
     question = unicodedata.normalize("NFC", question)  # Kiwi takes loose jamo for unknown words
     entities: list[tuple[int, int]] = []
-    for token in _kiwi().tokenize(question):
+    for token in kiwi("--augment mask_entity").tokenize(question):
         if token.tag not in _ENTITY_TAGS or token.form == "몇":  # how many: it asks
             continue
         start, end = token.start, token.start + token.len
@@ -130,15 +130,6 @@ def _mask(text: str, spans: Sequence[tuple[int, int]], material: Material) -> st
     for start, end in sorted(spans, reverse=True):
         text = f"{text[:start]}{MASKED}{text[end:]}"
     return text
-
-
-@cache
-def _kiwi() -> Any:
-    try:
-        from kiwipiepy import Kiwi
-    except ImportError:
-        raise UserError("--augment mask_entity needs kiwipiepy: pip install kiwipiepy") from None
-    return Kiwi(num_workers=1)
 
 
 # ------------------------------------------------------------------------------------------------------ the window

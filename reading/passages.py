@@ -7,6 +7,9 @@ in the context each passage starts and where it came from: ``{start, title, docu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from datasets import Dataset, Features, List, Value
 
@@ -62,6 +65,13 @@ def joined_passages(retrieved: pd.DataFrame) -> Dataset:
         [_reading_example(_rows(passages)) for _, passages in retrieved.groupby("id", sort=False)],
         features=_READING_EXAMPLE,
     )
+
+
+def passage_texts(example: Mapping[str, Any]) -> list[str]:
+    """Return the text of every one of a reading example's ``passages``."""
+    starts = [passage["start"] for passage in example["passages"]]
+    ends = [start - len(_SEPARATOR) for start in starts[1:]]
+    return [example["context"][start:end] for start, end in zip(starts, [*ends, None], strict=True)]
 
 
 def _rows(retrieved: pd.DataFrame) -> list[dict]:

@@ -1,14 +1,17 @@
-"""Files of predictions, ours or of any other program: ``{id: text}``."""
+"""Files of predictions, ours or of any other program: ``{id: text}``, and our n best answers."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from reading.answers import Answer
 from runtime.errors import DataError, Problem, UserError
+from runtime.files import read_users_json
 
 
 def read_predictions(path: str) -> dict[str, str]:
@@ -42,6 +45,26 @@ def read_predictions(path: str) -> dict[str, str]:
     if problems:
         raise DataError(problems, "--predictions takes one text for each id, as in predictions.json.")
     return content
+
+
+def read_nbest(path: str) -> dict[str, list[Answer]]:
+    """Read the n best answers that ``inference.py`` wrote with ``--postprocess none``, from their folder or file.
+
+    Raises :class:`DataError` for a file of another form, and :class:`UserError` if rules have changed the answers.
+    """
+    file = Path(path, "nbest_predictions.json") if Path(path).is_dir() else Path(path)
+    content = read_users_json(file)
+    try:
+        answers = {question: [Answer(**found) for found in answers] for question, answers in content.items()}
+    except (AttributeError, TypeError):
+        names = ", ".join(one.name for one in fields(Answer))
+        reason = f"must map every id to a list of answers, each with {names}"
+        raise DataError([Problem(str(file), "", reason)], "Name what inference.py wrote.") from None
+    record = file.with_name("arguments.json")
+    rules = read_users_json(record).get("postprocess", "none") if record.exists() else "none"
+    if rules != "none":
+        raise UserError(f"{file} was written with --postprocess {rules}: run inference.py with --postprocess none")
+    return answers
 
 
 def check_same_questions(

@@ -10,13 +10,16 @@ from transformers import PretrainedConfig
 
 from models.loading import load_config
 from reading.arguments import DatasetArguments
+from reading.postprocessing import rules_in
 from runtime.errors import UserError
 from runtime.log import get_logger
 from runtime.output import find_model
 
 logger = get_logger(__name__)
 
-_KINDS = {"max_seq_len": int, "stride_len": int, "max_ans_len": int, "version_2_with_negative": bool}
+_KINDS = {
+    "max_seq_len": int, "stride_len": int, "max_ans_len": int, "version_2_with_negative": bool, "postprocess": str
+}  # fmt: skip
 
 _Arguments = TypeVar("_Arguments", bound=Any)
 
@@ -31,7 +34,7 @@ def as_trained(args: _Arguments) -> _Arguments:
 
     The folder of a training run becomes its ``best/``. What of the settings no flag gives is as the reader was
     trained, which is logged, else the default of :class:`DatasetArguments`. Raises :class:`UserError` for a run
-    without ``best/``, damaged settings, and flags that contradict them.
+    without ``best/``, damaged settings, a rule that is not known, and flags that contradict them.
     """
     name = find_model(args.model)
     saved = _read_settings(name, load_config(name))
@@ -44,6 +47,7 @@ def as_trained(args: _Arguments) -> _Arguments:
         raise UserError(f"--stride_len {settled.stride_len} must be below --max_seq_len {settled.max_seq_len}")
     if settled.null_score_diff_threshold != 0 and not settled.version_2_with_negative:
         raise UserError("--null_score_diff_threshold would be ignored: add --version_2_with_negative")
+    rules_in(settled.postprocess)  # a reader may bring a rule of another version
     return settled
 
 

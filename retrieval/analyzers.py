@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from retrieval.base import import_optional
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
+from runtime.kiwi import kiwi
 from runtime.progress import progress_bar
 from runtime.text import fold
 
@@ -72,7 +73,7 @@ class KiwiAnalyzer:
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
         return [
             [token.form.lower() for token in tokens if self._is_kept(token.tag)]
-            for tokens in _progress(_kiwi().tokenize(map(fold, texts)), len(texts))
+            for tokens in _progress(kiwi("--analyzer kiwi").tokenize(map(fold, texts)), len(texts))
         ]
 
 
@@ -232,11 +233,6 @@ def _checked_tags(name: str, tags: Sequence[str] | None, default: Sequence[str])
             f"--analyzer_tags {' '.join(unknown)}: not in the tag set of {name}, which is {' '.join(TAG_SETS[name])}"
         )
     return sorted(set(tags or default))
-
-
-@cache
-def _kiwi() -> Any:
-    return import_optional("kiwipiepy", "kiwipiepy").Kiwi(num_workers=os.cpu_count())
 
 
 def _new_tagger() -> Any:

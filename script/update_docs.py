@@ -17,6 +17,7 @@ import arguments  # noqa: E402, F401 (which registers the commands)
 from models.heads import HEADS, head_class  # noqa: E402
 from reading.augmentation import AUGMENTATIONS  # noqa: E402
 from reading.metrics import METRICS  # noqa: E402
+from reading.postprocessing import RULES  # noqa: E402
 from retrieval import RETRIEVERS  # noqa: E402
 from retrieval.analyzers import ANALYZERS  # noqa: E402
 from runtime.files import write_text  # noqa: E402
@@ -38,7 +39,8 @@ def flags_page() -> str:
     lines = [_HEAD]
     lines += [f"- [{file}](#{file.replace('.', '')})" for file in COMMANDS]
     lines.append(
-        "- [names that flags take](#names-that-flags-take): heads, retrievers, analysers, augmentations, metrics"
+        "- [names that flags take](#names-that-flags-take): heads, retrievers, analysers, augmentations, answer rules, "
+        "metrics"
     )
     for file, command in COMMANDS.items():
         lines += ["", f"## {file}", "", getattr(command, "description", "")]
@@ -62,12 +64,13 @@ def flags_page() -> str:
 
 
 def names_that_flags_take() -> list[str]:
-    """Return the lines of the tables of heads, retrievers, analysers, augmentations and metrics."""
+    """Return the lines of the tables of heads, retrievers, analysers, augmentations, answer rules and metrics."""
     tables: dict[str, dict[str, Any]] = {
         "head": {name: head_class(name) if head.place else None for name, head in HEADS.items()},
         "retriever_type": RETRIEVERS,
         "analyzer": ANALYZERS,
         "augment": {name: one.question or one.window or one.examples for name, one in AUGMENTATIONS.items()},
+        "postprocess": {name: rule.borders or rule.answers for name, rule in RULES.items()},
         "metric": {name: metric.overlap for name, metric in METRICS.items()},
     }
     without = {

@@ -21,6 +21,7 @@ from arguments import (
     DatasetArguments,
     EnsembleArguments,
     InferenceArguments,
+    PostprocessArguments,
     ReportArguments,
     RetrieveArguments,
     RetrieverArguments,
@@ -56,6 +57,7 @@ NEEDS = {
     EnsembleArguments: "--members a b --output_dir c",
     ReportArguments: "a",
     SweepArguments: '--grid {"head":["cnn"]} --flags {"do_eval":true}',
+    PostprocessArguments: "--nbest a --gold b",
 }
 FLAGS = [
     pytest.param(command, field, id=f"{file} --{spelling_of(field)}")
@@ -122,7 +124,7 @@ def test_every_condition_can_be_asked_of_its_command(command: type) -> None:
 _READ_BY_NAME = {
     *(field.name for field in dataclasses.fields(EncoderSettings)),
     *(name for head in HEADS.values() if head.flags for name in fields_by_name(head.flags)),
-    *("max_seq_len", "stride_len", "max_ans_len", "version_2_with_negative"),  # reader_settings
+    *("max_seq_len", "stride_len", "max_ans_len", "version_2_with_negative", "postprocess"),  # reader_settings
     *OF_THE_TRAINER,
 }
 _HOLDERS = {
@@ -249,11 +251,12 @@ def test_commands_have_defaults_of_their_own() -> None:
         "tools.report": None,
         "tools.sweep": "./saved/sweep",
         "tools.check": None,
+        "tools.postprocess": None,
     }
     for command in (TrainMRCArguments, TrainMRCV2Arguments, InferenceArguments):  # a reader brings these
         values = parse("", command)
         assert [values[name] for name in ("max_seq_len", "stride_len", "max_ans_len")] == [None] * 3
-        assert values["version_2_with_negative"] is None
+        assert (values["version_2_with_negative"], values["postprocess"]) == (None, None)
     assert (parse("", TrainDPRArguments)["learning_rate"], parse("")["learning_rate"]) == (2e-5, 3e-5)
 
 

@@ -153,30 +153,31 @@ def test_an_augmentation_with_a_parameter(project: Copy) -> None:
 
 
 def test_an_answer_rule(project: Copy) -> None:
+    file = "reading/postprocessing.py"
     project.insert(
-        "reading/arguments.py",
-        "    n_best_size: int = flag(",
-        '    shortest_answer: int = flag(1, "Shortest answer in characters.", at_least=1)\n',
+        file,
+        "class Rule(NamedTuple):",
+        "def first_word(passage, start, end):\n"
+        '    """Leave only the first word."""\n'
+        '    return start, start + len(passage.text[start:end].split(" ")[0])\n\n\n',
     )
-    project.insert(
-        "reading/answers.py",
-        "    if not candidates:\n        return []\n",
-        "    candidates = [answer for answer in candidates if len(answer.text) >= settings.shortest_answer]\n",
-    )
+    project.insert(file, '    "nested": Rule(', '    "first_word": Rule(borders=first_word),\n')
     assert len(project.places) == 2
     project.check(
         "import numpy as np\nfrom datasets import Dataset\nfrom arguments import *\n"
         "from reading.answers import find_answers\n"
-        "args = parse_arguments(InferenceArguments, ['--do_predict', '--shortest_answer', '3'])\n"
-        "settings = part_of(args, DatasetArguments, max_ans_len=9)\n"
+        "args = parse_arguments(InferenceArguments, ['--do_predict', '--postprocess', 'first_word'])\n"
+        "settings = part_of(args, DatasetArguments, max_ans_len=9, n_best_size=1)\n"
         "passage = {'document_id': 'd', 'rank': 1, 'start': 0, 'score': 0.0}\n"
         "examples = Dataset.from_list([{'id': 'q', 'context': 'ab cdef', 'passages': [passage]}])\n"
         "spans = {'offset_mapping': [None, [0, 2], [3, 7]]}\n"
         "features = Dataset.from_list([{'example_index': 0, 'cls_index': 0} | spans])\n"
-        "logits = np.array([[0.0, 9.0, 1.0]]), np.array([[0.0, 9.0, 1.0]])\n"
-        "assert find_answers(examples, features, logits, settings)['q'][0].text == 'ab cdef'\n"
-        "assert find_answers(examples, features, logits, DatasetArguments(max_ans_len=9))['q'][0].text == 'ab'"
+        "logits = np.array([[0.0, 9.0, 1.0]]), np.array([[0.0, 1.0, 9.0]])\n"
+        "assert find_answers(examples, features, logits, settings)['q'][0].text == 'ab'\n"
+        "settings = DatasetArguments(max_ans_len=9, postprocess='none')\n"
+        "assert find_answers(examples, features, logits, settings)['q'][0].text == 'ab cdef'"
     )
+    assert "first_word" in project.run("ask.py", "--help", "reading").stdout
 
 
 def test_a_metric(project: Copy) -> None:

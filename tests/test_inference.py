@@ -16,6 +16,7 @@ import inference
 from loading.corpus import load_corpus
 from pipeline import Reader
 from reading.metrics import mean_scores
+from reading.postprocessing import DEFAULT_RULES
 from retrieval.bm25 import SparseRetrieval_BM25P
 from runtime.errors import DataError, UserError
 from runtime.locks import claimed
@@ -190,12 +191,12 @@ def test_a_reader_reads_as_it_was_trained_unless_told_otherwise(
     expected = shutil.copytree(tmp_path / "out", tmp_path / "expected")
     log_lines.clear()
     inference.main([*without(command, "max_seq_len", "stride_len"), "--do_predict"])
-    taken = "--max_seq_len 128, --stride_len 16, --max_ans_len 30, --version_2_with_negative False"
-    assert f"INFO as {trained_reader} was trained: {taken}" in log_lines
+    taken = "--max_seq_len 128, --stride_len 16, --max_ans_len 30, --version_2_with_negative False, --postprocess "
+    assert f"INFO as {trained_reader} was trained: {taken}{DEFAULT_RULES}" in log_lines
     assert_same_answers(tmp_path / "out", expected)
     recorded = read_json(tmp_path / "out" / "arguments.json")
     assert (recorded["max_seq_len"], recorded["stride_len"], recorded["max_ans_len"]) == (128, 16, 30)
-    inference.main([*command, "--do_predict", "--max_ans_len", "1"])
+    inference.main([*command, "--do_predict", "--max_ans_len", "1", "--postprocess", "none"])
     longest = {
         name: max(len(row["text"]) for row in rows)
         for name, rows in read_json(tmp_path / "out" / "nbest_predictions.json").items()

@@ -269,8 +269,12 @@ def test_the_flags_of_answers_are_obeyed(make: Any) -> None:
         examples, features = qa_processor.get_eval_examples().select([0]), qa_processor.get_eval_features().select([0])
         return qa_processor.find_answers(examples, features, _logits(features, {0: (0, 0)}))["validation-0"]
 
-    assert len(read(n_best_size=7)) == 7
-    assert max(len(answer.text) for answer in read(max_ans_len=2, n_best_size=500)) <= 3 * 2  # a piece is up to 3
+    assert len(read(n_best_size=7, postprocess="none")) == 7
+    shortest = read(max_ans_len=2, n_best_size=500, postprocess="none")
+    assert max(len(answer.text) for answer in shortest) <= 3 * 2  # a piece is up to 3
+    raw, tidied = read(postprocess="none"), read(postprocess="particles")
+    assert "세종은" in [answer.text for answer in raw] and "세종은" not in [answer.text for answer in tidied]
+    assert sum(answer.probability for answer in tidied) == pytest.approx(sum(answer.probability for answer in raw))
     assert read()[0].text != ""
     assert read(version_2_with_negative=True)[0].text == ""
     assert read(version_2_with_negative=True, null_score_diff_threshold=1000.0)[0].text != ""

@@ -328,15 +328,17 @@ def test_a_second_stage_goes_on_as_the_first_was_trained_and_keeps_what_it_is_to
     command: list[str], tmp_path: Path, log_lines: list[str]
 ) -> None:
     short = [*_without(command, "num_train_epochs"), "--max_steps", "1"]
-    train_mrc.main([*short, "--max_ans_len", "7", "--version_2_with_negative"])
+    train_mrc.main([*short, "--max_ans_len", "7", "--version_2_with_negative", "--postprocess", "edges"])
     first = tmp_path / "run"
-    kept = {"max_seq_len": 128, "stride_len": 16, "max_ans_len": 7, "version_2_with_negative": True}
+    kept = {
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 7, "version_2_with_negative": True, "postprocess": "edges"
+    }  # fmt: skip
     assert load_reader(str(first / "best")).config.reader_settings == kept
     for flag in ("max_seq_len", "stride_len", "model", "output_dir"):
         short = _without(short, flag)
     train_mrc.main([*short, "--model", str(first), "--output_dir", str(tmp_path / "second"), "--stride_len", "8"])
     assert f"INFO {first} is a training run: its best/ is taken" in log_lines
-    taken = "--max_seq_len 128, --max_ans_len 7, --version_2_with_negative True"
+    taken = "--max_seq_len 128, --max_ans_len 7, --version_2_with_negative True, --postprocess edges"
     assert f"INFO as {first}/best was trained: {taken}" in log_lines
     recorded = json.loads((tmp_path / "second" / "arguments.json").read_text())
     assert {name: recorded[name] for name in kept} == kept | {"stride_len": 8}

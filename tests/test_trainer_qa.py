@@ -30,6 +30,7 @@ from processor import QAProcessor
 from reading.batching import FeatureCollator, LengthGroupedBatches
 from reading.logits import read_features
 from reading.metrics import compute_metrics
+from reading.postprocessing import DEFAULT_RULES
 from runtime.errors import UserError
 from trainer_qa import (
     FreezeBackboneCallback,
@@ -343,7 +344,8 @@ def test_what_it_trained_keeps_how_it_reads(
     config = load_reader(str(tmp_path / "saved"), trained=True).config
     assert config.title_prefix is True
     assert config.reader_settings == {
-        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False,
+        "postprocess": DEFAULT_RULES,
     }  # fmt: skip
 
 

@@ -64,7 +64,7 @@ class Pages:
                 for token, value in given.items():
                     logits[row, token] = value
         examples, features = Dataset.from_list(self.examples), Dataset.from_list(self.features)
-        options = {"max_ans_len": 30, "n_best_size": 1000} | settings
+        options = {"max_ans_len": 30, "n_best_size": 1000, "postprocess": "none"} | settings
         weight = options.pop("retrieval_weight", 0.0)
         return find_answers(examples, features, (start_logits, end_logits), AnswerArguments(**options), weight)
 
@@ -123,7 +123,7 @@ def test_an_answer_is_the_text_at_its_place_in_one_passage(
     examples = read(retrieved)
     features = build_features(examples, tokenizer, 56, 8)
     assert len(features) > len(examples)
-    settings = AnswerArguments(max_ans_len=40, n_best_size=50)
+    settings = AnswerArguments(max_ans_len=40, n_best_size=50, postprocess="none")
     answers = find_answers(examples, features, tuple(_random_logits(features, 0)), settings, 0.3)
     assert list(answers) == list(dict.fromkeys(retrieved["id"]))
     context_at = {(row.id, row.rank): row for row in retrieved.itertuples()}
@@ -157,7 +157,7 @@ def test_joined_passages_answer_with_any_span_inside_one_passage_and_none_across
             logits[1, 0, token] = 5  # ends only after the first passage
         if span is not None and (span[1] <= begins[1] or examples[0]["context"][span[1] - 1] == "장"):
             logits[0, 0, token] = 5  # starts only in the first passage, or at the first token of the second
-    candidates = find_answers(examples, features, tuple(logits), AnswerArguments(30, 1000))["q0"]
+    candidates = find_answers(examples, features, tuple(logits), AnswerArguments(30, 1000, postprocess="none"))["q0"]
     best = [candidate for candidate in candidates if candidate.score == 10]
     second = "장군은 이순신"
     assert {candidate.text for candidate in best} == {second[:end] for end in range(1, 8) if second[end - 1] != " "}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from reading.predictions import check_same_questions, first_of, read_predictions
+from reading.answers import Answer
+from reading.predictions import check_same_questions, first_of, read_nbest, read_predictions
 from runtime.errors import DataError, UserError
 
 
@@ -64,3 +67,33 @@ def test_files_that_lack_what_others_answer_are_all_named():
 def test_a_message_names_the_first_few():
     assert first_of(["a", "b"]) == "a, b"
     assert first_of(["a", "b", "c"], 2) == "a, b, ..."
+
+
+ANSWER = {
+    "text": "세종", "probability": 1.0, "score": 2.0, "span_score": 2.0, "retrieval_score": 0.0, "document_id": "d",
+    "rank": 1, "start": 0, "end": 2
+}  # fmt: skip
+
+
+def test_n_best_answers_are_read_from_their_folder_or_file(predictions):
+    path = Path(predictions({"q1": [ANSWER], "q2": []}))
+    assert read_nbest(str(path)) == {"q1": [Answer(**ANSWER)], "q2": []}
+    path.rename(path.with_name("nbest_predictions.json"))
+    assert read_nbest(str(path.parent)) == {"q1": [Answer(**ANSWER)], "q2": []}
+
+
+@pytest.mark.parametrize("content", [{"q1": "세종"}, ["q1"], {"q1": [{"text": "세종"}]}, {"q1": None}, 3])
+def test_another_form_is_no_list_of_n_best_answers(predictions, content):
+    path = predictions(content)
+    with pytest.raises(DataError) as caught:
+        read_nbest(path)
+    assert f"{path}: must map every id to a list of answers, each with text, probability, score," in str(caught.value)
+
+
+def test_answers_that_rules_have_changed_are_refused(predictions):
+    path = Path(predictions({"q1": [ANSWER]}))
+    path.with_name("arguments.json").write_text('{"postprocess": "edges,units"}')
+    with pytest.raises(UserError, match=r"was written with --postprocess edges,units: run inference\.py with --pos"):
+        read_nbest(str(path))
+    path.with_name("arguments.json").write_text('{"seed": 3}')  # of a run before there were rules
+    assert list(read_nbest(str(path))) == ["q1"]

@@ -31,7 +31,9 @@ def settle(folder: Any, **flags: Any) -> TrainMRCArguments:
     return as_trained(TrainMRCArguments(model=str(folder), **flags))
 
 
-FULL = {"max_seq_len": 96, "stride_len": 24, "max_ans_len": 7, "version_2_with_negative": True}
+FULL = {
+    "max_seq_len": 96, "stride_len": 24, "max_ans_len": 7, "version_2_with_negative": True, "postprocess": "edges"
+}  # fmt: skip
 
 
 def test_what_no_flag_gives_is_as_the_reader_was_trained(trained: Any, log_lines: list[str]) -> None:
@@ -39,11 +41,11 @@ def test_what_no_flag_gives_is_as_the_reader_was_trained(trained: Any, log_lines
     assert settings_of(settle(folder)) == FULL
     assert log_lines == [
         f"INFO as {folder} was trained: --max_seq_len 96, --stride_len 24, --max_ans_len 7, "
-        "--version_2_with_negative True"
+        "--version_2_with_negative True, --postprocess edges"
     ]
     log_lines.clear()
-    settled = settle(folder, stride_len=8, version_2_with_negative=False, n_best_size=3)
-    assert settings_of(settled) == FULL | {"stride_len": 8, "version_2_with_negative": False}
+    settled = settle(folder, stride_len=8, version_2_with_negative=False, postprocess="none", n_best_size=3)
+    assert settings_of(settled) == FULL | {"stride_len": 8, "version_2_with_negative": False, "postprocess": "none"}
     assert settled.n_best_size == 3
     assert log_lines == [f"INFO as {folder} was trained: --max_seq_len 96, --max_ans_len 7"]
     log_lines.clear()
@@ -67,6 +69,13 @@ def test_flags_that_contradict_what_the_reader_brings_are_refused(trained: Any) 
     with pytest.raises(UserError, match=r"^--null_score_diff_threshold would be ignored: add --version_2_with_negat"):
         settle(folder, null_score_diff_threshold=1.0)
     assert settle(trained(FULL), null_score_diff_threshold=1.0).null_score_diff_threshold == 1.0
+
+
+def test_a_rule_that_is_not_known_here_is_named_with_those_that_are(trained: Any) -> None:
+    folder = trained(FULL | {"postprocess": "edges,of_tomorrow"})
+    with pytest.raises(UserError, match=r"^--postprocess edges,of_tomorrow names no rule 'of_tomorrow': choose from"):
+        settle(folder)
+    assert settle(folder, postprocess="all").postprocess == "all"
 
 
 @pytest.mark.parametrize("settings", [5, {"max_seq_len": "96"}, {"max_seq_len": True}, {"length": 3}, [1]])
