@@ -18,7 +18,7 @@ from datasets import Dataset, concatenate_datasets
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from loading.examples import load_examples
-from reading.answers import Answer, find_answers, predictions_of
+from reading.answers import Answer, Reading, find_answers, find_readings, predictions_of
 from reading.arguments import AugmentationArguments, DatasetArguments
 from reading.augmentation import Material, augmentation_names
 from reading.augmented_features import AugmentedFeatures
@@ -114,6 +114,7 @@ class QAProcessor:
             given.augment_probability,
             Material(self.tokenizer, negatives, given.negative_passages),
             seed,
+            self.dataset_args.shared_normalization,
         )
 
     def get_eval_features(self) -> Dataset:
@@ -148,9 +149,13 @@ class QAProcessor:
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], retrieval_weight: float = 0.0
     ) -> dict[str, list[Answer]]:
         """Return the n best answers per question id; ``predictions`` are those of ``read_features``."""
-        if "passages" not in examples.column_names:
-            examples = gold_passages(examples)
-        return find_answers(examples, features, predictions, self.dataset_args, retrieval_weight)
+        return find_answers(_with_passages(examples), features, predictions, self.dataset_args, retrieval_weight)
+
+    def find_readings(
+        self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...]
+    ) -> dict[str, list[Reading]]:
+        """Return per question id what was found in each of its passages, for :func:`reading.answers.weigh`."""
+        return find_readings(_with_passages(examples), features, predictions, self.dataset_args)
 
     def post_processing_function(
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], stage: str = "eval"
@@ -205,3 +210,7 @@ class QAProcessor:
 
 def _first(examples: Dataset, count: int | None) -> Dataset:
     return examples if count is None or count >= len(examples) else examples.select(range(count))
+
+
+def _with_passages(examples: Dataset) -> Dataset:
+    return examples if "passages" in examples.column_names else gold_passages(examples)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -21,7 +21,8 @@ class Answer:
     """A candidate answer: ``context[start:end]`` (characters) of the passage ``document_id``, found at ``rank``.
 
     ``span_score`` is the sum of its start and end logits above that of "no answer here" (``[CLS]``), which makes
-    spans of different passages comparable; ``retrieval_score`` is its passage's, ``score`` their mix; ``probability``
+    spans of different passages comparable; with ``shared_normalization`` they are, and it is above the highest
+    "no answer" of the question's passages. ``retrieval_score`` is its passage's, ``score`` their mix; ``probability``
     is the softmax of the scores over the question's candidates, summed over equal texts.
     """
 
@@ -34,6 +35,18 @@ class Answer:
     rank: int
     start: int
     end: int
+
+
+class Reading(NamedTuple):
+    """What was found in one reading example: its best spans, whose scores are sums of logits, and "no answer"'s.
+
+    ``rank`` is that of its first passage. "No answer" scores the least over the windows, or with
+    ``shared_normalization`` the most.
+    """
+
+    rank: int
+    spans: list[Answer]
+    null_score: float
 
 
 def find_answers(
@@ -51,15 +64,23 @@ def find_answers(
     ``version_2_with_negative`` the empty answer, whose score is 0, is among them, and first if that exceeds the best
     span score by more than the threshold.
     """
+    readings = find_readings(examples, features, predictions, settings)
+    return {question: weigh(found, settings, retrieval_weight) for question, found in readings.items()}
+
+
+def find_readings(
+    examples: Dataset, features: Dataset, predictions: Sequence[np.ndarray], settings: AnswerArguments
+) -> dict[str, list[Reading]]:
+    """Return for every question id what was found in each of its reading examples, for :func:`weigh`."""
     windows: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(features["example_index"]):
         windows[index].append(row)
     features = features.select_columns(["offset_mapping", "cls_index"])
-    found: dict[str, list[Answer]] = {}
+    found: dict[str, list[Reading]] = {}
     for index, example in enumerate(examples):
         read = [(features[row], *(values[row] for values in predictions)) for row in windows[index]]
-        found.setdefault(example["id"], []).extend(_read_example(example, read, settings))
-    return {question: _weigh(candidates, settings, retrieval_weight) for question, candidates in found.items()}
+        found.setdefault(example["id"], []).append(_read_example(example, read, settings))
+    return found
 
 
 def predictions_of(answers: Mapping[str, list[Answer]]) -> dict[str, str]:
@@ -76,12 +97,11 @@ def _read_example(
     example: Mapping[str, Any],
     windows: Iterable[tuple[Any, ...]],
     settings: AnswerArguments,
-) -> list[Answer]:
-    """Return the best spans of one example. Its "no answer" score is the least over its windows."""
+) -> Reading:
     context, passages = example["context"], example["passages"]
     passage_starts = [passage["start"] for passage in passages]
     spans: dict[tuple[int, int], float] = {}
-    null_score = float("inf")
+    null_scores: list[float] = []
     for feature, start_logits, end_logits, *beam in windows:
         offsets = feature["offset_mapping"]
         tokens = len(offsets)
@@ -107,7 +127,7 @@ def _read_example(
                 spans[start, end] = max(float(score), spans.get((start, end), float("-inf")))
         cls_index = feature["cls_index"]
         no_end = end_logits[..., cls_index].flat[-1]  # given the start [CLS], which is the last of a beam
-        null_score = min(null_score, float(start_logits[cls_index] + no_end))
+        null_scores.append(float(start_logits[cls_index] + no_end))
     answers = []
     for (start, end), score in sorted(spans.items(), key=lambda item: -item[1])[: settings.n_best_size]:
         passage = passages[bisect_right(passage_starts, start) - 1]
@@ -115,8 +135,8 @@ def _read_example(
             Answer(
                 text=context[start:end],
                 probability=0.0,
-                score=score - null_score,
-                span_score=score - null_score,
+                score=score,
+                span_score=score,
                 retrieval_score=passage["score"],
                 document_id=passage["document_id"],
                 rank=passage["rank"],
@@ -124,36 +144,62 @@ def _read_example(
                 end=end - passage["start"],
             )
         )
-    return answers
+    null_score = (max if settings.shared_normalization else min)(null_scores, default=float("-inf"))
+    return Reading(passages[0]["rank"], answers, null_score)
 
 
-def _weigh(candidates: list[Answer], settings: AnswerArguments, retrieval_weight: float) -> list[Answer]:
-    """Mix in the retriever, turn scores into probabilities, sum those of equal texts, keep the n best."""
-    _mix_retrieval(candidates, retrieval_weight)
-    candidates.sort(key=lambda answer: (-answer.score, answer.rank, answer.start))
-    no_answer = Answer("", 0.0, 0.0, 0.0, 0.0, "", 0, 0, 0)
-    best_span_score = max((answer.span_score for answer in candidates), default=float("-inf"))
+def weigh(readings: Sequence[Reading], settings: AnswerArguments, retrieval_weight: float) -> list[Answer]:
+    """Return one question's n best answers, best first.
+
+    Spans of all its ``readings`` are made comparable, the retriever is mixed in, scores become probabilities, and
+    those of equal texts are summed. The readings stay as they are.
+    """
+    spans = comparable_spans(readings, settings)
+    bonus = _retrieval_bonus([answer for _, answer in spans], retrieval_weight)
+    scored = [(span_score + bonus.get(answer.rank, 0.0), span_score, answer) for span_score, answer in spans]
+    scored.sort(key=lambda found: (-found[0], found[2].rank, found[2].start))
+    best_span_score = max((span_score for span_score, _ in spans), default=float("-inf"))
     if settings.version_2_with_negative:
-        candidates.append(no_answer)
-    if not candidates:
+        scored.append((0.0, 0.0, Answer("", 0.0, 0.0, 0.0, 0.0, "", 0, 0, 0)))
+    if not scored:
         return []
-    scores = np.array([answer.score for answer in candidates])  # (candidates,)
+    scores = np.array([score for score, *_ in scored])  # (candidates,)
     probabilities = np.exp(scores - scores.max())  # (candidates,)
     probabilities /= probabilities.sum()
-    merged: dict[str, Answer] = {}
-    for answer, probability in zip(candidates, probabilities.tolist(), strict=True):
-        merged.setdefault(answer.text, answer).probability += probability
-    ranked = sorted(merged.values(), key=lambda answer: -answer.probability)
+    best: dict[str, tuple[float, float, Answer]] = {}  # of each text
+    mass: dict[str, float] = defaultdict(float)
+    for found, probability in zip(scored, probabilities.tolist(), strict=True):
+        best.setdefault(found[2].text, found)
+        mass[found[2].text] += probability
+    ranked = sorted(best, key=lambda text: -mass[text])
     if settings.version_2_with_negative:
-        ranked.remove(no_answer)
+        ranked.remove("")
         says_none = -best_span_score > settings.null_score_diff_threshold
         last = min(len(ranked), max(1, settings.n_best_size - 1))
-        ranked.insert(0 if says_none else last, no_answer)
-    return ranked[: settings.n_best_size]
+        ranked.insert(0 if says_none else last, "")
+    return [
+        replace(answer, probability=mass[text], score=score, span_score=span_score)
+        for text in ranked[: settings.n_best_size]
+        for score, span_score, answer in [best[text]]
+    ]
 
 
-def _mix_retrieval(candidates: list[Answer], weight: float) -> None:
-    """Add to each candidate's score ``weight`` times its passage's standardised retriever score.
+def comparable_spans(readings: Sequence[Reading], settings: AnswerArguments) -> list[tuple[float, Answer]]:
+    """Return all spans of one question's ``readings``, each with its score above "no answer"'s.
+
+    That is the passage's own, or with ``shared_normalization``, where the logits of all passages are on one scale, the
+    highest of all passages.
+    """
+    highest = max((reading.null_score for reading in readings), default=0.0)
+    return [
+        (answer.score - (highest if settings.shared_normalization else reading.null_score), answer)
+        for reading in readings
+        for answer in reading.spans
+    ]
+
+
+def _retrieval_bonus(candidates: Sequence[Answer], weight: float) -> dict[int, float]:
+    """Return for every rank ``weight`` times its passage's standardised retriever score; nothing where all are equal.
 
     Retrievers have scales of their own: over the passages of the question theirs are brought to mean 0 and standard
     deviation 1, so that ``weight`` is what one standard deviation is worth in logits. (A linear mix of reader and
@@ -162,7 +208,6 @@ def _mix_retrieval(candidates: list[Answer], weight: float) -> None:
     retrieval = {answer.rank: answer.retrieval_score for answer in candidates}
     scores = np.array(list(retrieval.values()))  # (passages,)
     if weight == 0 or len(scores) < 2 or scores.std() == 0:
-        return
-    standardised = dict(zip(retrieval, ((scores - scores.mean()) / scores.std()).tolist(), strict=True))
-    for answer in candidates:
-        answer.score = answer.span_score + weight * standardised[answer.rank]
+        return {}
+    standardised = (weight * ((scores - scores.mean()) / scores.std())).tolist()
+    return dict(zip(retrieval, standardised, strict=True))

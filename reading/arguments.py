@@ -46,6 +46,9 @@ class AnswerArguments:
             "add --version_2_with_negative",
         ),
     )
+    shared_normalization: bool = flag(
+        False, "Compare spans of different passages by their logits alone; a trained reader brings its own."
+    )
 
 
 @flag_group("reading")
@@ -88,6 +91,7 @@ class AsTrainedArguments(AnswerArguments, WindowArguments):
     stride_len: int = _left_to_reader(WindowArguments, "stride_len")
     max_ans_len: int = _left_to_reader(AnswerArguments, "max_ans_len")
     version_2_with_negative: bool = _left_to_reader(AnswerArguments, "version_2_with_negative")
+    shared_normalization: bool = _left_to_reader(AnswerArguments, "shared_normalization")
 
 
 @flag_group("answers")

@@ -191,6 +191,7 @@ def test_a_reader_reads_as_it_was_trained_unless_told_otherwise(
     log_lines.clear()
     inference.main([*without(command, "max_seq_len", "stride_len"), "--do_predict"])
     taken = "--max_seq_len 128, --stride_len 16, --max_ans_len 30, --version_2_with_negative False"
+    taken += ", --shared_normalization False"
     assert f"INFO as {trained_reader} was trained: {taken}" in log_lines
     assert_same_answers(tmp_path / "out", expected)
     recorded = read_json(tmp_path / "out" / "arguments.json")
@@ -263,13 +264,13 @@ def test_passages_are_read_a_bounded_number_at_a_time_and_the_answers_stay(
     flags, evaluated = command, ["--do_eval", "--passage_reading", reading]
     expected = inference.main([*flags, *evaluated])
     whole = shutil.copytree(tmp_path / "out", tmp_path / "whole")
-    read, original = [], Reader.read_examples
+    read, original = [], Reader.readings
 
     def counted(reader, examples, *rest):
         read.append(sum(map(len, examples["passages"])))
         return original(reader, examples, *rest)
 
-    monkeypatch.setattr(Reader, "read_examples", counted)
+    monkeypatch.setattr(Reader, "readings", counted)
     monkeypatch.setattr("retrieval.table._PASSAGES_AT_ONCE", 7)  # two questions of three passages
     assert inference.main([*flags, *evaluated]) == close_to(expected)
     assert read[:3] == [6, 6, 6]

@@ -31,7 +31,13 @@ def settle(folder: Any, **flags: Any) -> TrainMRCArguments:
     return as_trained(TrainMRCArguments(model=str(folder), **flags))
 
 
-FULL = {"max_seq_len": 96, "stride_len": 24, "max_ans_len": 7, "version_2_with_negative": True}
+FULL = {
+    "max_seq_len": 96,
+    "stride_len": 24,
+    "max_ans_len": 7,
+    "version_2_with_negative": True,
+    "shared_normalization": False,
+}
 
 
 def test_what_no_flag_gives_is_as_the_reader_was_trained(trained: Any, log_lines: list[str]) -> None:
@@ -39,13 +45,15 @@ def test_what_no_flag_gives_is_as_the_reader_was_trained(trained: Any, log_lines
     assert settings_of(settle(folder)) == FULL
     assert log_lines == [
         f"INFO as {folder} was trained: --max_seq_len 96, --stride_len 24, --max_ans_len 7, "
-        "--version_2_with_negative True"
+        "--version_2_with_negative True, --shared_normalization False"
     ]
     log_lines.clear()
     settled = settle(folder, stride_len=8, version_2_with_negative=False, n_best_size=3)
     assert settings_of(settled) == FULL | {"stride_len": 8, "version_2_with_negative": False}
     assert settled.n_best_size == 3
-    assert log_lines == [f"INFO as {folder} was trained: --max_seq_len 96, --max_ans_len 7"]
+    assert log_lines == [
+        f"INFO as {folder} was trained: --max_seq_len 96, --max_ans_len 7, --shared_normalization False"
+    ]
     log_lines.clear()
     settle(folder, **FULL)
     assert log_lines == []
