@@ -141,6 +141,7 @@ class QuestionBatches(LengthGroupedBatches):
         def shuffled(items: Sequence[Any]) -> list[Any]:
             return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
 
+        lengths = list(lengths)  # a column of a dataset is read at every access
         answered = [golds[0] != cls for golds, cls in zip(*map(self.features.__getitem__, _ANSWERED), strict=True)]
         questions = shuffled(windows_of_questions(self.features["example_index"]))
         for rows in questions:

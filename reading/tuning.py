@@ -175,9 +175,10 @@ def report(tuned: Tuned, scores: Mapping[Settings, ExampleScores], resampling: R
             "",
             *(_line(name, values) for name, values in rows.items()),
             "",
-            f"* {flags}: its scores are too high, on the {count} questions that it was",
-            "chosen by. Held out: chosen by the questions about one half of the passages, scored on",
-            "those about the other, both ways.",
+            f"* {flags}",
+            f"Its scores are too high: it was chosen by these {count} questions. Held out: chosen",
+            "by the questions about one half of the passages and scored on those about the",
+            "other half, both ways.",
         ]
     )
 

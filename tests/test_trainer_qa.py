@@ -343,7 +343,8 @@ def test_what_it_trained_keeps_how_it_reads(
     config = load_reader(str(tmp_path / "saved"), trained=True).config
     assert config.title_prefix is True
     assert config.reader_settings == {
-        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False,
+        "shared_normalization": False,
     }  # fmt: skip
 
 
