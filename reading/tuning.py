@@ -46,7 +46,8 @@ class Trials:
         self._answering = dataclasses.replace(answering, version_2_with_negative=False, null_score_diff_threshold=0.0)
         most, weight = given.top_k_retrieval, given.retrieval_weight
         self._depths = sorted({*(k for k in DEPTHS if k < most), most} if retrieved else {most})
-        self._weights = _nearest_first({*WEIGHTS, weight} if retrieved else {weight}, weight)
+        weights = _nearest_first({*WEIGHTS, weight} if retrieved else {weight}, weight)
+        self._weights = {k: weights if k > 1 else [weight] for k in self._depths}  # one passage has no rival
         self._texts: dict[tuple[int, float], dict[str, str]] = defaultdict(dict)
         self._null_leads: dict[int, list[float]] = defaultdict(list)  # by how much "no answer" is ahead
 
@@ -57,7 +58,7 @@ class Trials:
                 passages = [reading for reading in found if reading.rank <= depth]
                 spans = comparable_spans(passages, self._answering)
                 self._null_leads[depth].append(-max((score for score, _ in spans), default=float("-inf")))
-                for weight in self._weights:
+                for weight in self._weights[depth]:
                     best = weigh(passages, self._answering, weight)[:1]
                     self._texts[depth, weight][question] = best[0].text if best else ""
 
@@ -179,8 +180,12 @@ def report(tuned: Tuned, scores: Mapping[Settings, ExampleScores], resampling: R
             f"Its scores are too high: it was chosen by these {count} questions. Held out: chosen",
             "by the questions about one half of the passages and scored on those about the",
             "other half, both ways.",
+            *([] if tuned.gain.exact_match.low > 0 else [_NO_GAIN]),
         ]
     )
+
+
+_NO_GAIN = "Held out, choosing is not better than the flags as given by more than chance."
 
 
 def _line(name: str, figures: Sequence[Estimate]) -> str:
