@@ -155,33 +155,28 @@ def weigh(readings: Sequence[Reading], settings: AnswerArguments, retrieval_weig
     those of equal texts are summed. The readings stay as they are.
     """
     spans = comparable_spans(readings, settings)
-    bonus = _retrieval_bonus([answer for _, answer in spans], retrieval_weight)
-    scored = [(span_score + bonus.get(answer.rank, 0.0), span_score, answer) for span_score, answer in spans]
-    scored.sort(key=lambda found: (-found[0], found[2].rank, found[2].start))
-    best_span_score = max((span_score for span_score, _ in spans), default=float("-inf"))
+    candidates = [replace(answer, score=score, span_score=score) for score, answer in spans]
+    _mix_retrieval(candidates, retrieval_weight)
+    candidates.sort(key=lambda answer: (-answer.score, answer.rank, answer.start))
+    no_answer = Answer("", 0.0, 0.0, 0.0, 0.0, "", 0, 0, 0)
+    best_span_score = max((answer.span_score for answer in candidates), default=float("-inf"))
     if settings.version_2_with_negative:
-        scored.append((0.0, 0.0, Answer("", 0.0, 0.0, 0.0, 0.0, "", 0, 0, 0)))
-    if not scored:
+        candidates.append(no_answer)
+    if not candidates:
         return []
-    scores = np.array([score for score, *_ in scored])  # (candidates,)
+    scores = np.array([answer.score for answer in candidates])  # (candidates,)
     probabilities = np.exp(scores - scores.max())  # (candidates,)
     probabilities /= probabilities.sum()
-    best: dict[str, tuple[float, float, Answer]] = {}  # of each text
-    mass: dict[str, float] = defaultdict(float)
-    for found, probability in zip(scored, probabilities.tolist(), strict=True):
-        best.setdefault(found[2].text, found)
-        mass[found[2].text] += probability
-    ranked = sorted(best, key=lambda text: -mass[text])
+    merged: dict[str, Answer] = {}
+    for answer, probability in zip(candidates, probabilities.tolist(), strict=True):
+        merged.setdefault(answer.text, answer).probability += probability
+    ranked = sorted(merged.values(), key=lambda answer: -answer.probability)
     if settings.version_2_with_negative:
-        ranked.remove("")
+        ranked.remove(no_answer)
         says_none = -best_span_score > settings.null_score_diff_threshold
         last = min(len(ranked), max(1, settings.n_best_size - 1))
-        ranked.insert(0 if says_none else last, "")
-    return [
-        replace(answer, probability=mass[text], score=score, span_score=span_score)
-        for text in ranked[: settings.n_best_size]
-        for score, span_score, answer in [best[text]]
-    ]
+        ranked.insert(0 if says_none else last, no_answer)
+    return ranked[: settings.n_best_size]
 
 
 def comparable_spans(readings: Sequence[Reading], settings: AnswerArguments) -> list[tuple[float, Answer]]:
@@ -198,8 +193,8 @@ def comparable_spans(readings: Sequence[Reading], settings: AnswerArguments) -> 
     ]
 
 
-def _retrieval_bonus(candidates: Sequence[Answer], weight: float) -> dict[int, float]:
-    """Return for every rank ``weight`` times its passage's standardised retriever score; nothing where all are equal.
+def _mix_retrieval(candidates: list[Answer], weight: float) -> None:
+    """Add to each candidate's score ``weight`` times its passage's standardised retriever score.
 
     Retrievers have scales of their own: over the passages of the question theirs are brought to mean 0 and standard
     deviation 1, so that ``weight`` is what one standard deviation is worth in logits. (A linear mix of reader and
@@ -208,6 +203,7 @@ def _retrieval_bonus(candidates: Sequence[Answer], weight: float) -> dict[int, f
     retrieval = {answer.rank: answer.retrieval_score for answer in candidates}
     scores = np.array(list(retrieval.values()))  # (passages,)
     if weight == 0 or len(scores) < 2 or scores.std() == 0:
-        return {}
-    standardised = (weight * ((scores - scores.mean()) / scores.std())).tolist()
-    return dict(zip(retrieval, standardised, strict=True))
+        return
+    standardised = dict(zip(retrieval, ((scores - scores.mean()) / scores.std()).tolist(), strict=True))
+    for answer in candidates:
+        answer.score = answer.span_score + weight * standardised[answer.rank]
