@@ -65,7 +65,7 @@ class QATrainer(Trainer):
     ``reading.metrics`` does, or a SQuAD metric: ``metric.compute(predictions=answers.predictions,
     references=answers.label_ids)``. Of the ``QAProcessor`` whose method ``post_process_function`` is, the tokenizer is
     the default of ``processing_class``, and what is trained keeps how it reads. Label smoothing is that of the span
-    loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy`` is ``sequential`` or
+    loss. The batches are those of ``training_batches`` unless ``args.train_sampling_strategy`` is ``sequential`` or
     ``batch_rebalance``. A loss, or a reader, that is no number any more ends the training with a :class:`UserError`,
     and is neither logged nor saved.
     """
