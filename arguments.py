@@ -24,6 +24,7 @@ from reading.arguments import (
     WindowArguments,
     WorkerArguments,
 )
+from reading.augmentation import names_in
 from reading.metrics import mean_scores
 from reading.voting import METHODS, VOTED_FILES
 from retrieval.arguments import (
@@ -117,6 +118,23 @@ class ReaderTrainingArguments(
     warmup_ratio: float = changed(ScheduleArguments, "warmup_ratio", 0.1)
     layerwise_lr_decay: float = changed(OptimizationArguments, "layerwise_lr_decay", 0.95)
 
+    shared_normalization: bool = changed(
+        AsTrainedArguments,
+        "shared_normalization",
+        help="Let one softmax run over all passages of a question, in the loss and in comparing spans "
+        "(default: a trained reader's own, else False).",
+    )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what cannot be learnt."""
+        if self.shared_normalization and "negative_passage" not in names_in(self.augment):
+            yield (
+                "--shared_normalization needs passages to compare: add --augment negative_passage and "
+                "--negative_passages_path"
+            )
+        if self.head == "passage_selection" and not self.shared_normalization:
+            yield "--head passage_selection learns to select only with --shared_normalization: add it"
+
 
 @command("train_mrc.py", "Train a reader.")
 @changes(
@@ -209,6 +227,11 @@ class TrainMRCV2Arguments(ReaderTrainingArguments, FreezeArguments, FormerTraine
 
     def contradictions(self) -> Iterator[str]:
         """Yield what this command does not do."""
+        if self.shared_normalization and self.train_sampling_strategy in ("sequential", "batch_rebalance"):
+            yield (
+                "--shared_normalization keeps the passages of a question in one batch: leave out "
+                "--train_sampling_strategy"
+            )
         if not self.do_train:
             yield "add --do_train: this command trains a reader, inference.py evaluates one and answers with it"
         metric, known = self.metric_for_best_model, ["loss", *mean_scores({}, {"": []})]
@@ -348,9 +371,21 @@ class InferenceArguments(
 
     do_predict: bool = flag(False, "Answer the test questions and write predictions.json.", group="data")
     do_eval: bool = flag(False, "Answer the validation questions and score retrieval and answers.", group="data")
+    tune: bool = flag(
+        False,
+        "Choose passages, retrieval weight and null threshold by the validation questions; write them to tuned.json, "
+        "for --config.",
+        group="answers",
+        read_if=only_if(lambda args: args.do_eval, "settings are chosen by gold answers: add --do_eval"),
+    )
 
     def contradictions(self) -> Iterator[str]:
         """Yield what is missing or too much."""
+        if self.tune and self.retriever_type != "none" and self.passage_reading == "joined":
+            yield (
+                "--tune reads the passages once, which --passage_reading joined reads otherwise for each number of "
+                "passages: leave it out"
+            )
         if self.do_eval == self.do_predict:
             yield "say what to answer: --do_predict for the test questions, or --do_eval for the validation ones"
 

@@ -4,6 +4,7 @@
 
 Writes to --output_dir: predictions.json ({id: text}, every question, in the data set's order), nbest_predictions.json,
 retrieved_passages.csv, and with --do_eval metrics.json: retrieval, oracle-passage and end-to-end scores side by side.
+With --tune also tuned.json, the flags that answer best, and tuning.json, all that was tried.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from datasets import Dataset
 from arguments import InferenceArguments, parse_arguments, record_of
 from pipeline import Reader, processor_of
 from reading.answers import Answer, nbest_of, predictions_of
+from reading.comparison import Resampling
 from reading.metrics import mean_scores, references_of
 from reading.passages import gold_passages
 from reading.reader_settings import as_trained
+from reading.tuning import Settings, Trials, as_flags, record, report, tune
 from retrieval.finding import find_passages
 from retrieval.metrics import KS, hit_at_k
 from retrieval.table import Retrieved, write_retrieved_df
+from retrieval.tuning import halves
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, run_command
 from runtime.files import write_json
@@ -78,11 +82,18 @@ def answer(args: InferenceArguments) -> dict[str, float]:
     stopwatch.lap("retrieve")
 
     # read
+    trials = trials_of(args, examples, retrieved) if args.tune else None
     if retrieved is None:
-        answers = reader.read_examples(own_contexts(examples))
+        blocks = iter([reader.readings(own_contexts(examples))])
     else:
-        with progress_bar(total=len(examples), desc="answering", unit="question") as progress:
-            answers = reader.read_retrieved(retrieved, args, progress.update)
+        blocks = reader.retrieved_readings(retrieved, args.passage_reading)
+    answers: dict[str, list[Answer]] = {}
+    with progress_bar(total=len(examples), desc="answering", unit="question") as progress:
+        for readings in blocks:
+            answers |= reader.weigh(readings, args.retrieval_weight if retrieved is not None else 0.0)
+            if trials is not None:
+                trials.add(readings)
+            progress.update(len(readings))
     stopwatch.lap("read")
 
     # score
@@ -91,10 +102,32 @@ def answer(args: InferenceArguments) -> dict[str, float]:
         metrics = score(reader, examples, retrieved, answers)
         stopwatch.lap("score")
         print_metrics(metrics)
+        if trials is not None:
+            save_tuning(args, trials, examples)
 
     # save
     save(args, examples, retrieved, answers, metrics, environment(device, precision, args.seed), stopwatch.laps)
     return metrics
+
+
+def trials_of(args: InferenceArguments, examples: Dataset, retrieved: Retrieved | None) -> Trials:
+    """Return what tries settings on the answers; :class:`UserError` if nothing can be chosen, or not on two halves."""
+    if retrieved is None and not args.version_2_with_negative:
+        raise UserError("--tune has nothing to choose: name a retriever, or add --version_2_with_negative")
+    if len(set(halves(examples))) < 2:
+        raise UserError("--tune chooses on one half of the passages and scores on the other: give it more questions")
+    depth, weight = (1, 0.0) if retrieved is None else (retrieved.k, args.retrieval_weight)
+    return Trials(args, Settings(depth, weight, args.null_score_diff_threshold), retrieved is not None)
+
+
+def save_tuning(args: InferenceArguments, trials: Trials, examples: Dataset) -> None:
+    """Print which settings are best and how good they are on other questions; write them to --output_dir."""
+    scores, resampling = trials.scores(references_of(examples)), Resampling(1000, args.seed)
+    tuned = tune(scores, trials.given, halves(examples), resampling)
+    print("\n" + report(tuned, scores, resampling))
+    write_json(Path(args.output_dir) / "tuning.json", record(tuned, scores))
+    write_json(Path(args.output_dir) / "tuned.json", as_flags(tuned.chosen, scores))
+    print(f"The settings are in {args.output_dir}/tuned.json: add --config {args.output_dir}/tuned.json to later runs.")
 
 
 def own_contexts(examples: Dataset) -> Dataset:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from arguments import DatasetArguments, InferenceArguments, PipelineArguments, p
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
 from processor import QAProcessor
-from reading.answers import Answer
+from reading.answers import Answer, Reading, weigh
 from reading.arguments import PassageArguments
 from reading.batching import FeatureCollator
 from reading.logits import read_features
@@ -98,24 +98,34 @@ class Reader(NamedTuple):
         self, examples: Dataset, what: str = "reading", retrieval_weight: float = 0.0
     ) -> dict[str, list[Answer]]:
         """Return the n best answers per question id, from reading examples (see ``reading/passages.py``)."""
+        return self.weigh(self.readings(examples, what), retrieval_weight)
+
+    def readings(self, examples: Dataset, what: str = "reading") -> dict[str, list[Reading]]:
+        """Return per question id what the reader finds in each of its reading examples, not yet weighed."""
         features = self.qa_processor.make_features(examples, what, cached=False)
         logits = read_features(self.model, features, self.collator, self.batch_size, self.precision, what)
-        return self.qa_processor.find_answers(examples, features, logits.predictions, retrieval_weight)
+        return self.qa_processor.find_readings(examples, features, logits.predictions)
 
-    def read_retrieved(
-        self, retrieved: Retrieved, settings: PassageArguments, progress: Callable[[int], Any] = lambda count: None
-    ) -> dict[str, list[Answer]]:
-        """Read every question's retrieved passages, some thousand passages at a time, so that memory stays bounded.
+    def weigh(self, readings: Mapping[str, list[Reading]], retrieval_weight: float) -> dict[str, list[Answer]]:
+        """Return the n best answers per question id, from what was read in all of its passages."""
+        settings = self.qa_processor.dataset_args
+        return {question: weigh(found, settings, retrieval_weight) for question, found in readings.items()}
 
-        ``progress`` gets the number of questions that were answered since its last call.
-        """
-        to_examples = joined_passages if settings.passage_reading == "joined" else separate_passages
+    def read_retrieved(self, retrieved: Retrieved, settings: PassageArguments) -> dict[str, list[Answer]]:
+        """Return the n best answers per question id, from all of its retrieved passages."""
         answers: dict[str, list[Answer]] = {}
-        for block in retrieved.blocks():
-            before = len(answers)
-            answers |= self.read_examples(to_examples(block), "reading", settings.retrieval_weight)
-            progress(len(answers) - before)
+        for readings in self.retrieved_readings(retrieved, settings.passage_reading):
+            answers |= self.weigh(readings, settings.retrieval_weight)
         return answers
+
+    def retrieved_readings(self, retrieved: Retrieved, passage_reading: str) -> Iterator[dict[str, list[Reading]]]:
+        """Yield what the reader finds in the retrieved passages.
+
+        Some thousand passages are read at a time, so that memory stays bounded; no question is in two of these parts.
+        """
+        to_examples = joined_passages if passage_reading == "joined" else separate_passages
+        for block in retrieved.blocks():
+            yield self.readings(to_examples(block))
 
 
 class Pipeline(NamedTuple):

@@ -20,7 +20,7 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 from loading.arguments import column_names
 from loading.examples import load_examples
 from loading.statistics import fault_of_seen_questions, fault_of_unanswerable, warn
-from reading.answers import Answer, find_answers, predictions_of
+from reading.answers import Answer, Reading, find_answers, find_readings, predictions_of
 from reading.arguments import AugmentationArguments, DatasetArguments
 from reading.augmentation import Material, augmentation_names
 from reading.augmented_features import AugmentedFeatures
@@ -128,6 +128,7 @@ class QAProcessor:
             given.augment_probability,
             Material(self.tokenizer, negatives, given.negative_passages),
             seed,
+            self.dataset_args.shared_normalization,
         )
 
     def get_eval_features(self) -> Dataset:
@@ -162,9 +163,13 @@ class QAProcessor:
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], retrieval_weight: float = 0.0
     ) -> dict[str, list[Answer]]:
         """Return the n best answers per question id; ``predictions`` are those of ``read_features``."""
-        if "passages" not in examples.column_names:
-            examples = gold_passages(examples)
-        return find_answers(examples, features, predictions, self.dataset_args, retrieval_weight)
+        return find_answers(_with_passages(examples), features, predictions, self.dataset_args, retrieval_weight)
+
+    def find_readings(
+        self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...]
+    ) -> dict[str, list[Reading]]:
+        """Return per question id what was found in each of its passages, for :func:`reading.answers.weigh`."""
+        return find_readings(_with_passages(examples), features, predictions, self.dataset_args)
 
     def post_processing_function(
         self, examples: Dataset, features: Dataset, predictions: tuple[np.ndarray, ...], stage: str = "eval"
@@ -219,3 +224,7 @@ class QAProcessor:
 
 def _first(examples: Dataset, count: int | None) -> Dataset:
     return examples if count is None or count >= len(examples) else examples.select(range(count))
+
+
+def _with_passages(examples: Dataset) -> Dataset:
+    return examples if "passages" in examples.column_names else gold_passages(examples)

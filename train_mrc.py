@@ -33,7 +33,7 @@ from models import check_length, load_reader_to_train, load_tokenizer, save_read
 from models.span_loss import reader_loss
 from processor import QAProcessor
 from reading.augmentation import augmentation_names
-from reading.batching import FeatureCollator, LengthGroupedBatches, training_loader
+from reading.batching import FeatureCollator, training_batches, training_loader
 from reading.features import example_ids
 from reading.logits import read_features
 from reading.metrics import compute_metrics
@@ -94,11 +94,13 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
     check_length(model, args.max_seq_len)
     model.config.title_prefix = title_prefix
     model.config.reader_settings = settings_of(args)
-    collator = FeatureCollator(model, tokenizer, args.max_seq_len if args.use_max_padding else None)
+    padded_to = args.max_seq_len if args.use_max_padding else None
+    collator = FeatureCollator(model, tokenizer, padded_to, args.shared_normalization)
 
     # loop
-    batches = LengthGroupedBatches(
-        features["length"],
+    batches = training_batches(
+        features,
+        collator,
         args.per_device_train_batch_size,
         args.seed,
         start.accelerator.process_index,

@@ -16,7 +16,6 @@ if __name__ == "__main__":
 
     check_command_line(TrainMRCV2Arguments)  # --help and mistakes are answered before the slow ones
 
-import math
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -28,7 +27,7 @@ from loading.examples import hash_examples
 from models import check_length, load_reader_to_train, load_tokenizer, save_reader
 from processor import QAProcessor
 from reading.augmentation import augmentation_names
-from reading.batching import FeatureCollator
+from reading.batching import FeatureCollator, training_batches
 from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained
 from runtime.errors import run_command
@@ -79,7 +78,8 @@ def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArgume
     # model
     model = load_reader_to_train(args, start.precision, training_args.device)
     check_length(model, args.max_seq_len)
-    collator = FeatureCollator(model, tokenizer, args.max_seq_len if args.use_max_padding else None)
+    padded_to = args.max_seq_len if args.use_max_padding else None
+    collator = FeatureCollator(model, tokenizer, padded_to, args.shared_normalization)
     freezing = make_freezing(args, model)
 
     # optimisation: the optimizer that the Trainer would choose, over our groups
@@ -87,10 +87,12 @@ def train(start: Start, args: TrainMRCV2Arguments, training_args: TrainingArgume
     optimizer_class, options = QATrainer.get_optimizer_cls_and_kwargs(training_args, model)
     patience = args.early_stopping_patience
     stopping = [] if patience is None else [StopEarlyCallback(patience)]
-    batches = math.ceil(len(train_features) / (training_args.train_batch_size * training_args.world_size))
     state = TrainerState()
     if start.state is not None:
         state = TrainerState.load_from_json(str(start.state / "trainer_state.json"))
+        seed = args.seed if args.data_seed is None else args.data_seed
+        joint_size = training_args.train_batch_size, seed, 0, training_args.world_size
+        batches = len(training_batches(train_features, collator, *joint_size))
         check_steps(state.global_step, count_steps(args, batches), start.state)
     start.open(args, data)
 

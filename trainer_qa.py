@@ -43,7 +43,7 @@ from transformers.trainer_utils import PredictionOutput, TrainOutput
 from models.span_loss import reader_loss
 from processor import QAProcessor
 from reading.augmented_features import AugmentedFeatures
-from reading.batching import FeatureCollator, LengthGroupedBatches, training_loader
+from reading.batching import FeatureCollator, LengthGroupedBatches, training_batches, training_loader
 from reading.features import example_ids
 from reading.logits import read_features
 from reading.reader_settings import settings_of
@@ -65,7 +65,7 @@ class QATrainer(Trainer):
     ``reading.metrics`` does, or a SQuAD metric: ``metric.compute(predictions=answers.predictions,
     references=answers.label_ids)``. Of the ``QAProcessor`` whose method ``post_process_function`` is, the tokenizer is
     the default of ``processing_class``, and what is trained keeps how it reads. Label smoothing is that of the span
-    loss. The batches are ``LengthGroupedBatches`` unless ``args.train_sampling_strategy`` is ``sequential`` or
+    loss. The batches are those of ``training_batches`` unless ``args.train_sampling_strategy`` is ``sequential`` or
     ``batch_rebalance``. A loss, or a reader, that is no number any more ends the training with a :class:`UserError`,
     and is neither logged nor saved.
     """
@@ -97,7 +97,8 @@ class QATrainer(Trainer):
         if data_collator is None:
             if processing_class is None:
                 raise UserError("QATrainer needs to know how to pad: pass processing_class, the tokenizer")
-            data_collator = FeatureCollator(model, processing_class)
+            shared = isinstance(qa_processor, QAProcessor) and qa_processor.dataset_args.shared_normalization
+            data_collator = FeatureCollator(model, processing_class, shared=shared)
         args = copy(args)
         args.remove_unused_columns = False  # the collator takes what the reader needs, post-processing the rest
         args.logging_nan_inf_filter = False  # it hides what is to end the training, and waits for the GPU every time
@@ -176,8 +177,13 @@ class QATrainer(Trainer):
         args, features = self.args, self.train_dataset
         seed = args.seed if args.data_seed is None else args.data_seed
         accelerator = self.accelerator
-        batches = LengthGroupedBatches(
-            features["length"], self._train_batch_size, seed, accelerator.process_index, accelerator.num_processes
+        batches = training_batches(
+            features,
+            self.data_collator,
+            self._train_batch_size,
+            seed,
+            accelerator.process_index,
+            accelerator.num_processes,
         )
         loader = training_loader(
             accelerator,

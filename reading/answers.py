@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -23,7 +23,8 @@ class Answer:
     """A candidate answer: ``context[start:end]`` (characters) of the passage ``document_id``, found at ``rank``.
 
     ``span_score`` is the sum of its start and end logits above that of "no answer here" (``[CLS]``), which makes
-    spans of different passages comparable; ``retrieval_score`` is its passage's, ``score`` their mix; ``probability``
+    spans of different passages comparable; with ``shared_normalization`` they are, and it is above the highest
+    "no answer" of the question's passages. ``retrieval_score`` is its passage's, ``score`` their mix; ``probability``
     is the softmax of the scores over the question's candidates, summed over equal texts. Where the passage is a chunk,
     its text starts at ``passage_start`` of the document's.
     """
@@ -38,6 +39,18 @@ class Answer:
     start: int
     end: int
     passage_start: int = field(default=0, kw_only=True)
+
+
+class Reading(NamedTuple):
+    """What was found in one reading example: its best spans, whose scores are sums of logits, and "no answer"'s.
+
+    ``passages`` are what it is made of, by rank. "No answer" scores the least over the windows, or with
+    ``shared_normalization`` the most.
+    """
+
+    passages: dict[int, Passage]
+    spans: list[Answer]
+    null_score: float
 
 
 def find_answers(
@@ -55,23 +68,28 @@ def find_answers(
     ``version_2_with_negative`` the empty answer, whose score is 0, is among them, and first if that exceeds the best
     span score by more than the threshold. The rules of ``postprocess`` tidy what is left of them.
     """
-    rules = rules_in(settings.postprocess)
+    readings = find_readings(examples, features, predictions, settings)
+    return {question: weigh(found, settings, retrieval_weight) for question, found in readings.items()}
+
+
+def find_readings(
+    examples: Dataset, features: Dataset, predictions: Sequence[np.ndarray], settings: AnswerArguments
+) -> dict[str, list[Reading]]:
+    """Return for every question id what was found in each of its reading examples, for :func:`weigh`."""
     windows: dict[int, list[int]] = defaultdict(list)
     for row, index in enumerate(features["example_index"]):
         windows[index].append(row)
     features = features.select_columns(["offset_mapping", "cls_index"])
-    found: dict[str, list[Answer]] = {}
-    passages: dict[str, dict[int, Passage]] = defaultdict(dict)
-    analysed: dict[str, Passage] = {}  # a passage is often read for several questions
+    found: dict[str, list[Reading]] = {}
+    texts: dict[str, Passage] = {}  # a passage is often read for several questions, and analysed once
     for index, example in enumerate(examples):
         read = [(features[row], *(values[row] for values in predictions)) for row in windows[index]]
-        found.setdefault(example["id"], []).extend(_read_example(example, read, settings))
-        for passage, text in zip(example["passages"], passage_texts(example), strict=True):
-            passages[example["id"]][passage["rank"]] = analysed.setdefault(text, Passage(text))
-    return {
-        question: postprocess(_weigh(candidates, settings, retrieval_weight), passages[question], rules)
-        for question, candidates in found.items()
-    }
+        passages = {
+            passage["rank"]: texts.setdefault(text, Passage(text))
+            for passage, text in zip(example["passages"], passage_texts(example), strict=True)
+        }
+        found.setdefault(example["id"], []).append(_read_example(example, passages, read, settings))
+    return found
 
 
 def predictions_of(answers: Mapping[str, list[Answer]]) -> dict[str, str]:
@@ -86,14 +104,14 @@ def nbest_of(answers: Mapping[str, list[Answer]]) -> dict[str, list[dict[str, An
 
 def _read_example(
     example: Mapping[str, Any],
+    texts: dict[int, Passage],
     windows: Iterable[tuple[Any, ...]],
     settings: AnswerArguments,
-) -> list[Answer]:
-    """Return the best spans of one example. Its "no answer" score is the least over its windows."""
+) -> Reading:
     context, passages = example["context"], example["passages"]
     passage_starts = [passage["start"] for passage in passages]
     spans: dict[tuple[int, int], float] = {}
-    null_score = float("inf")
+    null_scores: list[float] = []
     for feature, start_logits, end_logits, *beam in windows:
         offsets = feature["offset_mapping"]
         tokens = len(offsets)
@@ -119,7 +137,7 @@ def _read_example(
                 spans[start, end] = max(float(score), spans.get((start, end), float("-inf")))
         cls_index = feature["cls_index"]
         no_end = end_logits[..., cls_index].flat[-1]  # given the start [CLS], which is the last of a beam
-        null_score = min(null_score, float(start_logits[cls_index] + no_end))
+        null_scores.append(float(start_logits[cls_index] + no_end))
     answers = []
     for (start, end), score in sorted(spans.items(), key=lambda item: -item[1])[: settings.n_best_size]:
         passage = passages[bisect_right(passage_starts, start) - 1]
@@ -127,8 +145,8 @@ def _read_example(
             Answer(
                 text=context[start:end],
                 probability=0.0,
-                score=score - null_score,
-                span_score=score - null_score,
+                score=score,
+                span_score=score,
                 retrieval_score=passage["score"],
                 document_id=passage["document_id"],
                 rank=passage["rank"],
@@ -137,11 +155,23 @@ def _read_example(
                 passage_start=passage.get("passage_start", 0),
             )
         )
-    return answers
+    null_score = (max if settings.shared_normalization else min)(null_scores, default=float("-inf"))
+    return Reading(texts, answers, null_score)
 
 
-def _weigh(candidates: list[Answer], settings: AnswerArguments, retrieval_weight: float) -> list[Answer]:
-    """Mix in the retriever, turn scores into probabilities, sum those of equal texts, keep the n best."""
+def weigh(readings: Sequence[Reading], settings: AnswerArguments, retrieval_weight: float) -> list[Answer]:
+    """Return one question's n best answers, best first.
+
+    Spans of all its ``readings`` are made comparable, the retriever is mixed in, scores become probabilities, those of
+    equal texts are summed, and the rules of ``settings.postprocess`` tidy the n best. The readings stay as they are.
+    """
+    passages = {rank: passage for reading in readings for rank, passage in reading.passages.items()}
+    return postprocess(_ranked(readings, settings, retrieval_weight), passages, rules_in(settings.postprocess))
+
+
+def _ranked(readings: Sequence[Reading], settings: AnswerArguments, retrieval_weight: float) -> list[Answer]:
+    spans = comparable_spans(readings, settings)
+    candidates = [replace(answer, score=score, span_score=score) for score, answer in spans]
     _mix_retrieval(candidates, retrieval_weight)
     candidates.sort(key=lambda answer: (-answer.score, answer.rank, answer.start))
     no_answer = Answer("", 0.0, 0.0, 0.0, 0.0, "", 0, 0, 0)
@@ -163,6 +193,20 @@ def _weigh(candidates: list[Answer], settings: AnswerArguments, retrieval_weight
         last = min(len(ranked), max(1, settings.n_best_size - 1))
         ranked.insert(0 if says_none else last, no_answer)
     return ranked[: settings.n_best_size]
+
+
+def comparable_spans(readings: Sequence[Reading], settings: AnswerArguments) -> list[tuple[float, Answer]]:
+    """Return all spans of one question's ``readings``, each with its score above "no answer"'s.
+
+    That is the passage's own, or with ``shared_normalization``, where the logits of all passages are on one scale, the
+    highest of all passages.
+    """
+    highest = max((reading.null_score for reading in readings), default=0.0)
+    return [
+        (answer.score - (highest if settings.shared_normalization else reading.null_score), answer)
+        for reading in readings
+        for answer in reading.spans
+    ]
 
 
 def _mix_retrieval(candidates: list[Answer], weight: float) -> None:

@@ -52,6 +52,9 @@ class AnswerArguments:
         f"Comma-joined rules that tidy answers, or all or none: {', '.join(RULES)}; a trained reader brings its own.",
         fault=fault_of,
     )
+    shared_normalization: bool = flag(
+        False, "Compare spans of different passages by their logits alone; a trained reader brings its own."
+    )
 
 
 @flag_group("reading")
@@ -95,6 +98,7 @@ class AsTrainedArguments(AnswerArguments, WindowArguments):
     max_ans_len: int = _left_to_reader(AnswerArguments, "max_ans_len")
     version_2_with_negative: bool = _left_to_reader(AnswerArguments, "version_2_with_negative")
     postprocess: str = _left_to_reader(AnswerArguments, "postprocess")
+    shared_normalization: bool = _left_to_reader(AnswerArguments, "shared_normalization")
 
 
 @flag_group("answers")

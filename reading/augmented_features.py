@@ -24,9 +24,9 @@ class AugmentedFeatures:
     """The training features of one epoch, as a dataset for a ``DataLoader``; :meth:`set_epoch` draws them again.
 
     Every epoch has as many features as epoch 0, so that it has as many optimizer steps: of more windows a random
-    choice is left out, of fewer a random choice comes twice. Their ``example_index`` is the row of the example that
-    was changed. ``build(examples, what, tokenizer)`` turns examples into
-    features, ``probability`` is the chance that an example is changed by a drawn augmentation.
+    choice is left out, of fewer a random choice comes twice. ``whole`` keeps all windows instead, for batches of whole
+    questions. Their ``example_index`` is the row of the example that was changed. ``build(examples, what, tokenizer)``
+    turns examples into features, ``probability`` is the chance that an example is changed by a drawn augmentation.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class AugmentedFeatures:
         probability: float,
         material: Material,
         seed: int,
+        whole: bool = False,
     ) -> None:
         masks = [name for name in names if name.startswith("mask_")]
         if masks and material.tokenizer.mask_token is None:
@@ -49,6 +50,7 @@ class AugmentedFeatures:
         self._probability = probability
         self._material = material
         self._seed = seed
+        self._whole = whole
         self.epoch: int | None = None
         self.set_epoch(0)
 
@@ -66,10 +68,12 @@ class AugmentedFeatures:
         example_index = [originals[index] for index in features["example_index"]]
         features = features.remove_columns(["offset_mapping", "example_index"])  # the former is half of the memory
         features = features.add_column("example_index", example_index, new_fingerprint=generate_random_fingerprint())
-        rows, size = range(len(features)), len(features) if self.epoch is None else len(self)
-        rng = self._rng(epoch)
-        rows = rng.sample(rows, size) if len(rows) > size else [*rows, *rng.choices(rows, k=size - len(rows))]
-        self._features, self.epoch = features.select(sorted(rows)), epoch
+        if not self._whole:
+            rows, size = range(len(features)), len(features) if self.epoch is None else len(self)
+            rng = self._rng(epoch)
+            rows = rng.sample(rows, size) if len(rows) > size else [*rows, *rng.choices(rows, k=size - len(rows))]
+            features = features.select(sorted(rows))
+        self._features, self.epoch = features, epoch
 
     def __len__(self) -> int:
         return len(self._features)

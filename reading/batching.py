@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,13 +28,25 @@ class FeatureCollator:
     ``max_length`` pads every batch to that many tokens; without it the longest row, rounded up, decides. Besides
     what the model is fed there are ``answer_mask`` (batch, tokens; 0 on padding), ``cls_index`` (batch,), and the
     gold spans of the features as ``start_positions`` and ``end_positions`` (batch, golds; -1 where a row has fewer),
-    and ``example_index`` (batch,). The other columns stay behind. Raises :class:`UserError` for a tokenizer that does
-    not fit the model.
+    and ``example_index`` (batch,). With ``shared`` also ``questions`` (batch,), by which the loss knows the windows of
+    one question. The other columns stay behind. Raises :class:`UserError` for a tokenizer that does not fit the model,
+    and for a model whose loss cannot be shared.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int | None = None,
+        shared: bool = False,
     ) -> None:
+        if shared and hasattr(model, "label_inputs") and model.label_inputs:
+            raise UserError(
+                "--shared_normalization compares spans of several passages, which the head "
+                f"{model.config.reader_head['name']} does not allow, as it scores an end only given its start: choose "
+                "another --head"
+            )
+        self.shared = shared
         self.inputs = ModelInputs(model, tokenizer)
         self.separator_id = tokenizer.sep_token_id
         self.max_length = max_length
@@ -47,6 +60,8 @@ class FeatureCollator:
         batch["answer_mask"] = torch.tensor(masks)  # (batch, tokens)
         for name in ("cls_index", "example_index"):
             batch[name] = torch.tensor([feature[name] for feature in features])  # (batch,)
+        if self.shared:
+            batch["questions"] = batch["example_index"]  # (batch,)
         golds = max(len(feature["gold_starts"]) for feature in features)
         for name, column in (("start_positions", "gold_starts"), ("end_positions", "gold_ends")):
             rows = [padded(feature[column], golds, -1) for feature in features]
@@ -103,6 +118,85 @@ class LengthGroupedBatches:
         for rows in self.joint_batches:
             first, after = (len(rows) * process // self.processes for process in (self.process, self.process + 1))
             yield rows[first:after]
+
+
+class QuestionBatches(LengthGroupedBatches):
+    """Batches for a loss over all windows of a question: these are never in two batches.
+
+    ``features`` are those of the epoch, whose ``example_index`` says which windows have one question. A batch holds as
+    many questions of similar length as fit into ``batch_size`` rows; of a question with more windows than that, the
+    windows with an answer and a random choice of the others are read in an epoch. Every epoch has as many batches as
+    the first one seen: what is above that is left out, and of fewer a random choice comes twice. With several
+    ``processes``, a question's windows are all in the share of one.
+    """
+
+    def __init__(self, features: Any, batch_size: int, seed: int, process: int = 0, processes: int = 1) -> None:
+        self.features = features
+        self._size: int | None = None
+        super().__init__(features["length"], batch_size, seed, process, processes)
+
+    def start_epoch(self, epoch: int, lengths: Sequence[int]) -> None:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+
+        def shuffled(items: Sequence[Any]) -> list[Any]:
+            return [items[index] for index in torch.randperm(len(items), generator=generator).tolist()]
+
+        lengths = list(lengths)  # a column of a dataset is read at every access
+        answered = [golds[0] != cls for golds, cls in zip(*map(self.features.__getitem__, _ANSWERED), strict=True)]
+        questions = shuffled(windows_of_questions(self.features["example_index"]))
+        for rows in questions:
+            if len(rows) > self.batch_size:
+                rows[:] = sorted(shuffled(rows), key=lambda row: not answered[row])[: self.batch_size]
+        pool = self.batch_size * self.processes * _BATCHES_PER_POOL * len(questions) // len(lengths) + 1
+        joint: list[list[list[int]]] = []  # of each joint batch the shares
+        for first in range(0, len(questions), pool):
+            batches = whole_questions(questions[first : first + pool], lengths, self.batch_size)
+            joint += [batches[start : start + self.processes] for start in range(0, len(batches), self.processes)]
+        whole = [share for shares in joint for share in shares]
+        for shares in joint:
+            while len(shares) < self.processes:
+                shares.append(shuffled(whole)[0])
+        joint, self._size = shuffled(joint), self._size or len(joint)
+        self._shares = [*joint, *shuffled(joint)][: self._size]
+        self.joint_batches = [[row for share in shares for row in share] for shares in self._shares]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for shares in self._shares:
+            yield shares[self.process]
+
+
+_ANSWERED = ("gold_starts", "cls_index")  # equal where a window has no answer
+
+
+def windows_of_questions(example_index: Sequence[int]) -> list[list[int]]:
+    """Return the row numbers of every question's windows, in the order in which the questions come."""
+    windows: dict[int, list[int]] = defaultdict(list)
+    for row, index in enumerate(example_index):
+        windows[index].append(row)
+    return list(windows.values())
+
+
+def whole_questions(questions: Sequence[Sequence[int]], lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Return batches of whole questions, those with the longest window first, of at most ``batch_size`` rows.
+
+    A question of more rows is a batch of its own.
+    """
+    batches: list[list[int]] = []
+    for rows in sorted(questions, key=lambda rows: -max(lengths[row] for row in rows)):
+        if not batches or len(batches[-1]) + len(rows) > batch_size:
+            batches.append([])
+        batches[-1] += rows
+    return batches
+
+
+def training_batches(
+    features: Any, collator: FeatureCollator, batch_size: int, seed: int, process: int = 0, processes: int = 1
+) -> LengthGroupedBatches:
+    """Return the batches of ``features`` that the loss wants for which ``collator`` makes them."""
+    options = (batch_size, seed, process, processes)
+    return (
+        QuestionBatches(features, *options) if collator.shared else LengthGroupedBatches(features["length"], *options)
+    )
 
 
 def training_loader(

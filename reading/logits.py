@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from models.inputs import longest_first_batches
 from models.span_loss import reader_loss
-from reading.batching import FeatureCollator
+from reading.batching import FeatureCollator, whole_questions, windows_of_questions
 from reading.decoding import FORBIDDEN
 from reading.features import example_ids
 from runtime.device import autocast, reading_mode
@@ -54,12 +54,16 @@ def read_features(
 ) -> Logits:
     """Return the logits of all ``features`` in their order, and the span loss against their labels.
 
-    Batches hold features of similar length. With an ``accelerator`` of several processes each reads its share,
-    and all return everything. Raises :class:`NotFiniteError`, in every process, for logits that are no numbers.
+    Batches hold features of similar length, and whole questions if the loss is shared by their windows. With an
+    ``accelerator`` of several processes each reads its share, and all return everything. Raises
+    :class:`NotFiniteError`, in every process, for logits that are no numbers.
     """
     lengths = list(features["length"])
     inputs = features.remove_columns("offset_mapping")  # ten times faster to fetch
-    batches = longest_first_batches(lengths, batch_size)
+    if collator.shared:
+        batches = whole_questions(windows_of_questions(features["example_index"]), lengths, batch_size)
+    else:
+        batches = longest_first_batches(lengths, batch_size)
     if accelerator is not None and accelerator.num_processes > 1:
         batches = batches[accelerator.process_index :: accelerator.num_processes]
     quiet = accelerator is not None and not accelerator.is_local_main_process

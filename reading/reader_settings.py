@@ -18,8 +18,13 @@ from runtime.output import find_model
 logger = get_logger(__name__)
 
 _KINDS = {
-    "max_seq_len": int, "stride_len": int, "max_ans_len": int, "version_2_with_negative": bool, "postprocess": str
-}  # fmt: skip
+    "max_seq_len": int,
+    "stride_len": int,
+    "max_ans_len": int,
+    "version_2_with_negative": bool,
+    "postprocess": str,
+    "shared_normalization": bool,
+}
 
 _Arguments = TypeVar("_Arguments", bound=Any)
 

@@ -370,6 +370,7 @@ _CASES = {
         "--retrieval_weight 0.5 --retriever_type none",
         "--retrieval_weight 0.5",
     ),
+    "settings are chosen by gold answers: add --do_eval": ("--tune", "--tune --do_eval --do_predict false"),
     "there is one passage a question": ("--passage_reading joined --retriever_type none", "--passage_reading joined"),
     **{
         reason: (

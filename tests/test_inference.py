@@ -11,6 +11,7 @@ import pytest
 from comparing import close_to
 from datasets import Dataset, DatasetDict
 from killing import leave_half_written
+from tiny_data import QUESTIONS
 
 import inference
 from loading.corpus import load_corpus
@@ -116,6 +117,76 @@ def test_the_retriever_alone_decides_with_a_large_weight(command: list[str], tmp
     assert {answers[0]["rank"] for answers in nbest.values()} == {1}
 
 
+@pytest.fixture
+def uneven(dataset_path: str, tmp_path: Path) -> list[str]:
+    """Flags that make other settings than the usual ones best: the table's scores prefer wrong passages."""
+    questions = [question for _, question, _ in QUESTIONS[::2]]  # number n is about passage n
+    corpus = load_corpus(f"{dataset_path}/wikipedia_documents.json")
+    rows = []
+    for number, question in enumerate(questions):
+        for rank, (passage, score) in enumerate([((number + 1) % 6, 9.0), (number, 2.0), ((number + 2) % 6, 1.0)], 1):
+            row = {"id": f"validation-{number}", "question": question, "rank": rank, "document_id": str(passage)}
+            rows.append(row | {"title": "", "context": corpus.texts[passage], "score": score})
+    pd.DataFrame(rows).to_csv(tmp_path / "uneven.csv", index=False)
+    return ["--retriever_type", "get_retrieved_df", "--retrieved_df_path", str(tmp_path / "uneven.csv")]
+
+
+@pytest.mark.parametrize("none", [[], ["--version_2_with_negative", "--null_score_diff_threshold", "-3"]])
+def test_what_tuning_says_of_settings_is_what_runs_with_them_score(
+    command: list[str], uneven: list[str], tmp_path: Path, none: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*without(command, "analyzer", "index_dir"), *uneven, "--do_eval"]
+    given = inference.main([*command, *none, "--tune", "--retrieval_weight", "7"])
+    out, printed = tmp_path / "out", capsys.readouterr().out
+    answers, tuned, tuning = (read_json(out / f"{name}.json") for name in ("predictions", "tuned", "tuning"))
+    assert tuning["as_given"]["exact_match"]["mean"] == given["exact_match"] == mean_of(out)
+    assert set(tuned) == {"top_k_retrieval", "retrieval_weight", *(["null_score_diff_threshold"] if none else [])}
+    assert tuned.items() <= tuning["chosen"].items()
+    assert "Its scores are too high" in printed and f"add --config {out}/tuned.json" in printed
+
+    assert {row["top_k_retrieval"] for row in tuning["tried"]} == {1, 2, 3}
+    best = max(row["exact_match"] for row in tuning["tried"])
+    assert best > given["exact_match"] and tuning["in_sample"]["exact_match"]["mean"] == best
+    for row in tuning["tried"][:: len(tuning["tried"]) // 4]:
+        words = [word for name, value in row.items() if name in tuned for word in (f"--{name}", str(value))]
+        again = inference.main([*without(command[:-1], "top_k_retrieval"), "--do_eval", *none[:1], *words])
+        assert (row["exact_match"], row["f1"]) == (again["exact_match"], again["f1"]), row
+    later = ["--config", str(shutil.copy(out / "tuned.json", tmp_path / "tuned.json"))]
+    chosen = inference.main([*without(command[:-1], "top_k_retrieval"), "--do_eval", *none[:1], *later])
+    assert chosen["exact_match"] == best
+    assert answers != read_json(out / "predictions.json")  # the run that tuned answered as it was told
+
+
+def mean_of(out: Path) -> float:
+    return read_json(out / "metrics.json")["exact_match"]
+
+
+def test_the_threshold_alone_is_tuned_without_a_retriever(command: list[str], tmp_path: Path) -> None:
+    command = [*without(command, "analyzer", "index_dir", "top_k_retrieval"), "--retriever_type", "none", "--do_eval"]
+    with pytest.raises(UserError, match="--tune has nothing to choose: name a retriever, or add --version_2"):
+        inference.main([*command, "--tune"])
+    inference.main([*command, "--tune", "--version_2_with_negative", "--null_score_diff_threshold", "-99"])
+    assert list(read_json(tmp_path / "out" / "tuned.json")) == ["null_score_diff_threshold"]
+    one = ["--max_eval_samples", "1"]
+    with pytest.raises(UserError, match="--tune chooses on one half of the passages and scores on the other"):
+        inference.main([*command, "--tune", "--version_2_with_negative", *one])
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--do_predict", "--tune"], "settings are chosen by gold answers: add --do_eval"),
+        (["--do_eval", "--tune", "--passage_reading", "joined"], "--tune reads the passages once, which --passage_rea"),
+    ],
+)
+def test_what_cannot_be_tuned_is_refused(
+    command: list[str], capsys: pytest.CaptureFixture[str], flags: list[str], complaint: str
+) -> None:
+    with pytest.raises(SystemExit):
+        inference.parse([*command, *flags])
+    assert complaint in capsys.readouterr().err
+
+
 def test_reads_the_examples_own_contexts_without_a_retriever(
     command: list[str], tmp_path: Path, dataset_path: str
 ) -> None:
@@ -192,7 +263,8 @@ def test_a_reader_reads_as_it_was_trained_unless_told_otherwise(
     log_lines.clear()
     inference.main([*without(command, "max_seq_len", "stride_len"), "--do_predict"])
     taken = "--max_seq_len 128, --stride_len 16, --max_ans_len 30, --version_2_with_negative False, --postprocess "
-    assert f"INFO as {trained_reader} was trained: {taken}{DEFAULT_RULES}" in log_lines
+    taken += f"{DEFAULT_RULES}, --shared_normalization False"
+    assert f"INFO as {trained_reader} was trained: {taken}" in log_lines
     assert_same_answers(tmp_path / "out", expected)
     recorded = read_json(tmp_path / "out" / "arguments.json")
     assert (recorded["max_seq_len"], recorded["stride_len"], recorded["max_ans_len"]) == (128, 16, 30)
@@ -264,13 +336,13 @@ def test_passages_are_read_a_bounded_number_at_a_time_and_the_answers_stay(
     flags, evaluated = command, ["--do_eval", "--passage_reading", reading]
     expected = inference.main([*flags, *evaluated])
     whole = shutil.copytree(tmp_path / "out", tmp_path / "whole")
-    read, original = [], Reader.read_examples
+    read, original = [], Reader.readings
 
     def counted(reader, examples, *rest):
         read.append(sum(map(len, examples["passages"])))
         return original(reader, examples, *rest)
 
-    monkeypatch.setattr(Reader, "read_examples", counted)
+    monkeypatch.setattr(Reader, "readings", counted)
     monkeypatch.setattr("retrieval.table._PASSAGES_AT_ONCE", 7)  # two questions of three passages
     assert inference.main([*flags, *evaluated]) == close_to(expected)
     assert read[:3] == [6, 6, 6]

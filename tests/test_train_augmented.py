@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,19 @@ def command(training_command: list[str]) -> list[str]:
 ALL = "random_flip,mask_word,mask_entity,mask_context,multiple_answers,negative_passage,title_prefix"
 
 
-@pytest.mark.parametrize(("call", "saved"), [(5, 4), (18, 16)])  # inside the first epoch and the third
+@pytest.mark.parametrize(
+    ("shared", "call", "saved"), [([], 5, 4), ([], 18, 16), (["--shared_normalization"], 18, 16)]
+)  # inside the first epoch and the third
 def test_killed_and_resumed_sees_the_same_data(
-    command: list[str], passages_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, saved: int
+    command: list[str],
+    passages_path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    shared: list[str],
+    call: int,
+    saved: int,
 ) -> None:
+    command += shared
     command += ["--augment", ALL, "--negative_passages_path", passages_path, *PROPORTIONAL_STEPS]
     train_mrc.main([*command, "--output_dir", str(tmp_path / "undisturbed")])
     lines = read_metrics(tmp_path / "undisturbed" / "metrics.jsonl")
@@ -110,9 +120,34 @@ def test_the_title_prefix_goes_from_training_to_inference(
     assert read and not any("[UNK]" in text for text in read)
 
 
+def test_a_loss_over_all_passages_of_a_question(
+    command: list[str], passages_path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    sizes: list[list[int]] = []
+    original = train_mrc.train_step
+
+    def note(run: train_mrc.Run, batch: dict[str, torch.Tensor]) -> None:
+        sizes.append(sorted(Counter(batch["questions"].tolist()).values()))
+        original(run, batch)
+
+    monkeypatch.setattr(train_mrc, "train_step", note)
+    flags = ["--augment", "negative_passage", "--negative_passages_path", passages_path, "--negative_passages", "3"]
+    train_mrc.main([*command, *flags, "--shared_normalization", "--do_eval", "--per_device_train_batch_size", "8"])
+    assert sizes == [[4, 4]] * 18  # 12 questions, each with its passage and three without the answer
+    best = str(tmp_path / "run" / "best")
+    assert load_reader(best).config.reader_settings["shared_normalization"] is True
+
+    log_lines.clear()
+    answering = ["--model", best, *command[2:4], "--index_dir", str(tmp_path / "index"), "--analyzer", "bigram"]
+    inference.main([*answering, "--do_eval", "--output_dir", str(tmp_path / "out"), "--top_k_retrieval", "3"])
+    assert any("--shared_normalization True" in line for line in log_lines)
+
+
 @pytest.mark.parametrize(
     ("flags", "complaint"),
     [
+        ("--shared_normalization", "--shared_normalization needs passages to compare: add --augment negative_passage"),
+        ("--head passage_selection", "learns to select only with --shared_normalization: add it"),
         ("--augment_probability 0.3", "--augment_probability would be ignored"),
         ("--augment multiple_answers --augment_probability 0.3", "--augment_probability would be ignored"),
         ("--augment mask_word --augment_probability 1", "--augment_probability 1 must be above 0 and at most 0.9"),

@@ -68,7 +68,8 @@ def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
 def test_every_checkpoint_keeps_how_it_was_trained_to_read(command: list[str], tmp_path: Path) -> None:
     train_mrc_v2.main([*command, "--save_steps", "6", "--max_ans_len", "9", "--postprocess", "none"])
     kept = {
-        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 9, "version_2_with_negative": False, "postprocess": "none"
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 9, "version_2_with_negative": False, "postprocess": "none",
+        "shared_normalization": False,
     }  # fmt: skip
     for folder in ("best", "checkpoint-6", "checkpoint-12"):
         assert load_reader(str(tmp_path / "run" / folder)).config.reader_settings == kept
@@ -103,11 +104,14 @@ def test_learns_the_training_examples_and_the_reader_comes_back(command: list[st
         "--head cnn_sds --head_learning_rate 3e-3 --layerwise_lr_decay 0.7 --seed 7",
         "--head start_conditioned_end --lr_scheduler_type cosine_with_restarts --warmup_cycles 2 --max_grad_norm 0.5",
         "--augment mask_context,multiple_answers --num_train_epochs 2.5 --use_max_padding True",
+        "--shared_normalization --head passage_selection --augment negative_passage --negative_passages_path TABLE",
     ],
 )
-def test_both_commands_follow_the_same_loss_curve(training_command: list[str], tmp_path: Path, flags: str) -> None:
+def test_both_commands_follow_the_same_loss_curve(
+    training_command: list[str], passages_path: str, tmp_path: Path, flags: str
+) -> None:
     words = [*training_command, "--backbone_dropout", "0", "--do_eval", "--eval_steps", "5", *PROPORTIONAL_STEPS]
-    words += flags.split()
+    words += flags.replace("TABLE", passages_path).split()
     both = (train_mrc.main, words), (train_mrc_v2.main, [*words, "--do_train"])
     best = [main([*words, "--output_dir", str(tmp_path / str(n))]) for n, (main, words) in enumerate(both)]
     for name in ("loss", "learning_rate", "eval_loss", "eval_exact_match", "eval_f1"):

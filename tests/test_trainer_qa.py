@@ -346,6 +346,7 @@ def test_what_it_trained_keeps_how_it_reads(
     assert config.reader_settings == {
         "max_seq_len": 128, "stride_len": 16, "max_ans_len": 30, "version_2_with_negative": False,
         "postprocess": DEFAULT_RULES,
+        "shared_normalization": False,
     }  # fmt: skip
 
 

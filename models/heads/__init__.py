@@ -66,6 +66,7 @@ HEADS = {
     "attention_cnn": Head("attention.AttentionThenCNN"),
     "cnn_attention": Head("attention.CNNThenAttention"),
     "multi_head_attention": Head("attention.MultiHeadAttention"),
+    "passage_selection": Head("passage_selection.PassageSelection"),
     "start_conditioned_end": Head("start_conditioned.StartConditionedEnd"),
 }
 

@@ -148,4 +148,4 @@ def test_aliases_are_the_names_that_users_know() -> None:
 
 
 def test_every_head_is_a_class_of_its_own() -> None:
-    assert len(set(HEADS.values())) == len(HEADS) == 13
+    assert len(set(HEADS.values())) == len(HEADS) == 14

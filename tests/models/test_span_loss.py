@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from comparing import close_to
+from comparing import assert_close, close_to
 
-from models.span_loss import span_loss
+from models.span_loss import shared_span_loss, span_loss
 
 on_device = pytest.mark.usefixtures("on_device")
 BATCH, TOKENS = 4, 9
@@ -225,3 +225,70 @@ def test_more_padding_and_half_precision_change_nothing(batch: dict[str, torch.T
     assert loss.dtype == torch.float32
     single = {name: value.float() if value.is_floating_point() else value for name, value in exact.items()}
     torch.testing.assert_close(loss, span_loss(**single, label_smoothing=0.1))
+
+
+# ---------------------------------------------------------------------------------------------- several passages
+
+QUESTIONS = [3, 7, 3, 3, 7, 9]  # of the rows; 3 has an answer in two windows, 7 in none, 9 in its only one
+WINDOWS = [[(4, 5)], [(0, 0)], [(0, 0)], [(6, 6), (4, 7)], [(0, 0)], [(5, 5)]]
+
+
+def by_hand(batch: dict[str, torch.Tensor], logits: torch.Tensor, smoothing: float) -> torch.Tensor:
+    """Equation 3 of Clark and Gardner for start and end of each span, over lists of logits."""
+    total = torch.zeros(())
+    for question in set(QUESTIONS):
+        rows = [row for row in range(ROWS) if QUESTIONS[row] == question]
+        allowed = [(row, token) for row in rows for token in batch["answer_mask"][row].nonzero()[:, 0].tolist()]
+        logs = [values - torch.stack([values[place] for place in allowed]).exp().sum().log() for values in logits]
+        spans = [(row, *span) for row in rows for span in WINDOWS[row] if span != (0, 0)]
+        spans = spans or [(row, 0, 0) for row in rows]
+        likelihood = sum((logs[0][row, start] + logs[1][row, end]).exp() for row, start, end in spans)
+        uniform = sum(logs[0][place] + logs[1][place] for place in allowed) / len(allowed)
+        total = total + len(rows) * (-(1 - smoothing) * likelihood.log() - smoothing * uniform) / 2
+    return total / ROWS
+
+
+@on_device
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_one_softmax_runs_over_all_windows_of_a_question(batch: dict[str, torch.Tensor], smoothing: float) -> None:
+    logits = torch.stack([batch["start_logits"], batch["end_logits"]]).requires_grad_()
+    labels = torch.tensor([row + [(-1, -1)] * (2 - len(row)) for row in WINDOWS])  # (batch, golds, 2)
+    loss = shared_span_loss(
+        *logits,
+        labels[..., 0],
+        labels[..., 1],
+        batch["answer_mask"],
+        torch.zeros(ROWS, dtype=torch.long),
+        torch.tensor(QUESTIONS),
+        smoothing,
+    )
+    expected = by_hand(batch, logits, smoothing)
+    assert loss.item() == close_to(expected.item())
+    (gradient,), (expected_gradient,) = torch.autograd.grad(loss, logits), torch.autograd.grad(expected, logits)
+    assert_close(gradient, expected_gradient)
+    if not smoothing:
+        assert gradient[0, 2, 0] > 0  # "no answer" of a window without one is held down, as its other spans are
+        assert (gradient[0, [1, 4], 0] < 0).any()  # and pushed up where no window has one
+
+
+@on_device
+def test_questions_of_one_window_each_have_the_usual_loss(batch: dict[str, torch.Tensor]) -> None:
+    labels = [batch[name] for name in ("start_positions", "end_positions", "answer_mask")]
+    logits = batch["start_logits"], batch["end_logits"]
+    cls_index = torch.zeros(ROWS, dtype=torch.long)
+    shared = shared_span_loss(*logits, *labels, cls_index, torch.arange(ROWS))
+    assert shared.item() == close_to(span_loss(*logits, *labels).item())
+
+
+@on_device
+def test_a_passage_is_selected_by_the_log_sum_of_its_starts(batch: dict[str, torch.Tensor]) -> None:
+    """The loss of the start is that of DPR's reader: of the passage among the passages, and of the start in it."""
+    questions, rows = torch.zeros(3, dtype=torch.long), slice(0, 3)
+    mask, start_logits = batch["answer_mask"][rows], batch["start_logits"][rows]
+    golds = torch.tensor([[0], [5], [0]])
+    flat = torch.zeros_like(start_logits)
+    loss = shared_span_loss(start_logits, flat, golds, golds, mask, questions, questions)
+    inner = start_logits.masked_fill(mask == 0, float("-inf"))
+    selection = F.cross_entropy(inner.logsumexp(-1)[None], torch.tensor([1]))
+    span = F.cross_entropy(inner[1:2], torch.tensor([5]))
+    assert loss.item() == close_to((selection + span + mask.sum().log()).item() / 2)

@@ -294,6 +294,16 @@ def test_a_span_counts_by_what_it_exceeds_its_own_passage_s_no_answer_by() -> No
     assert predictions_of(pages.answers()) == {"q": "나"}
 
 
+def test_with_shared_normalization_spans_count_by_their_logits_above_the_highest_no_answer() -> None:
+    pages = Pages().add("가", rank=1).window({3: 5.0, CLS: 6.0}, {3: 5.0, CLS: 6.0})
+    pages.add("나다", rank=2).window({3: 2.0, CLS: 1.0}, {3: 2.0, CLS: 0.5}, 0, 1)
+    pages.window({3: 4.0, CLS: 2.0}, {3: 3.0, CLS: 1.0}, 1, 2)
+    shared = {"shared_normalization": True, "version_2_with_negative": True}
+    assert {c.text: c.span_score for c in pages.answers(**shared)["q"]} == {"가": -2, "나": -8, "다": -5, "": 0}
+    assert predictions_of(pages.answers(**shared)) == {"q": ""}
+    assert predictions_of(pages.answers(**shared, null_score_diff_threshold=2.0)) == {"q": "가"}
+
+
 def test_retrieval_scores_on_any_scale_and_shift_mean_the_same() -> None:
     plain = _three_passages().answers(retrieval_weight=0.4)
     scaled = _three_passages((0.01, 0.02, 0.06)).answers(retrieval_weight=0.4)

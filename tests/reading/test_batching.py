@@ -20,7 +20,14 @@ from transformers import (
     RobertaForQuestionAnswering,
 )
 
-from reading.batching import FeatureCollator, LengthGroupedBatches
+from models import load_reader
+from reading.batching import (
+    FeatureCollator,
+    LengthGroupedBatches,
+    QuestionBatches,
+    whole_questions,
+    windows_of_questions,
+)
 from reading.features import build_features
 from runtime.errors import UserError
 
@@ -213,3 +220,93 @@ def test_a_batch_pads_gold_spans(tokenizer_name: str, request: pytest.FixtureReq
     expected = torch.tensor([spans + [(-1, -1)] * (3 - len(spans)) for spans in golds])  # (batch, golds, 2)
     assert torch.equal(torch.stack([batch["start_positions"], batch["end_positions"]], dim=-1), expected)
     assert batch["cls_index"].tolist() == [0, 0, 0]
+
+
+# ---------------------------------------------------------------------------------------------- whole questions
+
+
+def _features(questions: int, seed: int = 0, most: int = 5) -> Dataset:
+    """Features of so many questions, with 1 to ``most`` windows each, of which one or none has the answer."""
+    rng = random.Random(seed)
+    rows = []
+    for question in range(questions):
+        windows, holder = rng.randint(1, most), rng.randint(0, most)
+        rows += [
+            {
+                "example_index": question,
+                "length": rng.randint(30, 384),
+                "gold_starts": [9 if window == holder else 0],
+                "cls_index": 0,
+            }
+            for window in range(windows)
+        ]
+    rng.shuffle(rows)
+    return Dataset.from_list(rows)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+@pytest.mark.parametrize("batch_size", [5, 8])
+def test_the_windows_of_a_question_are_in_one_batch(batch_size: int, processes: int) -> None:
+    features = _features(200)
+    question_of = list(features["example_index"])
+    shares = [QuestionBatches(features, batch_size, 1, index, processes) for index in range(processes)]
+    counts = set()
+    for epoch in range(4):
+        for share in shares:
+            share.start_epoch(epoch, features["length"])
+        read = [list(share) for share in shares]
+        joint = [[row for part in parts for row in part] for parts in zip(*read, strict=True)]
+        assert joint == shares[0].joint_batches
+        counts |= {len(share) for share in shares}
+        batches = [batch for one in read for batch in one]
+        assert all(1 <= len(batch) <= batch_size for batch in batches)
+        whole = {frozenset(rows) for rows in windows_of_questions(question_of)}
+        for batch in batches:
+            questions = {question_of[row] for row in batch}
+            assert {frozenset(row for row in batch if question_of[row] == one) for one in questions} <= whole
+        missing = set(range(len(features))) - {row for batch in batches for row in batch}
+        assert len(missing) < len(features) / 10  # batches of an epoch that has more than the first
+        assert len(batches) < 1.3 * len(features) / batch_size + processes
+    assert len(counts) == 1
+
+
+def test_of_a_question_with_too_many_windows_those_with_answer_are_read() -> None:
+    features = _features(60, most=9)
+    batches = QuestionBatches(features, 4, seed=1)
+    holders = {row for row in range(len(features)) if features[row]["gold_starts"] == [9]}
+    read = []
+    for epoch in range(12):
+        batches.start_epoch(epoch, features["length"])
+        read.append({row for batch in batches for row in batch})
+        parted = [batch for batch in batches if len(batch) > 4]
+        assert not parted and len(holders - read[-1]) <= 0.1 * len(holders)
+    assert len(set.union(*read)) > 0.98 * len(features)  # another choice in every epoch
+
+
+def test_whole_questions_of_like_length_share_a_batch_and_the_order_is_of_seed_and_epoch() -> None:
+    features = _features(1000, most=3)
+    lengths = list(features["length"])
+    first, second = (QuestionBatches(features, 12, seed=5) for _ in range(2))
+    second.start_epoch(1, lengths)
+    second.start_epoch(0, lengths)
+    assert list(first) == list(second)
+    second.start_epoch(1, lengths)
+    assert list(first) != list(second)
+    rows = random.Random(1).sample(range(len(features)), len(features))
+    shuffled = [rows[start : start + 12] for start in range(0, len(rows), 12)]
+    assert _padding(list(first), lengths) < 0.7 * _padding(shuffled, lengths)
+
+
+def test_reading_batches_hold_whole_questions_however_many_windows_they_have() -> None:
+    lengths = [10, 40, 20, 30, 5, 6, 7, 8]
+    questions = windows_of_questions([0, 1, 0, 1, 2, 2, 2, 2])
+    assert questions == [[0, 2], [1, 3], [4, 5, 6, 7]]
+    assert whole_questions(questions, lengths, 3) == [[1, 3], [0, 2], [4, 5, 6, 7]]
+    assert whole_questions(questions, lengths, 4) == [[1, 3, 0, 2], [4, 5, 6, 7]]
+
+
+def test_a_head_that_scores_ends_given_their_start_cannot_be_shared(
+    encoder_path: str, bert_tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(UserError, match=r"the head start_conditioned_end does not allow, .* choose another --head"):
+        FeatureCollator(load_reader(encoder_path, "start_conditioned_end"), bert_tokenizer, shared=True)

@@ -32,8 +32,13 @@ def settle(folder: Any, **flags: Any) -> TrainMRCArguments:
 
 
 FULL = {
-    "max_seq_len": 96, "stride_len": 24, "max_ans_len": 7, "version_2_with_negative": True, "postprocess": "edges"
-}  # fmt: skip
+    "max_seq_len": 96,
+    "stride_len": 24,
+    "max_ans_len": 7,
+    "version_2_with_negative": True,
+    "postprocess": "edges",
+    "shared_normalization": False,
+}
 
 
 def test_what_no_flag_gives_is_as_the_reader_was_trained(trained: Any, log_lines: list[str]) -> None:
@@ -41,13 +46,15 @@ def test_what_no_flag_gives_is_as_the_reader_was_trained(trained: Any, log_lines
     assert settings_of(settle(folder)) == FULL
     assert log_lines == [
         f"INFO as {folder} was trained: --max_seq_len 96, --stride_len 24, --max_ans_len 7, "
-        "--version_2_with_negative True, --postprocess edges"
+        "--version_2_with_negative True, --postprocess edges, --shared_normalization False"
     ]
     log_lines.clear()
     settled = settle(folder, stride_len=8, version_2_with_negative=False, postprocess="none", n_best_size=3)
     assert settings_of(settled) == FULL | {"stride_len": 8, "version_2_with_negative": False, "postprocess": "none"}
     assert settled.n_best_size == 3
-    assert log_lines == [f"INFO as {folder} was trained: --max_seq_len 96, --max_ans_len 7"]
+    assert log_lines == [
+        f"INFO as {folder} was trained: --max_seq_len 96, --max_ans_len 7, --shared_normalization False"
+    ]
     log_lines.clear()
     settle(folder, **FULL)
     assert log_lines == []
