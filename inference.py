@@ -111,13 +111,12 @@ def answer(args: InferenceArguments) -> dict[str, float]:
 
 
 def trials_of(args: InferenceArguments, examples: Dataset, retrieved: Retrieved | None) -> Trials:
-    """Return what tries settings on the answers; :class:`UserError` if nothing can be chosen, or not on two halves."""
-    if retrieved is None and not args.version_2_with_negative:
-        raise UserError("--tune has nothing to choose: name a retriever, or add --version_2_with_negative")
+    """Return what tries settings on the answers; :class:`UserError` if they cannot be chosen on two halves."""
     if len(set(halves(examples))) < 2:
         raise UserError("--tune chooses on one half of the passages and scores on the other: give it more questions")
     depth, weight = (1, 0.0) if retrieved is None else (retrieved.k, args.retrieval_weight)
-    return Trials(args, Settings(depth, weight, args.null_score_diff_threshold), retrieved is not None)
+    given = Settings(depth, weight, args.null_score_diff_threshold, args.postprocess)
+    return Trials(args, given, retrieved is not None)
 
 
 def save_tuning(args: InferenceArguments, trials: Trials, examples: Dataset) -> None:

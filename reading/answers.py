@@ -52,6 +52,11 @@ class Reading(NamedTuple):
     spans: list[Answer]
     null_score: float
 
+    @property
+    def rank(self) -> int:
+        """The rank of the first passage."""
+        return next(iter(self.passages))
+
 
 def find_answers(
     examples: Dataset,

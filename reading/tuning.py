@@ -1,7 +1,7 @@
 """Which settings answer best: a grid of them, tried on one reading of the passages.
 
 Reading takes the time; what comes after, how many passages count, what the retriever's preference is worth, when there
-is no answer, is tried again and again on what was read.
+is no answer and which rules tidy one, is tried again and again on what was read.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from reading.answers import Reading, comparable_spans, weigh
 from reading.arguments import AnswerArguments
 from reading.comparison import Difference, Estimate, Resampling, difference, estimate, within
 from reading.metrics import ExampleScores, score_examples
+from reading.postprocessing import DEFAULT_RULES, postprocess, rules_in
 from runtime.statistics import percent
 
 DEPTHS = (1, 2, 3, 5, 10, 20, 30, 50, 100)
@@ -30,6 +31,7 @@ class Settings(NamedTuple):
     top_k_retrieval: int
     retrieval_weight: float
     null_score_diff_threshold: float
+    postprocess: str
 
 
 class Trials:
@@ -37,30 +39,37 @@ class Trials:
 
     ``given`` are the settings of the flags, which are among those that are tried: up to its number of passages, with
     several weights, and where questions may have no answer with thresholds from the lowest to the highest that makes
-    a difference. ``retrieved`` is False for passages that no retriever found, whose number and weight stay.
+    a difference, with the rules given, the usual ones and none. ``retrieved`` is False for passages that no retriever
+    found, whose number and weight stay.
     """
 
     def __init__(self, answering: AnswerArguments, given: Settings, retrieved: bool = True) -> None:
         self.given = given
         self._may_be_none = answering.version_2_with_negative
-        self._answering = dataclasses.replace(answering, version_2_with_negative=False, null_score_diff_threshold=0.0)
+        self._answering = dataclasses.replace(
+            answering, version_2_with_negative=False, null_score_diff_threshold=0.0, postprocess="none"
+        )
+        self._rules = {names: rules_in(names) for names in (given.postprocess, DEFAULT_RULES, "none")}
         most, weight = given.top_k_retrieval, given.retrieval_weight
         self._depths = sorted({*(k for k in DEPTHS if k < most), most} if retrieved else {most})
         weights = _nearest_first({*WEIGHTS, weight} if retrieved else {weight}, weight)
         self._weights = {k: weights if k > 1 else [weight] for k in self._depths}  # one passage has no rival
-        self._texts: dict[tuple[int, float], dict[str, str]] = defaultdict(dict)
+        self._texts: dict[tuple[int, float, str], dict[str, str]] = defaultdict(dict)
         self._null_leads: dict[int, list[float]] = defaultdict(list)  # by how much "no answer" is ahead
 
     def add(self, readings: Mapping[str, list[Reading]]) -> None:
         """Try every setting on what was read of some questions, in passages by themselves."""
         for question, found in readings.items():
             for depth in self._depths:
-                passages = [reading for reading in found if min(reading.passages) <= depth]
+                passages = [reading for reading in found if reading.rank <= depth]
                 spans = comparable_spans(passages, self._answering)
+                texts = {rank: text for reading in passages for rank, text in reading.passages.items()}
                 self._null_leads[depth].append(-max((score for score, _ in spans), default=float("-inf")))
                 for weight in self._weights[depth]:
-                    best = weigh(passages, self._answering, weight)[:1]
-                    self._texts[depth, weight][question] = best[0].text if best else ""
+                    answers = weigh(passages, self._answering, weight)
+                    for names, rules in self._rules.items():
+                        best = postprocess(answers, texts, rules)[:1]
+                        self._texts[depth, weight, names][question] = best[0].text if best else ""
 
     def scores(self, references: Mapping[str, Sequence[str]]) -> dict[Settings, ExampleScores]:
         """Return the scores of every setting; ``references`` are of the questions in the order in which they came.
@@ -69,14 +78,14 @@ class Trials:
         """
         scores = {}
         nothing = score_examples(dict.fromkeys(references, ""), references, "korquad")
-        for (depth, weight), texts in sorted(self._texts.items(), key=lambda item: item[0][0]):
+        for (depth, weight, rules), texts in sorted(self._texts.items(), key=lambda item: item[0][0]):
             something = score_examples(texts, references, "korquad")
             leads = np.array(self._null_leads[depth])  # (questions,)
             for threshold in self._thresholds(leads):
                 says_none = (leads > threshold) & self._may_be_none  # (questions,)
                 pairs = zip(nothing, something, strict=True)
                 values = (np.where(says_none, none, some) for none, some in pairs)  # (questions,) each
-                scores[Settings(depth, weight, threshold)] = ExampleScores(*values)
+                scores[Settings(depth, weight, threshold, rules)] = ExampleScores(*values)
         return scores
 
     def _thresholds(self, leads: np.ndarray) -> list[float]:
@@ -138,7 +147,7 @@ def estimates(scores: ExampleScores, resampling: Resampling) -> list[Estimate]:
     return [estimate(values, resampling) for values in scores]
 
 
-def as_flags(settings: Settings, scores: Mapping[Settings, Any]) -> dict[str, float]:
+def as_flags(settings: Settings, scores: Mapping[Settings, Any]) -> dict[str, Any]:
     """Return the settings that were chosen among several, by flag, as ``--config`` reads them."""
     columns = zip(*scores, strict=True)
     return {
@@ -149,7 +158,7 @@ def as_flags(settings: Settings, scores: Mapping[Settings, Any]) -> dict[str, fl
 
 
 def report(tuned: Tuned, scores: Mapping[Settings, ExampleScores], resampling: Resampling) -> str:
-    """Return what was tried, one line for each depth and weight with its best threshold, and what came out."""
+    """Return what was tried, one line for each depth and weight with the best of the rest, and what came out."""
     best: dict[tuple[int, float], list[Settings]] = defaultdict(list)
     for settings in scores:
         best[settings[:2]].append(settings)
@@ -159,7 +168,7 @@ def report(tuned: Tuned, scores: Mapping[Settings, ExampleScores], resampling: R
     lines = [f"{header:30}{'exact match':>24}{'F1':>24}"]
     for cell in sorted(best):
         settings = choose({one: scores[one] for one in best[cell]}, np.ones(count, dtype=bool))
-        depth, weight, threshold = settings
+        depth, weight, threshold, _ = settings
         mark = "*" if settings == tuned.chosen else " "
         name = f"{mark}{depth:9}{weight:8g}" + f"{threshold:11g}" * with_threshold
         lines.append(_line(name, estimates(scores[settings], resampling)))
@@ -169,7 +178,10 @@ def report(tuned: Tuned, scores: Mapping[Settings, ExampleScores], resampling: R
         "held out": tuned.held_out,
         "held out, less as given": [tuned.gain.exact_match, tuned.gain.overlap],
     }
-    flags = " ".join(f"--{name} {value:g}" for name, value in as_flags(tuned.chosen, scores).items())
+    flags = "\n  ".join(
+        f"--{name} {value if isinstance(value, str) else format(value, 'g')}"
+        for name, value in as_flags(tuned.chosen, scores).items()
+    )
     return "\n".join(
         [
             *lines,

@@ -140,7 +140,9 @@ def test_what_tuning_says_of_settings_is_what_runs_with_them_score(
     out, printed = tmp_path / "out", capsys.readouterr().out
     answers, tuned, tuning = (read_json(out / f"{name}.json") for name in ("predictions", "tuned", "tuning"))
     assert tuning["as_given"]["exact_match"]["mean"] == given["exact_match"] == mean_of(out)
-    assert set(tuned) == {"top_k_retrieval", "retrieval_weight", *(["null_score_diff_threshold"] if none else [])}
+    assert set(tuned) == {"top_k_retrieval", "retrieval_weight", "postprocess"} | (
+        {"null_score_diff_threshold"} if none else set()
+    )
     assert tuned.items() <= tuning["chosen"].items()
     assert "Its scores are too high" in printed and f"add --config {out}/tuned.json" in printed
 
@@ -161,12 +163,12 @@ def mean_of(out: Path) -> float:
     return read_json(out / "metrics.json")["exact_match"]
 
 
-def test_the_threshold_alone_is_tuned_without_a_retriever(command: list[str], tmp_path: Path) -> None:
+def test_threshold_and_rules_are_tuned_without_a_retriever(command: list[str], tmp_path: Path) -> None:
     command = [*without(command, "analyzer", "index_dir", "top_k_retrieval"), "--retriever_type", "none", "--do_eval"]
-    with pytest.raises(UserError, match="--tune has nothing to choose: name a retriever, or add --version_2"):
-        inference.main([*command, "--tune"])
+    inference.main([*command, "--tune"])
+    assert list(read_json(tmp_path / "out" / "tuned.json")) == ["postprocess"]
     inference.main([*command, "--tune", "--version_2_with_negative", "--null_score_diff_threshold", "-99"])
-    assert list(read_json(tmp_path / "out" / "tuned.json")) == ["null_score_diff_threshold"]
+    assert list(read_json(tmp_path / "out" / "tuned.json")) == ["null_score_diff_threshold", "postprocess"]
     one = ["--max_eval_samples", "1"]
     with pytest.raises(UserError, match="--tune chooses on one half of the passages and scores on the other"):
         inference.main([*command, "--tune", "--version_2_with_negative", *one])

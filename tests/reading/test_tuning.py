@@ -12,6 +12,7 @@ from reading.answers import Answer, Reading, weigh
 from reading.arguments import AnswerArguments
 from reading.comparison import Resampling
 from reading.metrics import ExampleScores, score_examples
+from reading.postprocessing import DEFAULT_RULES, Passage
 from reading.tuning import Settings, Trials, as_flags, choose, record, report, tune
 
 PASSAGES, QUESTIONS = 6, 24
@@ -25,7 +26,7 @@ def readings() -> dict[str, list[Reading]]:
     def span(rank: int) -> Answer:
         start, score = rng.randint(0, 50), rng.gauss(0, 3)
         return Answer(
-            rng.choice("가나다라"), 0.0, score, score, rng.gauss(5, 2) - rank, f"d{rank}", rank, start, start + 1
+            rng.choice("가나다라"), 0.0, score, score, rng.gauss(5, 2) - rank, f"d{rank}", rank, start, start + 2
         )
 
     def reading(rank: int) -> Reading:
@@ -33,7 +34,7 @@ def readings() -> dict[str, list[Reading]]:
         retrieval = rng.gauss(5, 2) - rank
         for one in spans:
             one.retrieval_score = retrieval
-        return Reading(rank, spans, rng.gauss(0, 3))
+        return Reading({rank: Passage("가나다라." * 12)}, spans, rng.gauss(0, 3))
 
     return {f"q{number}": [reading(rank) for rank in range(1, PASSAGES + 1)] for number in range(QUESTIONS)}
 
@@ -50,7 +51,7 @@ def test_every_setting_is_scored_as_answering_with_it_would_be(
     readings: dict[str, list[Reading]], references: dict[str, list[str]], may_be_none: bool, shared: bool
 ) -> None:
     answering = AnswerArguments(version_2_with_negative=may_be_none, shared_normalization=shared, n_best_size=4)
-    given = Settings(PASSAGES, 2.5, 0.7)
+    given = Settings(PASSAGES, 2.5, 0.7, "edges")
     trials = Trials(answering, given)
     names = list(readings)
     for part in (names[:10], names[10:]):  # as they are read, some at a time
@@ -59,14 +60,16 @@ def test_every_setting_is_scored_as_answering_with_it_would_be(
     assert given in scores
     several = product((2, 3, 5, 6), (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0))
     assert {settings[:2] for settings in scores} == {(1, 2.5), *several}
-    assert len(scores) > 41 if may_be_none else len(scores) == 41
+    assert {settings.postprocess for settings in scores} == {"edges", "none", DEFAULT_RULES}
+    assert len(scores) > 123 if may_be_none else len(scores) == 123
     for settings, found in list(scores.items())[::7]:
-        depth, weight, threshold = settings
+        depth, weight, threshold, rules = settings
         arguments = AnswerArguments(
             version_2_with_negative=may_be_none,
             shared_normalization=shared,
             null_score_diff_threshold=threshold,
             n_best_size=4,
+            postprocess=rules,
         )
         texts = {}
         for name, passages in readings.items():
@@ -80,7 +83,7 @@ def _scores(exact_match: list[float]) -> ExampleScores:
     return ExampleScores(np.array(exact_match), np.array(exact_match) / 2)
 
 
-FEW, MORE, MOST = Settings(1, 0.0, 0.0), Settings(5, 2.0, 0.0), Settings(5, 4.0, 0.0)
+FEW, MORE, MOST = Settings(1, 0.0, 0.0, "all"), Settings(5, 2.0, 0.0, "all"), Settings(5, 4.0, 0.0, "all")
 GRID = {FEW: _scores([1, 1, 1, 0, 0, 0]), MORE: _scores([0, 0, 0, 1, 1, 1]), MOST: _scores([0, 0, 0, 1, 1, 1])}
 FIRST_HALF = np.array([True] * 3 + [False] * 3)
 
@@ -101,13 +104,14 @@ def test_each_question_is_scored_with_what_the_others_chose() -> None:
     assert [value.mean for value in tuned.held_out] == [0, 0]
     assert (tuned.gain.exact_match.mean, tuned.gain.only_first, tuned.gain.only_second) == (-50, 0, 3)
     written = record(tuned, GRID)
-    assert written["chosen"] == {"top_k_retrieval": 1, "retrieval_weight": 0.0, "null_score_diff_threshold": 0.0}
+    assert written["chosen"] == FEW._asdict()
     assert written["gain_held_out"]["exact_match"]["mean"] == -50 and len(written["tried"]) == 3
 
 
 def test_only_flags_with_a_choice_are_written() -> None:
     assert as_flags(MORE, GRID) == {"top_k_retrieval": 5, "retrieval_weight": 2.0}
     assert as_flags(FEW, [FEW, FEW._replace(null_score_diff_threshold=1.0)]) == {"null_score_diff_threshold": 0.0}
+    assert as_flags(FEW, [FEW, FEW._replace(postprocess="none")]) == {"postprocess": "all"}
 
 
 def test_the_report_fits_a_terminal_and_says_what_its_figures_are() -> None:
@@ -116,6 +120,6 @@ def test_the_report_fits_a_terminal_and_says_what_its_figures_are() -> None:
     assert lines[0].split() == ["passages", "weight", "exact", "match", "F1"]
     assert [line.split()[:2] for line in lines[1:4]] == [["*", "1"], ["5", "2"], ["5", "4"]]
     assert lines[7].startswith("held out") and lines[7].split()[2] == "0.00"
-    assert "* --top_k_retrieval 1 --retrieval_weight 0" in lines
+    assert lines[10:12] == ["* --top_k_retrieval 1", "  --retrieval_weight 0"]
     assert lines[-1] == "Held out, choosing is not better than the flags as given by more than chance."
     assert "Its scores are too high: it was chosen by these 6 questions. Held out: chosen" in lines
