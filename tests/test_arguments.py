@@ -425,6 +425,7 @@ _VALUES = {
     "chunk_overlap": "3 --chunk words --chunk_size 4",
     "chunk_tokenizer": "a --chunk tokens --chunk_size 4",
     "chunk": "words --chunk_size 3",
+    "column": "question=q",
     "corpus_column": "text=a",
     "mine_from": "dense",
     "hybrid_retrievers": "A B",

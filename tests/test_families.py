@@ -127,7 +127,14 @@ class Runs:
     def _calls(self, family: Family, command: str) -> Iterator[tuple[Callable[[list[str]], Any], dict[str, Any]]]:
         copy, out = self.copy_of(family), self.folder(family, command)
         exact, bm25 = {"precision": "fp32"}, {"analyzer": "bigram", "index_dir": self.work / "index"}
-        one_step = exact | {"max_steps": 1, "logging_steps": 1, "learning_rate": 1e-5, "do_eval": "", "output_dir": out}
+        one_step = exact | {
+            "max_steps": 1,
+            "warmup_ratio": 0,
+            "logging_steps": 1,
+            "learning_rate": 1e-5,
+            "do_eval": "",
+            "output_dir": out,
+        }
         windows = {"max_seq_len": MAX_SEQ_LEN, "stride_len": STRIDE_LEN}
         reader = one_step | windows | {"model": copy, "cache_dir": self.work / "cache"}
         lengths = {"question_max_len": 32, "passage_max_len": 48}
