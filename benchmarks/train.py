@@ -89,9 +89,8 @@ def train_with_trainer(arguments: argparse.Namespace, folder: str, bf16: bool, d
     windows = QAProcessor(settings, tokenizer).get_train_features()
     labels = ("start_positions", "end_positions")
     given = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in windows.column_names]
-    collate = DataCollatorWithPadding(
-        tokenizer, padding=True if dynamic else "max_length", max_length=arguments.max_seq_len
-    )
+    full: dict[str, Any] = {"padding": "max_length", "max_length": arguments.max_seq_len}
+    collate = DataCollatorWithPadding(tokenizer, **({} if dynamic else full))
     clock = _Clock(arguments.warmup)
     trainer = Trainer(
         model=AutoModelForQuestionAnswering.from_pretrained(arguments.model),
@@ -125,7 +124,7 @@ def train_with_ours(arguments: argparse.Namespace, folder: str, flags: Sequence[
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, float]:
-    """Return what one row shows: windows per second, mean loss and peak memory in GiB, of the GPU where there is one."""
+    """Return what one row shows: windows per second, mean loss and peak memory in GiB, of the GPU if there is one."""
     with tempfile.TemporaryDirectory() as folder:
         if arguments.row in TRAINERS:
             speed, loss = train_with_trainer(arguments, folder, **TRAINERS[arguments.row])
@@ -145,10 +144,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(json.dumps(measure(arguments)))
         return
     device = default_device()
-    print(f"{torch.cuda.get_device_name() if device.type == 'cuda' else processor()}, torch {torch.__version__}, ")
-    print(
-        f"{torch.get_num_threads()} threads; {arguments.batch_size} windows of up to {arguments.max_seq_len} tokens\n"
-    )
+    machine = torch.cuda.get_device_name() if device.type == "cuda" else processor()
+    print(f"{machine}; {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{arguments.batch_size} windows of up to {arguments.max_seq_len} tokens a step\n")
     print("| training | windows/s | against the Trainer | peak GiB | mean loss |\n|---|---|---|---|---|")
     first = 0.0
     for name in [*TRAINERS, *OURS]:
