@@ -25,10 +25,11 @@ def test_every_module_and_folder_is_installed(settings: dict[str, Any]) -> None:
 
 
 def test_what_is_no_code_is_installed_beside_it(settings: dict[str, Any]) -> None:
-    patterns = settings["tool"]["setuptools"]["package-data"]
-    for package in settings["tool"]["setuptools"]["packages"]:
-        folder = ROOT.joinpath(*package.split("."))
-        others = {path for path in folder.glob("*.*") if path.suffix != ".py"}
+    patterns, packages = (settings["tool"]["setuptools"][name] for name in ("package-data", "packages"))
+    folders = {package: ROOT.joinpath(*package.split(".")) for package in packages}
+    for package, folder in folders.items():
+        inside = [path for path in folder.rglob("*.*") if path.suffix not in (".py", ".pyc")]
+        others = {path for path in inside if path.parent == folder or path.parent not in folders.values()}
         assert others == {path for pattern in patterns.get(package, []) for path in folder.glob(pattern)}
 
 
