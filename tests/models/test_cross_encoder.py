@@ -173,3 +173,23 @@ def test_missing_weights_are_named(reranker_path: str, bert_tokenizer, tmp_path:
     bert_tokenizer.save_pretrained(tmp_path / "cut")
     with pytest.raises(UserError, match=r"cut lacks 2 of its weights: classifier\.bias, classifier\.weight"):
         load_cross_encoder(str(tmp_path / "cut"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"max_len": "x"}',
+        '{"max_len": -1}',
+        '{"max_len": 0}',
+        '{"max_len": 96, "title_prefix": []}',
+        "[]",
+        "[" * 100_000,
+    ],
+    ids=range(6),
+)
+def test_damaged_settings_are_named(reranker_path: str, tmp_path: Path, content: str) -> None:
+    shutil.copytree(reranker_path, tmp_path / "reranker")
+    path = tmp_path / "reranker" / "reranker.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=rf"^{path} is damaged \(.*\): copy or train the reranker again$"):
+        load_cross_encoder(str(path.parent))
