@@ -35,10 +35,11 @@ from retrieval.joint_batch import JointBatch
 from retrieval.training import TrainingQuestions, corpus_passages
 from retrieval.training_data import add_negatives, choose_corpus, load_dpr_questions, with_positives_of
 from runtime.errors import run_command
-from runtime.files import read_json, staged_together, write_json
+from runtime.files import staged_together, write_json
 from runtime.hashing import hash_rows
 from runtime.locks import check_writable
 from runtime.log import get_logger
+from runtime.output import read_record
 from training.checkpoint import BestScores
 from training.freezing import freeze_embeddings
 from training.loop import Batches, TrainingLoop
@@ -187,7 +188,7 @@ def save(run: Run) -> dict[str, float]:
     if run.loop.best.step is None:
         keep(run, {"step": run.loop.progress.step})
     run.start.accelerator.wait_for_everyone()
-    metrics = read_json(run.start.folder / "metrics.json")
+    metrics = read_record(run.start.folder / "metrics.json")
     logger.info("retriever: %s, of step %d", run.start.folder, metrics["step"])
     return metrics
 

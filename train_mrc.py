@@ -39,8 +39,9 @@ from reading.logits import read_features
 from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained, settings_of
 from runtime.errors import run_command
-from runtime.files import link_or_copy, read_json, staged_folder, write_json
+from runtime.files import link_or_copy, staged_folder, write_json
 from runtime.log import get_logger
+from runtime.output import read_record
 from training.checkpoint import BestCheckpoints
 from training.freezing import FreezeSchedule
 from training.loop import Batches, TrainingLoop
@@ -187,7 +188,7 @@ def save(run: Run) -> dict[str, float]:
             source = output_dir / f"checkpoint-{step}"
             with staged_folder(output_dir / "best") as staging:
                 shutil.copytree(source, staging, dirs_exist_ok=True, copy_function=link_or_copy)
-            metrics = read_json(source / "metrics.json")
+            metrics = read_record(source / "metrics.json")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reader: %s", output_dir / "best")
     return metrics

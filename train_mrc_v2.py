@@ -31,8 +31,9 @@ from reading.batching import FeatureCollator, training_batches
 from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained
 from runtime.errors import run_command
-from runtime.files import read_json, share_weights, write_json
+from runtime.files import share_weights, write_json
 from runtime.log import get_logger
+from runtime.output import read_record
 from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
 from trainer_qa import FreezeBackboneCallback, FreezeCallback, FreezeEmbeddingCallback, QATrainer, StopEarlyCallback
@@ -143,7 +144,7 @@ def save(trainer: QATrainer, tokenizer: PreTrainedTokenizerBase, records: dict[s
     metrics: dict[str, float] = {"step": trainer.state.global_step}
     if trainer.is_world_process_zero():
         if evaluations(trainer.state):
-            metrics = read_json(output_dir / "best" / "metrics.json")
+            metrics = read_record(output_dir / "best" / "metrics.json")
         else:
             save_reader(output_dir / "best", trainer.model, tokenizer, records | {"metrics": metrics})
             share_weights(output_dir / "best", output_dir / f"checkpoint-{trainer.state.global_step}")

@@ -35,10 +35,10 @@ from retrieval.reranking_evaluation import RerankingEvaluation
 from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
 from retrieval.training_data import with_positives_of
 from runtime.errors import run_command
-from runtime.files import read_json, write_json
+from runtime.files import write_json
 from runtime.hashing import hash_rows
 from runtime.log import get_logger
-from runtime.output import find_model
+from runtime.output import find_model, read_record
 from training.checkpoint import BestScores
 from training.freezing import freeze_embeddings
 from training.loop import Batches, TrainingLoop
@@ -190,7 +190,7 @@ def save(run: Run) -> dict[str, float]:
             save_best(run, {})
         else:
             metrics = dict(run.evaluation.before)
-        metrics |= read_json(output_dir / "best" / "metrics.json")
+        metrics |= read_record(output_dir / "best" / "metrics.json")
         write_json(output_dir / "metrics.json", metrics)
         logger.info("best reranker: %s", output_dir / "best")
     return metrics

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -38,7 +39,8 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer_utils import PredictionOutput, TrainOutput
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, PredictionOutput, TrainOutput, rotate_checkpoints
 
 from models.span_loss import reader_loss
 from processor import QAProcessor
@@ -47,7 +49,9 @@ from reading.batching import FeatureCollator, LengthGroupedBatches, training_bat
 from reading.features import example_ids
 from reading.logits import read_features
 from reading.reader_settings import settings_of
+from runtime.checksums import write_checksums
 from runtime.errors import UserError
+from runtime.files import staged_together
 from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints
 from training.freezing import log_frozen, log_thawed
@@ -114,6 +118,7 @@ class QATrainer(Trainer):
         )
         self.eval_examples = eval_examples
         self.post_process_function = post_process_function
+        self._staging: str | None = None
         if train_dataset is not None and isinstance(qa_processor, QAProcessor):
             model.config.title_prefix = qa_processor.title_prefix
             model.config.reader_settings = settings_of(qa_processor.dataset_args)
@@ -201,17 +206,43 @@ class QATrainer(Trainer):
         self.add_callback(_EpochCallback(features, batches))
         return loader
 
+    def _get_output_dir(self, trial: Any) -> str:
+        """Return the folder of the run, or where its checkpoint is being written."""
+        return self._staging or super()._get_output_dir(trial)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Save a checkpoint as the Trainer does, with checksums, and whole or not at all.
+
+        It is written beside and gets its name when all processes are done; then surplus ones are removed.
+        """
+        run, state, saves = Path(self._get_output_dir(trial)), self.state, self.args.should_save
+        name = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        self._check()
+        with staged_together(run) if saves else nullcontext() as staging:
+            (self._staging,) = broadcast_object_list([staging and str(staging)])
+            try:
+                super()._save_checkpoint(model, trial)
+                self.accelerator.wait_for_everyone()
+            finally:
+                self._staging = None
+            if state.best_global_step == state.global_step:
+                state.best_model_checkpoint = str(run / name)  # which the Trainer saw in the other folder
+            if staging is not None:
+                state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
+                write_checksums(staging / name)
+        if saves:
+            rotate_checkpoints(str(run), self.args.save_total_limit, state.best_model_checkpoint, use_mtime=True)
+        self.accelerator.wait_for_everyone()
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the reader to ``output_dir``, in place of one that an earlier start left there.
 
-        Weights are replaced, not written into, since another folder may share their file; and a checkpoint is not
-        complete until the Trainer has written its state again. While training, :class:`UserError` for a reader that
-        gives no numbers any more.
+        Weights are replaced, not written into, since another folder may share their file. While training,
+        :class:`UserError` for a reader that gives no numbers any more.
         """
         self._check()
         if self.args.should_save:
-            folder = Path(output_dir) if output_dir else output_folder(self.args)
-            for old in (*folder.glob("trainer_state.json"), *folder.glob("*.safetensors")):
+            for old in (Path(output_dir) if output_dir else output_folder(self.args)).glob("*.safetensors"):
                 old.unlink()
         super().save_model(output_dir, _internal_call)
 

@@ -11,6 +11,7 @@ from loading.dpr_json import find_dpr_json, read_dpr_json
 from loading.examples import load_examples
 from loading.retrieval_examples import Passage, RetrievalExample
 from loading.statistics import fault_of_seen_questions, warn
+from runtime.errors import UserError
 from runtime.files import first_there
 from runtime.log import get_logger
 
@@ -26,7 +27,8 @@ def load_questions(
     """Return the questions to train on and those to ``evaluate`` on, as the flags of the data choose them.
 
     With ``concat_eval`` the validation questions are trained on, and there are none to evaluate on but those of
-    ``test_eval_dataset_path``. Those that are in both are warned of. Raises as :func:`load_retrieval_examples` does.
+    ``test_eval_dataset_path``. Those that are in both are warned of. Raises as :func:`load_retrieval_examples` does,
+    and :class:`UserError` where there is nothing to train on.
     """
     own = arguments.test_eval_dataset_path
     names = column_names(arguments.column)
@@ -38,6 +40,11 @@ def load_questions(
         train, validation = train + validation, []
     if evaluate and own is not None:
         validation = read(arguments.evaluation_places, ["validation"])["validation"]
+    if not train:
+        raise UserError(
+            f"--dataset_path {arguments.dataset_path} holds no question to train on: each needs a passage that holds "
+            "an answer to it"
+        )
     train, validation = train[: arguments.max_train_samples], validation[: arguments.max_eval_samples]
     trained, evaluated = ([example.question for example in rows] for rows in (train, validation))
     warn(fault_of_seen_questions(trained, evaluated))

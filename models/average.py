@@ -14,10 +14,9 @@ from transformers import PreTrainedModel
 from models.loading import load_tokenizer
 from models.reader import load_reader, save_reader
 from runtime.errors import UserError
-from runtime.files import read_json
 from runtime.finite import check_weights
 from runtime.log import get_logger
-from runtime.output import find_model
+from runtime.output import find_model, read_record
 
 logger = get_logger(__name__)
 
@@ -48,7 +47,7 @@ def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
     reader.load_state_dict(total)
     check_weights(reader.named_parameters(), "the average")  # sums can overflow
     paths = [Path(first) / name for name in ("arguments.json", "environment.json")]
-    records = {path.stem: read_json(path) for path in paths if path.exists()}
+    records = {path.stem: read_record(path) for path in paths if path.exists()}
     save_reader(out, reader, load_tokenizer(first), records | {"average": {"averaged": averaged}})
     logger.info("%s: the average of %s", out, ", ".join(averaged))
 
@@ -87,8 +86,8 @@ def best_checkpoints(run: str | Path, count: int) -> list[Path]:
     scores = {}
     for folder in checkpoints_of(run):
         try:
-            scores[folder] = read_json(folder / "metrics.json")["eval_exact_match"]
-        except (OSError, KeyError):
+            scores[folder] = float(read_record(folder / "metrics.json")["eval_exact_match"])
+        except (UserError, KeyError, TypeError, ValueError):
             raise UserError(f"--best needs the exact match of {folder}, and no metrics.json there holds it") from None
     return _exactly(count, sorted(reversed(scores), key=lambda folder: -scores[folder]), run)
 

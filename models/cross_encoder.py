@@ -221,6 +221,9 @@ def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
 
 def _read_settings(path: Path) -> RerankerSettings:
     try:
-        return RerankerSettings(**read_json(path))
-    except (OSError, ValueError, TypeError) as error:
+        settings = RerankerSettings(**read_json(path))
+        if type(settings.max_len) is not int or settings.max_len < 2 or type(settings.title_prefix) is not bool:
+            raise ValueError(f"no pair can be read by {settings}")
+        return settings
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): copy or train the reranker again") from None

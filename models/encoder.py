@@ -320,9 +320,10 @@ def _read_settings(folder: str) -> dict[str, Any]:
         for name, value in content.items():
             if name not in expected:
                 raise ValueError(f"{name} is unknown")
-            if type(value) is not type(expected[name]) or (name == "pooling" and value not in ("cls", "mean")):
+            wrong = type(value) is not type(expected[name]) or (name == "pooling" and value not in ("cls", "mean"))
+            if wrong or (type(value) is int and value < 1):
                 raise ValueError(f"{name} cannot be {value!r}")
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): copy or train the encoder again") from None
     return content
 

@@ -192,6 +192,8 @@ def explained(what: str, name: str) -> Iterator[None]:
     except Exception as error:  # the readers of damaged files raise anything
         kind = "folder" if Path(name).is_dir() else "hub name (and there is no such folder)"
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        if isinstance(error, AttributeError | KeyError | TypeError | RecursionError):
+            reason = f"a file does not hold what it should ({reason}), copy or save it again"
         raise UserError(f"no {what} could be loaded from the {kind} {name}: {reason}") from None
 
 

@@ -63,7 +63,7 @@ def load_reader(
     weights, weights that are no numbers, or an untrained head.
     """
     own_config = load_config(name)
-    saved_head = getattr(own_config, "reader_head", None)
+    saved_head = _saved_head(name, own_config)
     if config is None:
         config = own_config if config_name is None else load_config(config_name)
     config.reader_head = _describe_head(saved_head or _PLAIN, head, head_parameters or {}, head_dropout)
@@ -142,6 +142,17 @@ def check_length(model: PreTrainedModel, max_seq_len: int) -> None:
     limit = position_limit(model)
     if limit is not None and max_seq_len > limit:
         raise UserError(f"--max_seq_len {max_seq_len} is more than {model.name_or_path} can read ({limit} tokens)")
+
+
+def _saved_head(name: str, config: PretrainedConfig) -> dict[str, Any] | None:
+    """Return the head that a checkpoint says it has; None for one of another make."""
+    saved = getattr(config, "reader_head", None)
+    if saved is None:
+        return None
+    sound = isinstance(saved, dict) and isinstance(saved.get("name"), str)
+    if not (sound and type(saved.get("dropout")) in (int, float) and 0 <= saved["dropout"] < 1):
+        raise UserError(f"{name}: reader_head in its config.json is damaged ({saved}): copy or train the reader again")
+    return saved
 
 
 def _describe_head(

@@ -28,10 +28,10 @@ def read_settings(name: str) -> dict[str, Any]:
     ``pooling``, ``normalize``, ``question_prefix`` and ``passage_prefix``, and ``max_len`` where a length is saved;
     nothing of an encoder in another format. Raises :class:`UserError` for steps that are not computed here.
     """
-    modules = _read(name, _MODULES)
-    if modules is None or (_read(name, _PROMPTS) or {}).get("model_type") == _RERANKER:
-        return {}
     try:
+        modules = _read(name, _MODULES)
+        if modules is None or (_read(name, _PROMPTS) or {}).get("model_type") == _RERANKER:
+            return {}
         kinds = {module["type"].rpartition(".")[2]: module["path"] for module in modules}
         unknown = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
         if unknown or kinds.get("Transformer") != "" or "Pooling" not in kinds:
@@ -48,7 +48,7 @@ def read_settings(name: str) -> dict[str, Any]:
         }
         if (length := (_read(name, _LENGTH) or {}).get("max_seq_length")) is not None:
             settings["max_len"] = int(length)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{name} has damaged files of sentence-transformers ({error!r}): save it again") from None
     return settings
 

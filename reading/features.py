@@ -23,6 +23,7 @@ from models.inputs import tokenize
 from reading.nfc import ComposedText, compose
 from reading.offsets import context_offsets
 from reading.titles import TitleAt, with_titles
+from runtime.checksums import fault_of_file, seal_file
 from runtime.errors import UserError
 from runtime.hashing import hash_json
 from runtime.locks import check_writable
@@ -155,15 +156,18 @@ def build_features(
 ) -> Dataset:
     """Return the features of all ``examples`` (see :func:`make_features`).
 
-    With ``cache_dir`` they are read back when the same examples, tokenizer and lengths were seen before; the
-    key is made of their contents, never of names. Those of a tokenizer with parts in Python are not kept.
+    With ``cache_dir`` they are read back when the same examples, tokenizer and lengths were seen before, and made again
+    where a file is not as it was written; the key is made of their contents, never of names. Those of a tokenizer with
+    parts in Python are not kept.
     """
     cache_file, key = None, generate_random_fingerprint()
+    kept: list[str] = []
     if cache_dir is not None and _can_be_described(tokenizer):
         key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
         check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
+        kept = _whole_files(sorted(Path(cache_dir).glob(f"features-{key}*.arrow")))  # of several workers, several
     parallel = num_workers > 1 and len(examples) > 1000
     with nullcontext() if parallel else map_bar(len(examples), what) as bar:
         features = examples.map(
@@ -182,12 +186,24 @@ def build_features(
             num_proc=num_workers if parallel else None,
             cache_file_name=cache_file,
             keep_in_memory=cache_file is None,
-            load_from_cache_file=cache_file is not None,
+            load_from_cache_file=bool(kept),
             new_fingerprint=key,
             desc=what,
         )
+    for path in (file["filename"] for file in features.cache_files):
+        if key in path and path not in kept:  # without any example, the files are those of the examples
+            seal_file(path)
     logger.info("%s: %d examples, %d features", what, len(examples), len(features))
     return features
+
+
+def _whole_files(paths: list[Path]) -> list[str]:
+    """Return the ``paths`` of kept features; none, which is said, where one is not as it was written."""
+    for path in paths:
+        if (fault := fault_of_file(path)) is not None:
+            logger.warning("features %s are damaged and are made again: %s", path, fault)
+            return []
+    return [str(path) for path in paths]
 
 
 def example_ids(features: Any, rows: Iterable[int]) -> list[str]:

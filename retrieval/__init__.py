@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from loading.corpus import Corpus
-from retrieval.base import NamedRetriever, Retriever, index_folder, parts_of
+from retrieval.base import NamedRetriever, Retriever, UnusableIndex, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
 from retrieval.dense import DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
@@ -56,8 +56,11 @@ def create_retriever(arguments: IndexedRetrieverArguments, default_tokenizer: st
 
 
 def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) -> _Retriever:
-    """Make ``retriever`` ready over ``corpus``: from its folder in ``index_dir`` if that is complete, else built and
-    saved there. One that is made of others has no folder: its ``parts`` are made ready, each as if it stood alone."""
+    """Make ``retriever`` ready over ``corpus``: from its folder in ``index_dir`` if that is whole, else built and saved
+    there. One that is made of others has no folder: its ``parts`` are made ready, each as if it stood alone.
+
+    A server that does not answer, or refuses, is no damage: its :class:`UserError` is raised.
+    """
     if parts := parts_of(retriever):
         for part in parts:
             load_or_build(part, corpus, index_dir)
@@ -68,8 +71,8 @@ def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) 
     if folder.exists():
         try:
             retriever.load(folder, corpus)
-        except Exception as error:  # a damaged file can raise anything
-            logger.warning("index %s is damaged and is rebuilt: %s", folder, error)
+        except UnusableIndex as error:
+            logger.warning("index %s cannot be used and is rebuilt: %s", folder, error.reason)
         else:
             logger.info("index %s: loaded", folder)
             return retriever

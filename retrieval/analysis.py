@@ -11,6 +11,7 @@ import numpy as np
 from loading.corpus import Corpus
 from retrieval.analyzers import Analyzer
 from retrieval.base import MANIFEST_NAME
+from runtime.checksums import fault_of_folder, write_checksums
 from runtime.files import read_json, staged_folder, write_json
 from runtime.hashing import hash_json
 from runtime.log import get_logger
@@ -27,20 +28,17 @@ def analyze_corpus(analyzer: Analyzer, corpus: Corpus, cache_dir: str | Path | N
 
     Those of an analyser in ``KEPT`` are kept in ``<cache_dir>/analysis-<key>``, where the key is a hash of the
     analyser's description, the version of :func:`runtime.text.fold` and the corpus, and are read from there the next
-    time; one that cannot be read is rebuilt. Without ``cache_dir`` nothing is kept.
+    time; what is not as it was written is rebuilt. Without ``cache_dir`` nothing is kept.
     """
     if cache_dir is None or analyzer.description["name"] not in KEPT:
         return analyzer.analyze(corpus.search_texts())
     identity = {"format_version": FORMAT_VERSION, "analyzer": analyzer.description, "corpus_hash": corpus.hash}
     folder = Path(cache_dir) / f"analysis-{hash_json([FOLD_VERSION, identity])[:16]}"
     if folder.exists():
-        try:
-            terms = _load(folder, identity, len(corpus))
-        except Exception as error:  # a damaged file can raise anything
-            logger.warning("analysis %s is damaged and is rebuilt: %s", folder, error)
-        else:
+        if (fault := fault_of_folder(folder)) is None:
             logger.info("analysis %s: loaded", folder)
-            return terms
+            return _load(folder)
+        logger.warning("analysis %s is damaged and is rebuilt: %s", folder, fault)
     terms = analyzer.analyze(corpus.search_texts())
     _save(folder, identity, terms)
     logger.info("analysis %s: made of %d passages and saved", folder, len(corpus))
@@ -56,16 +54,13 @@ def _save(folder: Path, identity: dict[str, Any], passages: list[list[str]]) -> 
         np.save(staging / "ids.npy", np.array(ids, dtype=np.int32), allow_pickle=False)  # (terms of all passages,)
         np.save(staging / "offsets.npy", offsets, allow_pickle=False)
         write_json(staging / MANIFEST_NAME, identity)
+        write_checksums(staging)
 
 
-def _load(folder: Path, identity: dict[str, Any], size: int) -> list[list[str]]:
-    """Return what :func:`_save` wrote; raise whatever comes where it is not whole."""
-    if read_json(folder / MANIFEST_NAME) != identity:
-        raise ValueError(f"{MANIFEST_NAME} describes something else")
+def _load(folder: Path) -> list[list[str]]:
+    """Return what :func:`_save` wrote."""
     vocabulary = np.array(read_json(folder / "vocabulary.json"), dtype=object)  # (V,)
     ids = np.load(folder / "ids.npy", allow_pickle=False)
     offsets = np.load(folder / "offsets.npy", allow_pickle=False)
-    if len(offsets) != size + 1 or offsets[-1] != len(ids) or ids.min(initial=0) < 0:
-        raise ValueError("ids.npy and offsets.npy do not belong together")
     terms = vocabulary[ids].tolist()
     return [terms[start:end] for start, end in pairwise(offsets.tolist())]

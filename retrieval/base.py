@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from loading.corpus import Corpus
+from runtime.checksums import fault_of_folder, write_checksums
 from runtime.command_line import FlagError
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json
@@ -29,6 +30,14 @@ CREDENTIALS_ARE_VARIABLES = (
 )
 _NOT_AN_ADDRESS_ALONE = re.compile(r"\w+://.*[@?#]|[^/]*:[^/]*@")
 _BLOCK_SCORES = 2**22  # scores held at once while searching: 16 MiB of float32
+
+
+class UnusableIndex(UserError):
+    """A folder that is damaged, or whose index on a server is gone: ``reason`` says how. It can be built again."""
+
+    def __init__(self, folder: str | Path, reason: str) -> None:
+        super().__init__(f"the index {folder} cannot be used, {reason}: delete the folder to rebuild it")
+        self.reason = reason
 
 
 class SearchResults(NamedTuple):
@@ -70,7 +79,8 @@ class Retriever(Protocol):
         """Write the index as ``folder``, whole or not at all."""
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
-        """Read the index of ``corpus``; raise :class:`UserError` when ``folder`` holds another one."""
+        """Read the index of ``corpus``; raise :class:`UserError` when ``folder`` holds another one, and
+        :class:`UnusableIndex` when it is damaged or gone."""
 
 
 class NamedRetriever(Retriever, Protocol):
@@ -158,22 +168,23 @@ def index_folder(retriever: Retriever, corpus: Corpus, index_dir: str | Path) ->
 
 @contextmanager
 def new_index_folder(folder: str | Path, retriever: Retriever, corpus: Corpus) -> Iterator[Path]:
-    """Yield a folder to write the index into; with its manifest it becomes ``folder``, or vanishes on failure."""
+    """Yield a folder to write the index into; with its manifest and the checksums of its files it becomes ``folder``,
+    or vanishes on failure."""
     with staged_folder(folder) as staging:
         yield staging
         versions = {library: version(library) for library in retriever.libraries}
         content = {**identity(retriever, corpus), "code_version": _code_version(), "library_versions": versions}
         content["build_seconds"] = getattr(retriever, "build_seconds", None)  # known where load_or_build built it
         write_json(staging / MANIFEST_NAME, content)
+        write_checksums(staging)
 
 
 def check_manifest(folder: str | Path, retriever: Retriever, corpus: Corpus) -> None:
-    """Raise :class:`UserError` unless ``folder`` is a complete index of this retriever over this corpus."""
-    try:
-        found = dict(read_json(Path(folder) / MANIFEST_NAME))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{folder} is not a complete index ({error}): delete the folder to rebuild it") from None
-    expected = identity(retriever, corpus)
+    """Raise :class:`UserError` unless ``folder`` is an index of this retriever over this corpus, :class:`UnusableIndex`
+    unless all of its files are as they were written."""
+    if (fault := fault_of_folder(folder)) is not None:
+        raise UnusableIndex(folder, fault)
+    found, expected = read_json(Path(folder) / MANIFEST_NAME), identity(retriever, corpus)
     if differences := list(_differences({key: found.get(key) for key in expected}, expected)):
         raise UserError(
             f"the index {folder} was built for something else: {'; '.join(differences)}. "

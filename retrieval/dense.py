@@ -13,9 +13,16 @@ import numpy as np
 
 from loading.corpus import Corpus
 from models.arguments import EncoderArguments
-from retrieval.base import IndexArguments, SearchResults, check_manifest, index_folder, new_index_folder
+from retrieval.base import (
+    IndexArguments,
+    SearchResults,
+    UnusableIndex,
+    check_manifest,
+    index_folder,
+    new_index_folder,
+)
+from runtime.checksums import fault_of_file, sealed_file
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import staged_file
 from runtime.flags import flag, flag_group, part_of
 from runtime.log import get_logger
 
@@ -117,14 +124,14 @@ class DenseRetrieval:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{start:012d}.npy" for start in starts]
         width = self.bi_encoder.p_encoder.config.hidden_size
-        kept = [self._read(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
+        kept = [self._read_shard(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
         if there := sum(shard is not None for shard in kept):
             logger.info("resumed: %d of %d shards are there, in %s", there, len(parts), folder)
         self.vectors = []
         for number, (path, part, shard) in enumerate(zip(paths, parts, kept, strict=True), start=1):
             if shard is None:
                 encoded = self._encode_shard(part, f"passages, shard {number} of {len(parts)}")
-                with staged_file(path) as staging, staging.open("wb") as file:
+                with sealed_file(path) as staging, staging.open("wb") as file:
                     np.save(file, encoded, allow_pickle=False)
                 shard = self._read_whole(path, len(part))
             self.vectors.append(shard)
@@ -200,11 +207,15 @@ class DenseRetrieval:
         return folder.with_name(f".{folder.name}.shards")
 
     def _read_whole(self, path: Path, size: int) -> np.ndarray:
-        """Return what :meth:`_read` does; :class:`UserError` if that is None."""
+        """Return what :meth:`_read` does; :class:`UnusableIndex` if that is None."""
         vectors = self._read(path, size)
         if vectors is None:
-            raise UserError(f"{path.parent} holds no vectors of {size} passages: delete it to rebuild it")
+            raise UnusableIndex(path.parent, f"it holds no vectors of {size} passages")
         return vectors
+
+    def _read_shard(self, path: Path, size: int, width: int) -> np.ndarray | None:
+        """Return what :meth:`_read` does of a shard that a killed build left; None if it is not as it was written."""
+        return self._read(path, size, width) if path.exists() and fault_of_file(path) is None else None
 
     def _read(self, path: Path, size: int, width: int | None = None) -> np.ndarray | None:
         """Return the vectors (size, width) in ``path``, mapped into memory; None if it holds anything else."""

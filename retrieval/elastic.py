@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from loading.corpus import Corpus
-from retrieval.base import SearchResults, check_manifest, identity, index_folder, new_index_folder, refuse_credentials
+from retrieval.base import (
+    SearchResults,
+    UnusableIndex,
+    check_manifest,
+    identity,
+    index_folder,
+    new_index_folder,
+    refuse_credentials,
+)
 from retrieval.bm25 import BM25Weights
 from retrieval.elastic_server import ElasticServer
 from runtime.errors import UserError
@@ -143,9 +151,9 @@ class ElasticRetrieval:
         check_manifest(folder, self, corpus)
         self._name_index(corpus)
         if (saved := read_json(Path(folder) / "elastic.json")["index"]) != self.index:
-            raise UserError(f"{folder} stands for the index {saved}, and {self.index} is asked for")
+            raise UnusableIndex(folder, f"it stands for the index {saved}, and {self.index} is asked for")
         if not self._is_complete():
-            raise UserError(f"{self.server.url} has no complete index {self.index}: delete {folder} to rebuild it")
+            raise UnusableIndex(folder, f"{self.server.url} has no complete index {self.index}")
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the index.

@@ -26,6 +26,7 @@ from retrieval.base import (
     FORMAT_VERSION,
     IndexArguments,
     SearchResults,
+    UnusableIndex,
     check_manifest,
     new_index_folder,
     refuse_credentials,
@@ -171,7 +172,7 @@ class MilvusRetrieval:
         self._open(corpus)
         self._number_terms(frequencies)
         if not self._is_complete():
-            raise UserError(f"{self.server.uri} holds no complete collection {self.collection}")
+            raise UnusableIndex(folder, f"{self.server.uri} holds no complete collection {self.collection}")
 
     def _stored(self) -> dict[str, Any]:
         """What the vectors depend on beside the corpus, as JSON can hold it."""

@@ -11,7 +11,8 @@ from loading.retrieval_examples import RetrievalExample, wrong_rows
 from retrieval import load_or_build
 from retrieval.base import Retriever, identity
 from retrieval.training import corpus_passages
-from runtime.files import read_json, write_text
+from runtime.checksums import fault_of_file, sealed_file
+from runtime.files import read_json
 from runtime.hashing import hash_json
 from runtime.log import get_logger
 from runtime.progress import progress_bar
@@ -44,7 +45,7 @@ def mine_hard_negatives(
 def find_hard_negatives(
     examples: Sequence[RetrievalExample], corpus: Corpus, retriever: Retriever, depth: int, index_dir: str | Path
 ) -> list[list[int]]:
-    """Return what :func:`mine_hard_negatives` gives, from ``<index_dir>/negatives-<key>.json`` if that is there.
+    """Return what :func:`mine_hard_negatives` gives, from ``<index_dir>/negatives-<key>.json`` if that is whole.
 
     The key is over all that the result depends on: the retriever, corpus, questions, answers, gold passages and
     depth. ``retriever`` need not be ready.
@@ -53,10 +54,13 @@ def find_hard_negatives(
     key = hash_json([FOLD_VERSION, identity(retriever, corpus), asked, corpus.also_known_as, depth])[:16]
     path = Path(index_dir) / f"negatives-{key}.json"
     if path.exists():
-        logger.info("hard negatives: read from %s", path)
-        return read_json(path)
+        if (fault := fault_of_file(path)) is None:
+            logger.info("hard negatives: read from %s", path)
+            return read_json(path)
+        logger.warning("hard negatives %s are damaged and are mined again: %s", path, fault)
     mined = mine_hard_negatives(examples, corpus, load_or_build(retriever, corpus, index_dir), depth)
-    write_text(path, json.dumps(mined))
+    with sealed_file(path) as staging:
+        staging.write_text(json.dumps(mined), encoding="utf-8")
     logger.info(
         "hard negatives: %d of %d questions have some, %.1f on average; saved in %s",
         sum(map(bool, mined)), len(mined), sum(map(len, mined)) / max(1, len(mined)), path,

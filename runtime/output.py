@@ -91,8 +91,24 @@ def warn_of_changes(output_dir: str | Path, arguments: dict[str, Any]) -> None:
     path = Path(output_dir) / _RUN_RECORD
     if not path.exists():
         return
-    before = read_json(path)
+    try:
+        before = read_record(path)
+    except UserError as error:
+        logger.warning("whether flags have changed cannot be told: %s", error)
+        return
     free = {"resume_from_checkpoint", "overwrite_output_dir"}
     changed = [name for name in arguments if name in before and before[name] != arguments[name] and name not in free]
     for name in changed:
         logger.warning("--%s was %s when the run began and is %s now", name, before[name], arguments[name])
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Return what a JSON file of a run says, such as ``metrics.json``; :class:`UserError` if it is damaged."""
+    try:
+        content = read_json(path)
+        reason = "is no JSON object"
+    except (OSError, ValueError, RecursionError) as error:
+        content, reason = None, f"cannot be read ({error})"
+    if not isinstance(content, dict):
+        raise UserError(f"{path} {reason}: copy the run again, or train it again")
+    return content

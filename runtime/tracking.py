@@ -74,15 +74,24 @@ def check_tracking(arguments: RunArguments) -> None:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """Return the lines of a ``metrics.jsonl``; a last line that was cut off when the run was killed is left out."""
+    """Return the lines of a ``metrics.jsonl``; a last line that was cut off when the run was killed is left out.
+
+    Raises :class:`UserError` for any other line that was not written so.
+    """
+    *whole, last = Path(path).read_bytes().split(b"\n") if Path(path).exists() else [b""]
     lines = []
-    if Path(path).exists():
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
-            try:
-                # earlier versions wrote NaN and Infinity, which are no JSON
-                lines.append(json.loads(line, parse_constant=lambda name: None))
-            except json.JSONDecodeError:
-                break
+    for number, line in enumerate([*whole, last] if last else whole, start=1):
+        try:
+            # earlier versions wrote NaN and Infinity, which are no JSON
+            content = json.loads(line.decode("utf-8"), parse_constant=lambda name: None)
+            if not isinstance(content["step"], int):
+                raise ValueError("its step is no number")
+            lines.append(content)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            if number <= len(whole):
+                raise UserError(
+                    f"{path}, line {number} is damaged: delete the line, or the file if its figures are not needed"
+                ) from None
     return lines
 
 

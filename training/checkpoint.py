@@ -1,12 +1,14 @@
 """Resumable training state, and the rule that keeps the best checkpoints.
 
-State is saved as safetensors and JSON, so that loading somebody's run cannot run code.
+State is saved as safetensors and JSON, so that loading somebody's run cannot run code, and with checksums, so that a
+damaged one is never gone on from.
 """
 
 from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,13 +17,14 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from runtime.checksums import CHECKSUMS_NAME, fault_of_folder, write_checksums
 from runtime.errors import UserError
 from runtime.files import read_json, share_weights, staged_folder, write_json
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
-_STATES = "resume"
+_STATES, _RECORD = "resume", "state.json"
 
 
 @dataclass
@@ -137,7 +140,7 @@ def save_state(
         rng_tensors, rng_values = _rng_state()
         save_file(rng_tensors, staging / "rng.safetensors")
         write_json(
-            staging / "state.json",
+            staging / _RECORD,
             {
                 "progress": asdict(progress),
                 "best": asdict(best),
@@ -147,6 +150,7 @@ def save_state(
                 "rng": rng_values,
             },
         )
+        write_checksums(staging)
     for older in _complete_states(states):
         if older != folder:
             shutil.rmtree(older)
@@ -155,24 +159,65 @@ def save_state(
 def find_state(output_dir: str | Path, resume_from: str | None, flag: str = "--output_dir") -> Path | None:
     """Return the folder of the state to resume from; None to start from scratch.
 
-    ``resume_from`` is ``true`` for the newest state in ``output_dir`` (none yet: start from scratch, said so), or the
-    folder of one of its states. Raises :class:`UserError` for any other folder; ``flag`` is what named ``output_dir``.
+    ``resume_from`` is ``true`` for the newest state in ``output_dir`` that is whole (none yet: start from scratch, said
+    so), or the folder of one of its states. Raises :class:`UserError` for any other folder, and where no state is
+    whole; ``flag`` is what named ``output_dir``.
     """
     if resume_from is None:
         return None
     states = _complete_states(Path(output_dir) / _STATES)
-    if resume_from.lower() in ("true", "yes", "auto"):
-        if not states:
-            logger.info("nothing to resume in %s: the run starts from scratch", output_dir)
-        return states[-1] if states else None
+    if is_newest(resume_from):
+        return newest_whole(states[::-1], _RECORD, output_dir)
     for state in states:
         if state.resolve() == Path(resume_from).resolve():
-            return state
+            return newest_whole([state], _RECORD, output_dir)
     held = f"it holds {', '.join(str(state) for state in states)}" if states else "it holds none"
     raise UserError(
         f"--resume_from_checkpoint {resume_from} is not a training state of {flag} {output_dir} ({held}): "
         "a run goes on in its own folder; pass true for its newest state"
     )
+
+
+def is_newest(resume_from: str) -> bool:
+    """Whether ``--resume_from_checkpoint`` asks for the newest state there is."""
+    return resume_from.lower() in ("true", "yes", "auto")
+
+
+def newest_whole(states: Sequence[Path], record: str, output_dir: str | Path) -> Path | None:
+    """Return the first of ``states``, newest first, whose files are as they were written; None if there are none.
+
+    Those that are passed over are warned of. ``record`` is a JSON file that each state has: of one without checksums,
+    which an earlier version wrote, nothing else is checked. Raises :class:`UserError` where all are damaged.
+    """
+    faults: list[str] = []
+    for state in states:
+        if (fault := _fault_of(state, record)) is None:
+            for passed_over in faults:
+                logger.warning("%s and is passed over: the run goes on from %s", passed_over, state)
+            return state
+        faults.append(f"{state} is damaged ({fault})")
+    if faults:
+        raise UserError(
+            f"{'; '.join(faults)}: go on from another state, or start the run again with --overwrite_output_dir in the "
+            "place of --resume_from_checkpoint"
+        )
+    logger.info("nothing to resume in %s: the run starts from scratch", output_dir)
+    return None
+
+
+def _fault_of(state: Path, record: str) -> str | None:
+    if (state / CHECKSUMS_NAME).exists():
+        return fault_of_folder(state)
+    try:
+        sound = isinstance(content := read_json(state / record), dict) and content
+    except FileNotFoundError:
+        return f"{record} is missing"
+    except (OSError, ValueError, RecursionError):
+        sound = False
+    if not sound:
+        return f"{record} cannot be read"
+    logger.warning("%s holds no %s: whether it is damaged cannot be told", state, CHECKSUMS_NAME)
+    return None
 
 
 def load_state(
@@ -185,24 +230,33 @@ def load_state(
 ) -> tuple[Progress, _Best]:
     """Restore model, optimizer, scheduler, loss scaler and random number generators; return where the run stood.
 
-    ``best`` is the save rule that the run follows.
+    ``best`` is the save rule that the run follows. Raises :class:`UserError` for the state of another run, or none.
     """
     folder = Path(folder)
-    state = read_json(folder / "state.json")
     try:
-        model.load_state_dict(load_file(folder / "model.safetensors"))
+        state = read_json(folder / _RECORD)
+        weights, moments, rng = (load_file(folder / f"{name}.safetensors") for name in ("model", "optimizer", "rng"))
+        progress, saved_best = Progress(**state["progress"]), best(**state["best"])
+        groups, schedule, scale, rng_values = (state[name] for name in ("optimizer", "scheduler", "scaler", "rng"))
+    except Exception as error:  # without checksums a damaged file can raise anything
+        raise UserError(
+            f"the state in {folder} is damaged ({error!r}): start the run again with --overwrite_output_dir in the "
+            "place of --resume_from_checkpoint"
+        ) from None
+    try:
+        model.load_state_dict(weights)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the state in {folder} is of another model than this run's: {reason}") from None
     try:
-        _restore_optimizer(optimizer, load_file(folder / "optimizer.safetensors"), state["optimizer"])
+        _restore_optimizer(optimizer, moments, groups)
     except ValueError:
         raise UserError(f"the state in {folder} trained other weights: resume with the freeze flags it had") from None
-    scheduler.load_state_dict(state["scheduler"] | {"lr_lambdas": [None] * len(optimizer.param_groups)})
-    if scaler is not None and state["scaler"]:
-        scaler.load_state_dict(state["scaler"])
-    _restore_rng(load_file(folder / "rng.safetensors"), state["rng"])
-    return Progress(**state["progress"]), best(**state["best"])
+    scheduler.load_state_dict(schedule | {"lr_lambdas": [None] * len(optimizer.param_groups)})
+    if scaler is not None and scale:
+        scaler.load_state_dict(scale)
+    _restore_rng(rng, rng_values)
+    return progress, saved_best
 
 
 def check_steps(step: int, total_steps: int, folder: str | Path) -> None:

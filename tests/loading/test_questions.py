@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_validation_questions_may_be_trained_on(dataset_path: str) -> None:
     assert load_questions(replace(arguments, concat_eval=True), evaluate=True) == (train + evaluation, [])
     cut = replace(arguments, max_train_samples=2, max_eval_samples=1)
     assert load_questions(cut, evaluate=True) == (train[:2], evaluation[:1])
+
+
+def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
+    rows = [{"id": "1", "title": "강", "question": "?", "context": "한강이 흐른다.", "answers": []}]
+    for name in ("train", "validation"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"data": rows}, ensure_ascii=False), encoding="utf-8")
+    for evaluate in (True, False):
+        with pytest.raises(UserError, match=f"^--dataset_path {tmp_path} holds no question to train on: each needs a "):
+            load_questions(DatasetArguments(dataset_path=str(tmp_path)), evaluate)
 
 
 def test_questions_to_evaluate_on_may_be_in_or_beside_the_data_set(tmp_path: Path) -> None:

@@ -185,6 +185,8 @@ def test_flags_win_over_the_file_and_the_file_over_the_defaults(encoder_path: st
         ({"pooling": "max"}, "pooling cannot be 'max'"),
         ({"normalize": "yes"}, "normalize cannot be 'yes'"),
         ({"question_max_len": True}, "question_max_len cannot be True"),
+        ({"question_max_len": 0}, "question_max_len cannot be 0"),
+        ({"passage_max_len": -1}, "passage_max_len cannot be -1"),
         ({"colour": 1}, "colour is unknown"),
     ],
 )

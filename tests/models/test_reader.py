@@ -324,3 +324,25 @@ def test_roberta_has_two_positions_less_than_its_table() -> None:
     model(input_ids=torch.full((1, 32), 5))
     with pytest.raises(UserError, match=r"\(32 tokens\)"):
         check_length(model, 33)
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["x", 5, [], {}, {"name": "cnn_sds"}, {"name": 1, "dropout": 0.1}, {"name": "cnn", "dropout": "x"}],
+    ids=str,
+)
+def test_a_damaged_head_is_named(damaged: Path, head: Any) -> None:
+    _edit(damaged / "config.json", reader_head=head)
+    with pytest.raises(
+        UserError, match=rf"^{damaged}: reader_head in its config.json is damaged .*: copy or train the"
+    ):
+        load_reader(str(damaged))
+
+
+@pytest.mark.parametrize("content", ["[]", "null", '{"auto_map": 5}', "[" * 100_000], ids=range(4))
+def test_a_tokenizer_configuration_of_another_shape_is_said(damaged: Path, content: str) -> None:
+    (damaged / "tokenizer_config.json").write_text(content)
+    with pytest.raises(
+        UserError, match=rf"^no tokenizer could be loaded from the folder {damaged}: a file does not hold"
+    ):
+        load_tokenizer(str(damaged))

@@ -300,7 +300,41 @@ def test_the_same_contents_are_read_back(
     second = build_features(again, AutoTokenizer.from_pretrained(tmp_path / "tokenizer"), 128, 16, cache)
     assert built == [12]
     assert second.to_dict() == first.to_dict()
-    assert len(list(cache.glob("features-*.arrow"))) == len(list(cache.iterdir())) == 1
+    (kept,) = cache.glob("features-*.arrow")
+    assert {path.name for path in cache.iterdir()} == {kept.name, f"{kept.name}.xxh3"}
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty", "{}", "unsealed"])
+def test_damaged_features_are_made_again(
+    examples: Dataset,
+    bert_tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    built: list[int],
+    log_lines: list[str],
+    damage: str,
+) -> None:
+    first = build_features(examples, bert_tokenizer, 128, 16, tmp_path).to_dict()
+    (kept,) = tmp_path.glob("*.arrow")
+    content = kept.read_bytes()
+    kept.write_bytes(
+        {
+            "flipped": content[:2000] + bytes([content[2000] ^ 1]) + content[2001:],
+            "truncated": content[:-9],
+            "empty": b"",
+            "{}": b"{}",
+            "unsealed": content,
+        }[damage]
+    )
+    if damage == "unsealed":
+        (tmp_path / f"{kept.name}.xxh3").unlink()
+    log_lines.clear()
+    for _ in range(2):
+        assert build_features(examples, bert_tokenizer, 128, 16, tmp_path).to_dict() == first
+    assert built == [12, 12] and kept.read_bytes() == content
+    fault = "it has no checksum" if damage == "unsealed" else "it is not as it was written"
+    assert [line for line in log_lines if line.startswith("WARNING")] == [
+        f"WARNING features {kept} are damaged and are made again: {fault}"
+    ]
 
 
 def _other_answer(examples: Dataset) -> Dataset:

@@ -102,7 +102,7 @@ def test_a_killed_build_goes_on_where_it_stopped(arguments, corpus, calls, tmp_p
             load_or_build(create_retriever(arguments), corpus, arguments.index_dir)
     assert len(calls) == 4  # the first shard's three batches, and one of the second
     (work,) = (tmp_path / "index").iterdir()
-    assert sorted(path.name for path in work.iterdir()) == ["000000000000.npy"]
+    assert sorted(path.name for path in work.iterdir()) == ["000000000000.npy", "000000000000.npy.xxh3"]
 
     calls.clear()
     log_lines.clear()
@@ -110,12 +110,14 @@ def test_a_killed_build_goes_on_where_it_stopped(arguments, corpus, calls, tmp_p
     assert log_lines[0] == f"INFO resumed: 1 of 3 shards are there, in {work}"
     assert len(calls) == 3 + 1
     (folder,) = (tmp_path / "index").iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "vectors.npy"]
+    assert sorted(path.name for path in folder.iterdir()) == ["checksums.json", "manifest.json", "vectors.npy"]
     for found in (retriever, load_or_build(create_retriever(arguments), corpus, arguments.index_dir)):
         assert_same_ranking(found.search(QUESTIONS, 12), expected)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "of other width", "of other size", "of another type", "text"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "of other width", "of other size", "of another type", "text", "flipped"]
+)
 def test_a_damaged_shard_is_encoded_anew(damage, arguments, corpus, calls, log_lines):
     create_retriever(arguments).build(corpus)  # and not saved
     retriever = create_retriever(arguments)
@@ -124,6 +126,10 @@ def test_a_damaged_shard_is_encoded_anew(damage, arguments, corpus, calls, log_l
     vectors = np.load(shard)
     if damage == "truncated":
         shard.write_bytes(shard.read_bytes()[:-4])
+    elif damage == "flipped":
+        content = bytearray(shard.read_bytes())
+        content[-3] ^= 1
+        shard.write_bytes(content)
     elif damage == "text":
         shard.write_bytes(b"[]")
     else:

@@ -112,6 +112,21 @@ def test_every_line_says_when_it_was_written(tmp_path: Path) -> None:
     assert before - timedelta(milliseconds=1) <= times[0] <= times[1] <= datetime.now(timezone.utc)
 
 
+@pytest.mark.parametrize("damage", [b"\xff", b"", b"{}", b"[]", b"null", b'{"step": "1"}', b"[" * 100_000, b"{"])
+def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
+    with pytest.raises(UserError, match=rf"^{path}, line 2 is damaged: delete the line, or the file"):
+        Tracker(_arguments(tmp_path), {}, start_step=4)
+    assert path.read_bytes().endswith(b'{"step": 3}\n')
+
+
+@pytest.mark.parametrize("cut", [b'{"step": 2, "a": "\xea', b'{"st', b"["])
+def test_a_last_line_that_was_cut_off_is_left_out(tmp_path: Path, cut: bytes) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + cut)
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1}]
+
+
 def test_logging_dir_takes_the_lines_elsewhere(tmp_path: Path) -> None:
     with Tracker(_arguments(tmp_path / "run", logging_dir=str(tmp_path / "logs" / "a")), {}) as tracker:
         tracker.log(1, {"loss": 1.0})

@@ -229,7 +229,13 @@ def test_a_state_is_safetensors_and_json(tmp_path: Path) -> None:
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
     assert files == [
         f"resume/step-00000007/{name}"
-        for name in ("model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json")
+        for name in (
+            "checksums.json",
+            "model.safetensors",
+            "optimizer.safetensors",
+            "rng.safetensors",
+            "state.json",
+        )
     ]
 
 
