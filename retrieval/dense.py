@@ -138,10 +138,11 @@ class DenseRetrieval:
 
     def save(self, folder: str | Path) -> None:
         shape = (len(self.corpus), self.vectors[0].shape[1])
-        with new_index_folder(folder, self, self.corpus) as staging:
-            vectors = np.lib.format.open_memmap(staging / "vectors.npy", "w+", self.arguments.vectors_dtype, shape)
-            np.concatenate(self.vectors, out=vectors)  # shards of (m, H) -> (N, H)
-            vectors.flush()
+        header = {"descr": np.dtype(self.arguments.vectors_dtype).str, "fortran_order": False, "shape": shape}
+        with new_index_folder(folder, self, self.corpus) as staging, (staging / "vectors.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for shard in self.vectors:  # (m, H) each -> (N, H); through a memory map, a full disk would be a SIGBUS
+                file.write(np.ascontiguousarray(shard).data)
         self.vectors = [self._read_whole(Path(folder) / "vectors.npy", len(self.corpus))]
         if self.index_dir is not None:
             shutil.rmtree(self._shards_folder(), ignore_errors=True)

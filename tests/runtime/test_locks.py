@@ -164,9 +164,9 @@ def test_without_locks_nothing_is_known_of_another_host(tmp_path: Path, no_locks
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("precious")
-    with pytest.raises(UserError, match=r"^--output_dir .*out is a file; name a folder$"):
+    with pytest.raises(UserError, match=r"^--output_dir .*out is not a folder; name another one$"):
         claimed(tmp_path / "out").__enter__()
-    with pytest.raises(UserError, match="out/deep cannot be written: Not a directory; name another folder"):
+    with pytest.raises(UserError, match=r"out/deep cannot be written: .*out is not a folder; name another one"):
         claimed(tmp_path / "out" / "deep").__enter__()
     assert (tmp_path / "out").read_text() == "precious"
 
@@ -178,17 +178,14 @@ def test_a_folder_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(f"runtime.locks.os.{function}", refuse)
-    with pytest.raises(UserError, match=f"^--output_dir .*new cannot be written: {os.strerror(code)}; name another"):
+    with pytest.raises(UserError, match=f"^--output_dir .*new cannot be written: {os.strerror(code)}; .*name another"):
         claimed(tmp_path / "new").__enter__()
 
 
-def test_what_can_be_written_is_found_out_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_be_written_is_found_out_without_a_trace(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b", "--index_dir")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "deep"):
-        with pytest.raises(UserError, match=f"^--index_dir {path} cannot be written: .*file is not a folder"):
+        with pytest.raises(UserError, match=f"^--index_dir {path} .*is not a folder"):
             check_writable(path, "--index_dir")
-    monkeypatch.setattr("runtime.locks.os.access", lambda path, mode: False)
-    with pytest.raises(UserError, match=r"may not be written; name another folder"):
-        check_writable(tmp_path / "a", "--index_dir")
