@@ -24,6 +24,7 @@ from reading.nfc import ComposedText, compose
 from reading.offsets import context_offsets
 from reading.titles import TitleAt, with_titles
 from runtime.errors import UserError
+from runtime.files import remove_old, writing
 from runtime.hashing import hash_json
 from runtime.locks import check_writable
 from runtime.log import get_logger
@@ -163,9 +164,10 @@ def build_features(
         key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
         check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
+        remove_old(Path(cache_dir).glob("tmp" + "[a-z0-9_]" * 8), days=1)  # half written by datasets, and killed
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
     parallel = num_workers > 1 and len(examples) > 1000
-    with nullcontext() if parallel else map_bar(len(examples), what) as bar:
+    with writing(cache_file or "features"), nullcontext() if parallel else map_bar(len(examples), what) as bar:
         features = examples.map(
             make_features if bar is None else partial(_make_and_count, bar.update),
             batched=True,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags be
 
 logger = get_logger(__name__)
 
+SHARDS = ".shards"  # ends the name of the folder of an index that is being encoded
 SHARD_SIZE = 4096  # passages that are encoded and kept together: what a killed build may lose
 
 
@@ -198,7 +199,7 @@ class DenseRetrieval:
 
     def _shards_folder(self) -> Path:
         folder = index_folder(self, self.corpus, self.index_dir or "")
-        return folder.with_name(f".{folder.name}.shards")
+        return folder.with_name(f".{folder.name}{SHARDS}")
 
     def _read_whole(self, path: Path, size: int) -> np.ndarray:
         """Return what :meth:`_read` does; :class:`UserError` if that is None."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from runtime.interrupts import Interrupted, interrupts_call, is_first_process, raise_interrupted
@@ -102,21 +103,32 @@ def printing() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        if _can_print():  # another pipe, as to a process of ours
+        if not _is_unread():  # another pipe, as to a process of ours
             raise
+        _drop_output()
         raise SystemExit(_UNREAD) from None
 
 
 _UNREAD = 128 + 13  # SIGPIPE
 
 
+def _is_unread() -> bool:
+    """Whether whoever read standard output has gone."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def _drop_output() -> None:
+    """Let what standard output did not take go nowhere, lest Python try again at the end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _can_print() -> bool:
-    """Whether standard output takes what is still to be written; if not, that is dropped, lest Python complain."""
     try:
         sys.stdout.flush()
     except OSError:
-        with suppress(OSError):  # it is no file
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return False
     return True
 

@@ -10,8 +10,9 @@ import math
 import os
 import shutil
 import tempfile
+import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,18 @@ def remove_leftovers(folder: str | Path, name: str = "*") -> None:
                 if (leftover / was).exists() and not (folder / was).exists():
                     (leftover / was).rename(folder / was)
                 remove(leftover)
+
+
+def remove_old(paths: Iterable[Path], days: int) -> None:
+    """Remove files, and folders of files, in which nothing was changed for so many ``days``: no process does any more.
+
+    It is for what others write, which cannot be seen to be held.
+    """
+    before = time.time() - days * 24 * 60 * 60
+    for path in list(paths):
+        with suppress(OSError):
+            if max(inside.lstat().st_mtime for inside in (path, *path.glob("*"))) < before:
+                remove(path)
 
 
 def remove(path: str | Path) -> None:

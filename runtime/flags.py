@@ -62,9 +62,7 @@ class Flag:
     has_own_flags: bool = False  # a value may be NAME,flag=value,... (see runtime/one_word.py)
     read_if: tuple[Condition, ...] = ()
     fault: Callable[[Any], str | None] | None = None  # what is wrong with a value, to follow it in a sentence
-    writes: Literal["folder", "file", "store"] | None = (
-        None  # what it names; a store may be read-only once it is filled
-    )
+    writes: Literal["folder", "file", "store"] | None = None  # a store may be read-only once it is filled
     way_out_of_credentials: str = "flags are logged and saved"
 
 

@@ -89,7 +89,7 @@ def fault_of_folder(folder: str | Path) -> str | None:
 def fault_of_file(path: str | Path) -> str | None:
     """Return why the file ``path`` can neither be written nor made, as :func:`fault_of_folder` does."""
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         return "is a folder: name a file"
     if len(os.fsencode(path.name)) > _LONGEST_NAME - len(STAGING_MARK) - 2 * 8:  # it is written beside first
         return f"cannot be written: {refusal_of(OSError(errno.ENAMETOOLONG, ''))}"
