@@ -37,7 +37,7 @@ class MilvusServer:
             import_optional("milvus_lite", "milvus-lite")
             with writing(self.uri):
                 Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
-        for library in ("pymilvus", "milvus_lite"):  # which log whole tracebacks of what we say in one sentence
+        for library in ("pymilvus", "milvus_lite", "grpc"):  # which log whole tracebacks of what we say in one sentence
             logging.getLogger(library).setLevel(logging.CRITICAL)
         from pymilvus import MilvusClient, MilvusException
 

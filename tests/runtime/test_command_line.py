@@ -208,9 +208,12 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
         ("--kept file/a", "--kept file/a cannot be written: file is not a folder; name another one"),
         ("--log . --unread new", "--log . is a folder: name a file"),
         ("--log new", "--unread file/x cannot be written: file is not a folder; name another one"),
-        ("--out file --log . --unread new", "--out file is not a folder; name another one; --log . is a folder: name a file"),
+        (
+            "--out file --log . --unread new",
+            "--out file is not a folder; name another one; --log . is a folder: name a file",
+        ),
     ],
-)  # fmt: skip
+)
 def test_places_that_cannot_be_written_are_refused_by_the_command_line(
     places: type, words: str, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,7 +234,7 @@ def test_places_that_can_be_written_are_left_as_they_are(places: type, tmp_path:
 def test_a_store_that_is_filled_may_be_read_only(places: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runtime.command_line.fault_of_folder", lambda path: "is read-only" if path == "kept" else None)
     (tmp_path / "kept").mkdir()
-    with pytest.raises(UserError, match="^--kept kept is read-only$"):
+    with pytest.raises(UserError, match=r"^--kept kept is read-only$"):
         parse_arguments(places, [])
     (tmp_path / "kept" / "index").touch()
     parse_arguments(places, [])

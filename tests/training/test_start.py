@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from forgetting import forget_accelerator
 
 from arguments import TrainDPRArguments, record_of
 from runtime.arguments import TrainingRunArguments
-from runtime.errors import UserError
+from runtime.errors import UserError, WriteError
 from runtime.files import read_json, write_text
 from runtime.interrupts import Interrupted
 from training.start import Start, enter_run, start_run
@@ -74,6 +75,24 @@ def test_an_interrupt_says_where_the_run_stands(tmp_path: Path) -> None:
         (True, True): f"interrupted: no step is saved in {tmp_path}{way}",
         (False, False): f"interrupted: step 8 is saved in {tmp_path}{way}",
     }
+
+
+def test_a_full_disk_says_where_the_run_stands(tmp_path: Path) -> None:
+    """Whoever writes: what is staged is named, torch and numpy name nothing."""
+    write_text(tmp_path / "run" / "resume" / "state", "")
+    elsewhere = tmp_path / "elsewhere"
+    for error, named in (
+        (WriteError(elsewhere, "the disk is full"), f"{elsewhere} cannot be written: the disk is full"),
+        (OSError(errno.ENOSPC, ""), f"{tmp_path}/run cannot be written: No space left on device; make room there, or"),
+    ):
+        with pytest.raises(UserError) as stopped, _enter(tmp_path / "run", resume=True):
+            raise error
+        assert str(stopped.value).startswith(named)
+        assert str(stopped.value).endswith(
+            f"\nstep 8 is saved in {tmp_path}/run\nto go on, add --resume_from_checkpoint true to the same command"
+        )
+    with pytest.raises(FileNotFoundError), _enter(tmp_path / "run", resume=True):
+        elsewhere.read_text()
 
 
 def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
