@@ -148,11 +148,22 @@ def staged_folder(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     remove_leftovers(path.parent, glob.escape(path.name))
-    with writing(path), _staging_of(path, tempfile.mkdtemp) as staging:
+    with scratch_folder(path) as staging:
         yield staging
         for inside in (staging, *staging.rglob("*")):
             _usual_mode(inside)
         _replace(path, staging)
+
+
+@contextmanager
+def scratch_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` that vanishes with what is left in it.
+
+    Raises :class:`WriteError` for what the system refuses.
+    """
+    path = Path(path)
+    with writing(path), _staging_of(path, tempfile.mkdtemp) as staging:
+        yield staging
 
 
 def _new_file(prefix: str, dir: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from killing import leave_half_written
 from refusing import no_file_above
 from several_golds import CONTEXT, SECOND, features_of
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -372,7 +373,7 @@ def test_a_full_disk_leaves_no_features(
         build_features(examples, bert_tokenizer, 128, 16, tmp_path)
     assert list(tmp_path.iterdir()) == []
     build_features(examples, bert_tokenizer, 128, 16, tmp_path)
-    assert built == [12, 12]
+    assert built == [12, 12] and [path.suffix for path in tmp_path.iterdir()] == [".arrow"]
 
 
 def test_what_killed_commands_left_in_the_cache_is_removed_after_a_day(
@@ -382,6 +383,7 @@ def test_what_killed_commands_left_in_the_cache_is_removed_after_a_day(
         (tmp_path / name).touch()
         if name != "tmp0123abcd":  # another command writes that
             os.utime(tmp_path / name, (0, time.time() - 2 * 24 * 60 * 60))
+    leave_half_written(f'a = staged_folder("{tmp_path}/features-of-others.arrow"); a.__enter__()')
     build_features(examples, bert_tokenizer, 128, 16, tmp_path)
     left = {path.name for path in tmp_path.iterdir() if path.suffix != ".arrow"}
     assert left == {"tmp0123abcd", "tmp", "tmpab_9xy7z.txt", "temporary"}
