@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from loading.statistics import QUESTION_WORDS, question_word
 from reading.metrics import METRICS
 from reading.voting import Candidate
 from runtime.statistics import percent
@@ -251,28 +252,8 @@ def _overlap(first: Span, second: Span) -> bool:
 
 # -------------------------------------------------------------------------------------------------------------- groups
 
-_WORDS = {
-    word: re.compile(rf"(?<!\w)(?:{pattern})")
-    for word, pattern in {
-        "누구": "누구|누가|누굴|누군",
-        "언제": "언제",
-        "어디": "어디|어느 곳",
-        "무엇": "무엇|무슨|뭐|뭘",
-        "몇": "몇|얼마",
-        "왜": r"왜(?=\s|$|[?,]|일까|인가|냐)",  # not 왜구
-        "어떻게": "어떻게",
-        "어느, 어떤": "어느(?! 곳)|어떤",
-    }.items()
-}
-_OTHER_WORD = "other"
 _LENGTHS = {"1–2": 2, "3–4": 4, "5–8": 8, "9–16": 16, "17 and more": np.inf}
 _RANKS = {"1": 1, "2–5": 5, "6–10": 10, "11 and more": np.inf}
-
-
-def question_word(question: str) -> str:
-    """Return the last word of ``question`` that asks (누구, 언제, …), the one nearest to its verb; else "other"."""
-    places = [(found.start(), word) for word, pattern in _WORDS.items() for found in pattern.finditer(question)]
-    return max(places, default=(0, _OTHER_WORD))[1]
 
 
 def question_groups(
@@ -294,7 +275,7 @@ def question_groups(
     words = np.array([question_word(question) for question in examples["question"]], dtype=object)  # (n,)
     thirds = {"first third": 1 / 3, "middle third": 2 / 3, "last third": np.inf}
     parted = {
-        "question word": {word: words == word for word in (*_WORDS, _OTHER_WORD)},
+        "question word": {word: words == word for word in QUESTION_WORDS},
         "answer length (characters)": _up_to(_LENGTHS, np.where(lengths > 0, lengths, np.nan)),
         "place of the answer in its passage": _up_to(thirds, places),
     }

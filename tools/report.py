@@ -29,6 +29,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from arguments import ReportArguments, parse_arguments
 from loading.arguments import column_names
 from loading.examples import load_gold
+from loading.statistics import question_word
 from reading.comparison import Resampling, difference, estimate, groups_of, within
 from reading.diagnosis import (
     KINDS,
@@ -42,7 +43,6 @@ from reading.diagnosis import (
     diagnose,
     gold_spans,
     question_groups,
-    question_word,
     waterfall,
 )
 from reading.metrics import METRICS, ExampleScores, references_of, score_examples

@@ -73,6 +73,8 @@ def test_lengths() -> None:
         ("어떤 배인가?", "어느, 어떤"),
         ("이순신이 이긴 곳은 어느 곳인가?", "어디"),
         ("무슨 색인가?", "무엇"),
+        ("왜구가 쳐들어온 곳은 어디인가?", "어디"),
+        ("왜구의 본거지가 있던 섬의 이름은?", "other"),
     ],
 )
 def test_question_words(question: str, word: str) -> None:

@@ -23,7 +23,6 @@ from reading.diagnosis import (
     kind_of,
     locate,
     question_groups,
-    question_word,
     sentences_at,
     stage_of,
     waterfall,
@@ -214,30 +213,6 @@ def test_particles_are_told_from_the_ends_of_names(first: str, second: str, diff
 
 
 # -------------------------------------------------------------------------------------------------------------- groups
-
-
-@pytest.mark.parametrize(
-    ("question", "word"),
-    [
-        ("훈민정음을 만든 왕은 누구인가?", "누구"),
-        ("누가 만들었는가?", "누구"),
-        ("임진왜란은 언제 일어났나?", "언제"),
-        ("왜구가 쳐들어온 곳은 어디인가?", "어디"),
-        ("이 책의 이름은 무엇인가?", "무엇"),
-        ("무슨 책을 썼나?", "무엇"),
-        ("돌을 몇 단으로 쌓았는가?", "몇"),
-        ("높이는 얼마인가?", "몇"),
-        ("그는 왜 떠났나?", "왜"),
-        ("떠난 까닭은 왜인가?", "왜"),
-        ("어떻게 읽는가?", "어떻게"),
-        ("어느 도시에 있나?", "어느, 어떤"),
-        ("어느 곳에 있나?", "어디"),
-        ("언제 누구를 만났는가?", "누구"),  # the last one counts
-        ("왜구의 본거지가 있던 섬의 이름은?", "other"),
-    ],
-)
-def test_question_words(question: str, word: str) -> None:
-    assert question_word(question) == word
 
 
 def test_groups_part_the_questions_that_they_are_about() -> None:
