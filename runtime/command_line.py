@@ -275,7 +275,7 @@ def _complain_values(arguments: Any, given: Collection[str]) -> Iterator[str]:
             if isinstance(number, int | float) and (fault := _fault_of(number, described)):
                 yield f"--{spelling_of(origin)} {number:.10g} must be {fault}"
         if key in given and (fault := _fault_of_text(value)):
-            yield f"--{spelling_of(origin)} {fault}"
+            yield f"{_shown(origin)} {fault}"
         elif key in given and described.fault is not None and (fault := described.fault(value)):
             yield f"--{spelling_of(origin)} {value!r} {fault}"
     for cls in type(arguments).__mro__:

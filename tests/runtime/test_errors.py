@@ -86,6 +86,9 @@ def test_what_a_model_gives_travels_between_processes() -> None:
 # ----------------------------------------------------------------------------------------- what the system refuses
 
 
+_CUT_OFF = "not all of it could be written; make room there, or name another folder"
+
+
 @pytest.mark.parametrize(
     ("error", "refusal"),
     [
@@ -96,6 +99,7 @@ def test_what_a_model_gives_travels_between_processes() -> None:
         (OSError(errno.EIO, "x"), "Input/output error; check the disk, or name a folder on another one"),
         (OSError(errno.EMFILE, "x"), "Too many open files; raise the limit with ulimit -n"),
         (WriteError("a", "no"), "no"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 704 vs 598"), _CUT_OFF),  # of torch
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), None),
         (OSError("klue/bert is no name of a model"), None),
         (ValueError("5 requested and 4 written"), None),
@@ -110,7 +114,6 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "plain": lambda path: path.write_text("0" * 80000),
     "safetensors": lambda path: save_file({"a": torch.zeros(10000)}, path),
     "tokenizers": lambda path: Tokenizer(WordLevel({str(number): number for number in range(10000)})).save(str(path)),
-    "torch": lambda path: torch.save(torch.zeros(10000), path),
     "numpy": lambda path: np.save(path, np.zeros(10000)),
     "numpy zip": lambda path: np.savez(path, np.zeros(10000)),
     "arrow": lambda path: pyarrow.parquet.write_table(pyarrow.table({"a": list(range(10000))}), path),
@@ -126,8 +129,7 @@ def test_every_library_that_writes_is_understood(writer: str, tmp_path: Path) ->
     WRITERS[writer](tmp_path / "there")
     with no_file_above(1000), pytest.raises(Exception) as error:
         WRITERS[writer](tmp_path / "full")
-    refusals = ("File too large; name another folder", "not all of it could be written; make room there, or name")
-    assert (refusal_of(error.value) or "").startswith(refusals)
+    assert refusal_of(error.value) in ("File too large; name another folder", _CUT_OFF)
 
 
 def test_what_the_system_refuses_ends_a_command_with_one_message(capsys: pytest.CaptureFixture[str]) -> None:
