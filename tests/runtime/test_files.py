@@ -191,6 +191,21 @@ def test_what_is_taken_for_a_leftover_before_it_is_held_is_made_again(
     assert len(made) == 2 and _everything(tmp_path) == {"a": None, "a/b": "whole"}
 
 
+def test_what_goes_before_it_is_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def hold(handle: int, wait: bool = False) -> bool:
+        made.extend(tmp_path.glob(".a.staging-*"))
+        if len(made) == 1:
+            made[0].rmdir()
+        return True
+
+    monkeypatch.setattr("runtime.files._hold", hold)
+    with staged_folder(tmp_path / "a") as staging:
+        (staging / "b").write_text("whole")
+    assert len(made) == 2 and _everything(tmp_path) == {"a": None, "a/b": "whole"}
+
+
 def test_old_files_and_folders_are_removed_and_new_ones_stay(tmp_path: Path) -> None:
     for name in ("old", "old_folder/old", "used_folder/new", "used_folder/old", "new"):
         write_text(tmp_path / name, "")
