@@ -517,7 +517,7 @@ class AverageArguments:
     folders: list[str] = flag(
         help="One run, with --last or --best, or the checkpoints themselves.", group="run", positional=True
     )
-    output_dir: str = flag(help="Folder for the averaged reader.", group="run")
+    output_dir: str = flag(help="Folder for the averaged reader.", group="run", writes="folder")
     last: int | None = flag(None, "The so many newest checkpoint-* of the run.", group="run", at_least=2)
     best: int | None = flag(None, "The so many of them with the highest exact match.", group="run", at_least=2)
 
@@ -545,6 +545,7 @@ class ScoreArguments(ScoringArguments):
         None,
         "Write one row a question (answers, scores, rank of the gold passage, what missed) to this .csv file.",
         group="score",
+        writes="file",
         fault=lambda path: None if path.endswith(".csv") else "must end in .csv",
     )
 
@@ -564,7 +565,9 @@ class EnsembleArguments:
     members: list[str] = flag(
         help="Folders with nbest_predictions.json, and files or folders of predictions {id: text}.", group="vote"
     )
-    output_dir: str = flag(help="Folder for predictions.json, nbest_predictions.json and ensemble.json.", group="vote")
+    output_dir: str = flag(
+        help="Folder for predictions.json, nbest_predictions.json and ensemble.json.", group="vote", writes="folder"
+    )
     method: str = flag(
         "soft",
         "Decide by summed probabilities (soft), by best answers (hard) or by summed span scores (logits).",
@@ -621,6 +624,7 @@ class ReportArguments:
         "./outputs/report.html",
         "The page, a file that needs no other.",
         group="report",
+        writes="file",
         fault=lambda path: None if path.endswith(".html") else "must end in .html",
     )
     column: list[str] = changed(ScoringArguments, "column", read_if=_SCORED)
@@ -735,6 +739,7 @@ class CheckArguments(OtherEvaluationArguments):
         None,
         "Also write everything to this .json file.",
         group="data",
+        writes="file",
         fault=lambda path: None if path.endswith(".json") else "must end in .json",
     )
 

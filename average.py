@@ -23,6 +23,7 @@ from pathlib import Path
 from arguments import AverageArguments, parse_arguments
 from models.average import average_readers, best_checkpoints, last_checkpoints
 from runtime.errors import run_command
+from runtime.locks import claimed
 from runtime.log import configure_logging
 
 
@@ -40,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         folders = last_checkpoints(folders[0], args.last)
     elif args.best is not None:
         folders = best_checkpoints(folders[0], args.best)
-    average_readers(folders, args.output_dir)
+    with claimed(args.output_dir):
+        average_readers(folders, args.output_dir)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,6 @@ if __name__ == "__main__":
 
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -37,7 +36,6 @@ from retrieval.training_data import add_negatives, choose_corpus, load_dpr_quest
 from runtime.errors import run_command
 from runtime.files import staged_together, write_json
 from runtime.hashing import hash_rows
-from runtime.locks import check_writable
 from runtime.log import get_logger
 from runtime.output import read_record
 from training.checkpoint import BestScores
@@ -75,9 +73,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
 
 def prepare(start: Start, args: TrainDPRArguments) -> Run:
     """Return the run: its data and its encoders in a loop that stands where it is to go on."""
-    if args.write_dpr_json is not None:
-        check_writable(Path(args.write_dpr_json).parent, "--write_dpr_json")
-
     # data and model
     train_examples, eval_examples = load_dpr_questions(args)
     bi_encoder = load_bi_encoder_to_train(args.dpr_model, args, args.shared_encoder, args.dpr_dropout)

@@ -26,11 +26,11 @@ def average_readers(folders: Sequence[str | Path], out: str | Path) -> None:
 
     What is no floating point number, the configuration, the tokenizer and the arguments are the first's;
     ``average.json`` names all of them. The folder of a run means its ``best/``. Raises :class:`UserError` for readers
-    with other heads, settings or shapes, and when ``out`` is there already.
+    with other heads, settings or shapes, and when ``out`` holds something already.
     """
     if len(folders) < 2:
         raise UserError(f"an average takes two checkpoints or more, not {len(folders)}")
-    if Path(out).exists():
+    if Path(out).exists() and any(not path.name.startswith(".") for path in Path(out).iterdir()):
         raise UserError(f"--output_dir {out} is there already: name a new folder")
     first, *others = averaged = [find_model(str(folder)) for folder in folders]
     reader = load_reader(first, trained=True)

@@ -70,7 +70,9 @@ class WorkerArguments:
 class CacheArguments(WorkerArguments):
     """Where features are kept."""
 
-    cache_dir: str = flag("./outputs/cache", "Folder for features; keyed by data, tokenizer and arguments.")
+    cache_dir: str = flag(
+        "./outputs/cache", "Folder for features; keyed by data, tokenizer and arguments.", writes="store"
+    )
 
 
 @flag_group("data")

@@ -25,6 +25,7 @@ from reading.offsets import context_offsets
 from reading.titles import TitleAt, with_titles
 from runtime.checksums import fault_of_file, seal_file
 from runtime.errors import UserError
+from runtime.files import remove_leftovers, remove_old, scratch_folder
 from runtime.hashing import hash_json
 from runtime.locks import check_writable
 from runtime.log import get_logger
@@ -166,11 +167,14 @@ def build_features(
         key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
         check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
+        remove_leftovers(cache_dir)
+        remove_old(Path(cache_dir).glob("tmp" + "[a-z0-9_]" * 8), days=1)  # of versions that let datasets write here
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
         kept = _whole_files(sorted(Path(cache_dir).glob(f"features-{key}*.arrow")))  # of several workers, several
     parallel = num_workers > 1 and len(examples) > 1000
     with nullcontext() if parallel else map_bar(len(examples), what) as bar:
-        features = examples.map(
+        made = partial(
+            examples.map,
             make_features if bar is None else partial(_make_and_count, bar.update),
             batched=True,
             with_indices=True,
@@ -184,15 +188,17 @@ def build_features(
             },
             features=_feature_types(tokenizer),
             num_proc=num_workers if parallel else None,
-            cache_file_name=cache_file,
             keep_in_memory=cache_file is None,
-            load_from_cache_file=bool(kept),
+            load_from_cache_file=cache_file is not None,
             new_fingerprint=key,
             desc=what,
         )
-    for path in (file["filename"] for file in features.cache_files):
-        if key in path and path not in kept:  # without any example, the files are those of the examples
-            seal_file(path)
+        if cache_file is not None and not kept:
+            with scratch_folder(cache_file) as scratch:  # datasets would leave its temporary file when the disk is full
+                made(cache_file_name=str(scratch / Path(cache_file).name))
+                for path in scratch.iterdir():
+                    seal_file(path.replace(Path(cache_file).with_name(path.name)))
+        features = made(cache_file_name=cache_file)
     logger.info("%s: %d examples, %d features", what, len(examples), len(features))
     return features
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, TypeVar
 from loading.corpus import Corpus
 from retrieval.base import NamedRetriever, Retriever, UnusableIndex, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
-from retrieval.dense import DenseRetrieval
+from retrieval.dense import SHARDS, DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
 from retrieval.hybrid import HybridRetrieval
 from retrieval.milvus import MilvusRetrieval
 from retrieval.rerank import RerankedRetrieval
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
-from runtime.files import remove_leftovers
+from runtime.files import remove_leftovers, remove_old
 from runtime.locks import check_writable
 from runtime.log import get_logger
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 logger = get_logger(__name__)
 
+_RESUMED_WITHIN = 7  # days, after which what a killed encoding kept to go on from is a left-over
 _Retriever = TypeVar("_Retriever", bound=Retriever)
 
 RETRIEVERS: dict[str, type[NamedRetriever]] = {
@@ -67,6 +68,7 @@ def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) 
         retriever.corpus = corpus
         return retriever
     remove_leftovers(index_dir)
+    remove_old(Path(index_dir).glob(f".*{SHARDS}"), days=_RESUMED_WITHIN)
     folder = index_folder(retriever, corpus, index_dir)
     if folder.exists():
         try:

@@ -211,7 +211,7 @@ class DPRArguments:
         spelling="chunk_size",
     )
     write_dpr_json: str | None = flag(
-        None, "Also write the training questions with their mined negatives as DPR JSON to this file."
+        None, "Also write the training questions with their mined negatives as DPR JSON to this file.", writes="file"
     )
 
 

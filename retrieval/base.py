@@ -51,7 +51,9 @@ class SearchResults(NamedTuple):
 class IndexArguments:
     """Where indexes are kept."""
 
-    index_dir: str = flag("./outputs/index", "Folder for indexes; each is keyed by corpus and parameters.")
+    index_dir: str = flag(
+        "./outputs/index", "Folder for indexes; each is keyed by corpus and parameters.", writes="store"
+    )
 
 
 class Retriever(Protocol):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags be
 
 logger = get_logger(__name__)
 
+SHARDS = ".shards"  # ends the name of the folder of an index that is being encoded
 SHARD_SIZE = 4096  # passages that are encoded and kept together: what a killed build may lose
 
 
@@ -145,10 +146,11 @@ class DenseRetrieval:
 
     def save(self, folder: str | Path) -> None:
         shape = (len(self.corpus), self.vectors[0].shape[1])
-        with new_index_folder(folder, self, self.corpus) as staging:
-            vectors = np.lib.format.open_memmap(staging / "vectors.npy", "w+", self.arguments.vectors_dtype, shape)
-            np.concatenate(self.vectors, out=vectors)  # shards of (m, H) -> (N, H)
-            vectors.flush()
+        header = {"descr": np.dtype(self.arguments.vectors_dtype).str, "fortran_order": False, "shape": shape}
+        with new_index_folder(folder, self, self.corpus) as staging, (staging / "vectors.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for shard in self.vectors:  # (m, H) each -> (N, H); through a memory map, a full disk would be a SIGBUS
+                file.write(np.ascontiguousarray(shard).data)
         self.vectors = [self._read_whole(Path(folder) / "vectors.npy", len(self.corpus))]
         if self.index_dir is not None:
             shutil.rmtree(self._shards_folder(), ignore_errors=True)
@@ -204,7 +206,7 @@ class DenseRetrieval:
 
     def _shards_folder(self) -> Path:
         folder = index_folder(self, self.corpus, self.index_dir or "")
-        return folder.with_name(f".{folder.name}.shards")
+        return folder.with_name(f".{folder.name}{SHARDS}")
 
     def _read_whole(self, path: Path, size: int) -> np.ndarray:
         """Return what :meth:`_read` does; :class:`UnusableIndex` if that is None."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from retrieval.base import import_optional
 from runtime.errors import UserError
+from runtime.files import writing
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -34,8 +35,9 @@ class MilvusServer:
         import_optional("pymilvus", "pymilvus")
         if self.is_embedded:
             import_optional("milvus_lite", "milvus-lite")
-            Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
-        for library in ("pymilvus", "milvus_lite"):  # which log whole tracebacks of what we say in one sentence
+            with writing(self.uri):
+                Path(self.uri).parent.mkdir(parents=True, exist_ok=True)
+        for library in ("pymilvus", "milvus_lite", "grpc"):  # which log whole tracebacks of what we say in one sentence
             logging.getLogger(library).setLevel(logging.CRITICAL)
         from pymilvus import MilvusClient, MilvusException
 

@@ -15,7 +15,7 @@ _ONLY_WANDB = only_if(lambda run: run.report_to in ("auto", "wandb"), "this --re
 class OutputArguments:
     """Where results go."""
 
-    output_dir: str = flag("./saved", "Folder for everything the run writes.")
+    output_dir: str = flag("./saved", "Folder for everything the run writes.", writes="folder")
 
 
 @flag_group("run")
@@ -36,7 +36,9 @@ class RunArguments(OutputArguments):
         fault=fault_of_run_name,
     )
     description: str | None = flag(None, "Free text kept with the run's arguments and shown in wandb.")
-    logging_dir: str | None = flag(None, "Folder for metrics.jsonl and wandb files (default: output_dir).")
+    logging_dir: str | None = flag(
+        None, "Folder for metrics.jsonl and wandb files (default: output_dir).", writes="folder"
+    )
     logging_steps: int = flag(10, "Optimizer steps between two lines of metrics.jsonl.", above=0)
     report_to: Literal["auto", "none", "wandb"] = flag(
         "auto", "Tracker beside metrics.jsonl; auto is wandb when --wandb_project or --wandb_entity is given."

@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import difflib
 import math
+import os
 import re
 import sys
 import types
@@ -19,15 +20,17 @@ from itertools import pairwise
 from typing import Any, NoReturn, TypeVar
 
 from runtime.config_file import mapping_of, words_of_config
-from runtime.errors import UserError
+from runtime.errors import UserError, printing
 from runtime.flags import COMMANDS, Flag, default_of, fields_by_name, flag_of, spelling_of
 from runtime.help_page import help_page, invocation, overview
+from runtime.locks import fault_of_file, fault_of_folder
 from runtime.masking import masked
 
 _Arguments = TypeVar("_Arguments")
 
 _LARGEST_INT, _LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of 32 bits, which counts and models are computed in
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
+_HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs, as which bytes arrive that are not UTF-8
 _CREDENTIALS = re.compile(r"\w+://[^/\s]*@")  # in a URL
 _TRUE, _FALSE = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
 
@@ -44,23 +47,30 @@ def parse_arguments(arguments_class: type[_Arguments], argv: Sequence[str] | Non
     """Parse ``argv``, by default the command line, into a command's arguments.
 
     Raises ``SystemExit``: with status 0 after ``--help``, with status 2 and a line on standard error for every flag
-    that is unknown, would be ignored or is out of range.
+    that is unknown, would be ignored or is out of range. Raises :class:`UserError` for files and folders that could
+    not be written.
     """
     words = sys.argv[1:] if argv is None else argv
     sys.argv[1:] = masked(sys.argv[1:])  # trackers read it too
-    return _parsed(arguments_class, words)
+    arguments = _parsed(arguments_class, words)
+    if faults := list(_faults_of_places(arguments)):
+        raise UserError("; ".join(faults))
+    return arguments
 
 
 def check_command_line(arguments_class: type) -> None:
     """Answer ``--help`` and refuse what is wrong with the command line, before the slow imports of a command."""
-    _parsed(arguments_class, sys.argv[1:])
+    if faults := list(_faults_of_places(_parsed(arguments_class, sys.argv[1:]))):
+        sys.stderr.write("".join(f"error: {fault}\n" for fault in faults))
+        raise SystemExit(2)
 
 
 def _parsed(arguments_class: type[_Arguments], words: Sequence[str]) -> _Arguments:
     name = arguments_class.command  # type: ignore[attr-defined]
     try:
         if (page := _help(arguments_class, words)) is not None:
-            sys.stdout.write(page)
+            with printing():
+                sys.stdout.write(page)
             raise SystemExit(0)
         return read_arguments(arguments_class, words)
     except FlagError as error:
@@ -264,11 +274,34 @@ def _complain_values(arguments: Any, given: Collection[str]) -> Iterator[str]:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and (fault := _fault_of(number, described)):
                 yield f"--{spelling_of(origin)} {number:.10g} must be {fault}"
-        if key in given and described.fault is not None and (fault := described.fault(value)):
+        if key in given and (fault := _fault_of_text(value)):
+            yield f"{_shown(origin)} {fault}"
+        elif key in given and described.fault is not None and (fault := described.fault(value)):
             yield f"--{spelling_of(origin)} {value!r} {fault}"
     for cls in type(arguments).__mro__:
         if "contradictions" in vars(cls):  # each group's own
             yield from vars(cls)["contradictions"](arguments)
+
+
+def _faults_of_places(arguments: Any) -> Iterator[str]:
+    """Say of the files and folders that are to be written which could not be."""
+    for key, origin in fields_by_name(arguments).items():
+        path, described = getattr(arguments, key), flag_of(origin)
+        if path is None or described.writes is None or any(test(arguments) for test in described.read_if):
+            continue
+        fault = (fault_of_file if described.writes == "file" else fault_of_folder)(path)
+        if fault and not (described.writes == "store" and os.path.isdir(path) and os.listdir(path)):
+            yield f"--{spelling_of(origin)} {path} {fault}"
+
+
+def _fault_of_text(value: Any) -> str | None:
+    """Return why a text, or one of several, could be neither printed nor written, nor name a file."""
+    for text in value if isinstance(value, list) else [value]:
+        if isinstance(text, str) and "\0" in text:
+            return f"{text!r} holds a null character: leave it out"
+        if isinstance(text, str) and _HALVES.search(text):
+            return f"{text!r} is not UTF-8: type it again, or rename what it names"
+    return None
 
 
 def _fault_of(number: float, described: Flag) -> str | None:

@@ -3,81 +3,120 @@
 from __future__ import annotations
 
 import filecmp
+import glob
 import gzip
 import json
 import math
 import os
 import shutil
 import tempfile
+import time
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import DataError, Problem, UserError
+from runtime.errors import DataError, Problem, UserError, WriteError, refusal_of
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
-_STAGING = ".staging-"
+STAGING_MARK = ".staging-"
 _COMING = ".coming"
 _WEIGHTS = ".safetensors"
 
 
-def remove_leftovers(folder: str | Path) -> None:
+def remove_leftovers(folder: str | Path, name: str = "*") -> None:
     """Remove what killed processes had half written directly in ``folder``; what is being written now stays.
 
-    A folder that was about to be replaced by a new one is put back.
+    A folder that was about to be replaced by a new one is put back. ``name`` confines it to what was to become that.
     """
     folder = Path(folder)
-    for leftover in list(folder.glob(f".*{_STAGING}*")):
-        if _is_being_written(leftover):
-            continue
-        name = leftover.name[1:].rpartition(_STAGING)[0]
-        with suppress(OSError):  # the folder may be somebody else's, to read only
-            if (leftover / name).exists() and not (folder / name).exists():
-                (leftover / name).rename(folder / name)
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+    for leftover in list(folder.glob(f".{name}{STAGING_MARK}*")):
+        with suppress(OSError), _opened(leftover) as handle:  # the folder may be somebody else's, to read only
+            if _hold(handle) and _is_at(leftover, handle):
+                was = leftover.name[1:].rpartition(STAGING_MARK)[0]
+                if (leftover / was).exists() and not (folder / was).exists():
+                    (leftover / was).rename(folder / was)
+                remove(leftover)
 
 
-def _is_being_written(staging: Path) -> bool:
-    """Whether a living process holds ``staging``; said of all where the file system has no locks."""
+def remove_old(paths: Iterable[Path], days: int) -> None:
+    """Remove files, and folders of files, in which nothing was changed for so many ``days``: no process does any more.
+
+    It is for what others write, which cannot be seen to be held.
+    """
+    before = time.time() - days * 24 * 60 * 60
+    for path in list(paths):
+        with suppress(OSError):
+            if max(inside.lstat().st_mtime for inside in (path, *path.glob("*"))) < before:
+                remove(path)
+
+
+def remove(path: str | Path) -> None:
+    """Remove a file, a folder with all that is in it, or a link, which is not followed, if it is there."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
     try:
-        handle = os.open(staging, os.O_RDONLY)
-    except FileNotFoundError:  # it is done
-        return True
-    try:
-        return not _hold(handle)
+        yield handle
     finally:
         os.close(handle)
 
 
-def _hold(handle: int) -> bool:
-    """Hold what is open as ``handle`` until that is closed, at the latest by the end of the process."""
+def _hold(handle: int, wait: bool = False) -> bool:
+    """Hold what is open as ``handle`` until that is closed, at the latest by the end of the process.
+
+    False where another process holds it, unless this is to ``wait`` for that, and where the file system has no locks.
+    """
     if fcntl is None:
         return False
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         return False
     return True
 
 
-@contextmanager
-def _held(staging: Path) -> Iterator[None]:
-    """Tell other processes, while the block runs, that ``staging`` is no leftover."""
-    if fcntl is None:
-        yield
-        return
-    handle = os.open(staging, os.O_RDONLY)
+def _is_at(path: str | Path, handle: int) -> bool:
+    """Whether ``path`` is still what was opened as ``handle``."""
     try:
-        _hold(handle)
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Raise :class:`WriteError`, naming ``path`` and the way out, for what the system refuses in the block.
+
+    What it refuses about files elsewhere is left as it is.
+    """
+    try:
         yield
-    finally:
-        os.close(handle)
+    except Exception as error:
+        refusal, named = refusal_of(error), getattr(error, "filename", None)
+        is_said = isinstance(error, WriteError) and STAGING_MARK not in str(named)
+        if refusal is None or is_said or (isinstance(named, str | bytes | Path) and not _belongs_to(named, path)):
+            raise
+        raise WriteError(path, refusal) from error
+
+
+def _belongs_to(named: str | bytes | Path, path: str | Path) -> bool:
+    """Whether ``named`` is ``path``, in it, its staging or a folder that it lies in."""
+    folder, name = os.path.split(os.path.abspath(path))
+    here, other = os.path.join(folder, name), os.path.abspath(os.fsdecode(named))
+    return here.startswith(other) or other.startswith((here, os.path.join(folder, f".{name}{STAGING_MARK}")))
 
 
 def _usual_mode(path: Path) -> None:
@@ -89,35 +128,73 @@ def _usual_mode(path: Path) -> None:
 
 @contextmanager
 def staged_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; on success it becomes ``path``, on failure it vanishes."""
+    """Yield a temporary path beside ``path``; on success it becomes ``path``, on failure it vanishes.
+
+    Raises :class:`WriteError` for what the system refuses.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}{_STAGING}", dir=path.parent)
-    os.close(handle)
-    staging = Path(name)
-    try:
-        with _held(staging):
-            yield staging
-            _usual_mode(staging)
-            staging.replace(path)
-    finally:
-        staging.unlink(missing_ok=True)
+    remove_leftovers(path.parent, glob.escape(path.name))
+    with writing(path), _staging_of(path, _new_file) as staging:
+        yield staging
+        _usual_mode(staging)
+        staging.replace(path)
 
 
 @contextmanager
 def staged_folder(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; on success it replaces ``path``, on failure it vanishes."""
+    """Yield a temporary folder beside ``path``; on success it replaces ``path``, on failure it vanishes.
+
+    Raises :class:`WriteError` for what the system refuses.
+    """
     path = Path(path)
+    remove_leftovers(path.parent, glob.escape(path.name))
+    with scratch_folder(path) as staging:
+        yield staging
+        for inside in (staging, *staging.rglob("*")):
+            _usual_mode(inside)
+        _replace(path, staging)
+
+
+@contextmanager
+def scratch_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path`` that vanishes with what is left in it.
+
+    Raises :class:`WriteError` for what the system refuses.
+    """
+    path = Path(path)
+    with writing(path), _staging_of(path, tempfile.mkdtemp) as staging:
+        yield staging
+
+
+def _new_file(prefix: str, dir: Path) -> str:
+    handle, name = tempfile.mkstemp(prefix=prefix, dir=dir)
+    os.close(handle)
+    return name
+
+
+@contextmanager
+def _staging_of(path: Path, make: Callable[..., str]) -> Iterator[Path]:
+    """Yield something new beside ``path``, held; what is still there after the block is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
-    try:
-        with _held(staging):
-            yield staging
-            for inside in (staging, *staging.rglob("*")):
-                _usual_mode(inside)
-            _replace(path, staging)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    staging, handle = _new_and_held(path, make)
+    with ExitStack() as at_the_end:
+        if handle is not None:
+            at_the_end.callback(os.close, handle)
+        at_the_end.callback(remove, staging)
+        yield staging
+
+
+def _new_and_held(path: Path, make: Callable[..., str]) -> tuple[Path, int | None]:
+    while True:
+        staging = Path(make(prefix=f".{path.name}{STAGING_MARK}", dir=path.parent))
+        if fcntl is None:
+            return staging, None
+        with suppress(FileNotFoundError):  # another process took it for a leftover before it was held
+            handle = os.open(staging, os.O_RDONLY)
+            _hold(handle, wait=True)
+            if _is_at(staging, handle):
+                return staging, handle
+            os.close(handle)
 
 
 @contextmanager
@@ -128,10 +205,11 @@ def staged_together(folder: str | Path) -> Iterator[Path]:
     be killed; :func:`finish_moves` completes them.
     """
     folder = Path(folder)
-    finish_moves(folder)
-    with staged_folder(folder / _COMING) as staging:
-        yield staging
-    finish_moves(folder)
+    with writing(folder):
+        finish_moves(folder)
+        with staged_folder(folder / _COMING) as staging:
+            yield staging
+        finish_moves(folder)
 
 
 def newest(folder: str | Path, name: str) -> Path:
@@ -151,21 +229,19 @@ def finish_moves(folder: str | Path) -> None:
 
 
 def _replace(path: Path, by: Path) -> None:
-    """Rename ``by`` to ``path``, in place of whatever is there."""
-    if path.exists():
-        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}{_STAGING}", dir=path.parent))
+    """Rename ``by`` to ``path``, in place of whatever is there: a link is replaced, not followed."""
+    if not os.path.lexists(path):
+        by.replace(path)
+        return
+    with _staging_of(path, tempfile.mkdtemp) as retired:
         old = retired / path.name
         try:
             path.rename(old)
             by.rename(path)
         except BaseException:  # Ctrl-C, too, may come between the two
-            if not path.exists():
+            if not os.path.lexists(path):
                 old.rename(path)
-            shutil.rmtree(retired, ignore_errors=True)
             raise
-        shutil.rmtree(retired)
-    else:
-        by.replace(path)
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:
@@ -181,7 +257,7 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 def share_weights(folder: str | Path, original: str | Path) -> None:
     """Let the weights of ``folder`` that equal those of the same name in ``original`` take no room of their own."""
     for path in Path(folder).glob(f"*{_WEIGHTS}"):
-        twin, link = Path(original) / path.name, path.with_name(f".{path.name}{_STAGING}link")
+        twin, link = Path(original) / path.name, path.with_name(f".{path.name}{STAGING_MARK}link")
         if twin.is_file() and not path.samefile(twin) and filecmp.cmp(path, twin, shallow=False):
             link.unlink(missing_ok=True)
             if _linked(twin, link):

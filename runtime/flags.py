@@ -20,7 +20,7 @@ import types
 import typing
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from typing_extensions import dataclass_transform
 
@@ -62,6 +62,7 @@ class Flag:
     has_own_flags: bool = False  # a value may be NAME,flag=value,... (see runtime/one_word.py)
     read_if: tuple[Condition, ...] = ()
     fault: Callable[[Any], str | None] | None = None  # what is wrong with a value, to follow it in a sentence
+    writes: Literal["folder", "file", "store"] | None = None  # a store may be read-only once it is filled
     way_out_of_credentials: str = "flags are logged and saved"
 
 

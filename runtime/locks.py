@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import UserError
-from runtime.files import remove_leftovers
+from runtime.errors import UserError, refusal_of
+from runtime.files import STAGING_MARK, remove_leftovers
 
 try:
     import fcntl
@@ -20,6 +22,8 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 _NAME = ".lock"
+_LONGEST_NAME = 255  # bytes, in about every file system
+_ROOM = 4096  # bytes, a block
 _held: set[Path] = set()  # POSIX locks do not hold against their own process
 
 
@@ -32,6 +36,7 @@ def claimed(folder: str | Path, flag: str = "--output_dir") -> Iterator[None]:
     a file system has no locks, what the lock file says decides: that a process has ended is known on its own host only.
     """
     folder = Path(folder)
+    check_writable(folder, flag)
     made = _make(folder, flag)
     try:
         path = folder.resolve() / _NAME
@@ -42,7 +47,8 @@ def claimed(folder: str | Path, flag: str = "--output_dir") -> Iterator[None]:
             yield
         finally:
             _held.discard(path)
-            path.unlink(missing_ok=True)
+            if _is_at(path, handle):  # the folder may have been replaced by another
+                path.unlink()
             os.close(handle)
     finally:
         for new in made:
@@ -52,19 +58,46 @@ def claimed(folder: str | Path, flag: str = "--output_dir") -> Iterator[None]:
 
 def check_writable(folder: str | Path, flag: str) -> None:
     """Raise :class:`UserError` if ``folder`` can neither be written nor made; ``flag`` is what named it."""
-    nearest = Path(folder)
+    if fault := fault_of_folder(folder):
+        raise UserError(f"{flag} {folder} {fault}")
+
+
+def fault_of_folder(folder: str | Path) -> str | None:
+    """Return why ``folder`` can neither be written nor made; None if a file could be written there, which then was.
+
+    That file has no name, or loses it at once: it is seen by nobody and gone with the process.
+    """
+    folder = nearest = Path(folder)
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise UserError(f"{flag} {folder} cannot be written: {nearest} is not a folder; name another one")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"{flag} {folder} cannot be written: {nearest} may not be written; name another folder")
+        if nearest == folder:
+            return "is not a folder; name another one"
+        return f"cannot be written: {nearest} is not a folder; name another one"
+    try:
+        if any(len(os.fsencode(part)) > _LONGEST_NAME for part in folder.parts):
+            raise OSError(errno.ENAMETOOLONG, "")
+        with suppress(FileNotFoundError):
+            os.lstat(folder)  # the whole path may be too long
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        return f"cannot be written: {refusal_of(error) or error}"
+    return None
+
+
+def fault_of_file(path: str | Path) -> str | None:
+    """Return why the file ``path`` can neither be written nor made, as :func:`fault_of_folder` does."""
+    path = Path(path)
+    if os.path.isdir(path):
+        return "is a folder: name a file"
+    if len(os.fsencode(path.name)) > _LONGEST_NAME - len(STAGING_MARK) - 2 * 8:  # it is written beside first
+        return f"cannot be written: {refusal_of(OSError(errno.ENAMETOOLONG, ''))}"
+    return fault_of_folder(path.parent)
 
 
 def _make(folder: Path, flag: str) -> list[Path]:
     """Make ``folder``; return the folders that were not there before, the innermost first."""
-    if folder.is_file():
-        raise UserError(f"{flag} {folder} is a file; name a folder")
     try:
         missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,4 +184,4 @@ def _in_use(folder: Path, flag: str, holder: dict[str, Any], way_out: str = "") 
 
 
 def _not_writable(folder: Path, flag: str, error: OSError) -> UserError:
-    return UserError(f"{flag} {folder} cannot be written: {error.strerror}; name another folder")
+    return UserError(f"{flag} {folder} cannot be written: {refusal_of(error) or error}")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import re
 from collections.abc import Mapping
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from runtime.errors import UserError
-from runtime.files import finish_moves, read_json, remove_leftovers, write_json
+from runtime.files import finish_moves, read_json, remove, remove_leftovers, write_json
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
 _RUN_RECORD = "arguments.json"
-_OF_A_RUN = (
-    _RUN_RECORD, "checkpoint-*", "best", "p_encoder", "q_encoder", "resume", "metrics.json*", "environment.json"
-)  # fmt: skip
+_FILES = re.compile("arguments.json|environment.json|metrics.jsonl?")
+_FOLDERS = re.compile("checkpoint-[0-9]+|best|resume|p_encoder|q_encoder")
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; temporary names beside it are longer
 
 
@@ -27,7 +25,7 @@ def fault_of_run_name(name: str) -> str | None:
         return "must name one folder inside another: no slash, no dot or blank at its beginning"
     if len(name.encode()) > _LONGEST_NAME:
         return f"must have at most {_LONGEST_NAME} bytes"
-    if any(fnmatch(name, pattern) for pattern in _OF_A_RUN):
+    if _FILES.fullmatch(name) or _FOLDERS.fullmatch(name):
         return "is what a run names its own files"
     return None
 
@@ -58,7 +56,7 @@ def open_output_dir(output_dir: str | Path, resume: bool, records: Mapping[str, 
     finish_moves(folder)
     if not resume:
         for old in _files_of_a_run(folder):
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+            remove(old)
     for name, record in records.items():
         write_json(folder / f"{name}.json", record)
 
@@ -83,7 +81,16 @@ def find_model(name: str) -> str:
 
 
 def _files_of_a_run(folder: Path) -> list[Path]:
-    return [path for pattern in _OF_A_RUN for path in folder.glob(pattern)]
+    """Return what a run writes, by name and kind; also links of such a name, which are not followed."""
+    if not folder.is_dir():
+        return []
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if (_FOLDERS.fullmatch(path.name) and path.is_dir())
+        or (_FILES.fullmatch(path.name) and path.is_file())
+        or (path.is_symlink() and fault_of_run_name(path.name))
+    ]
 
 
 def warn_of_changes(output_dir: str | Path, arguments: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from runtime.errors import UserError
 from runtime.files import staged_file
 
 
@@ -16,18 +15,15 @@ def write_sheet(path: str | Path, columns: Sequence[str], rows: Iterable[Sequenc
     """Write ``rows`` under ``columns`` as CSV, whole or not at all; every text as :func:`safe_cell` gives it.
 
     UTF-8 with a byte-order mark, by which Excel knows it. Characters that such a file cannot hold (U+0000, halves of
-    surrogate pairs) are replaced. Raises :class:`UserError` where ``path`` cannot be written.
+    surrogate pairs) are replaced. Raises :class:`WriteError` where ``path`` cannot be written.
     """
-    try:
-        with (
-            staged_file(path) as staging,
-            staging.open("w", encoding="utf-8-sig", errors="replace", newline="") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(map(safe_cell, columns))
-            writer.writerows(map(safe_cell, row) for row in rows)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    with (
+        staged_file(path) as staging,
+        staging.open("w", encoding="utf-8-sig", errors="replace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(map(safe_cell, columns))
+        writer.writerows(map(safe_cell, row) for row in rows)
 
 
 def safe_cell(value: Any) -> Any:

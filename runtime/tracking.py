@@ -11,7 +11,7 @@ from typing import Any
 
 from runtime.arguments import RunArguments
 from runtime.errors import UserError
-from runtime.files import json_text, write_text
+from runtime.files import json_text, write_text, writing
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -43,8 +43,9 @@ class Tracker:
         """Record ``values`` at optimizer step ``step``."""
         if self._file is not None:
             time = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-            self._file.write(json_text(self._file.name, {"step": step, **values, "time": time}) + "\n")
-            self._file.flush()
+            with writing(self._file.name):
+                self._file.write(json_text(self._file.name, {"step": step, **values, "time": time}) + "\n")
+                self._file.flush()
         self._tell_wandb("log", values, step=step)
 
     def __enter__(self) -> Tracker:

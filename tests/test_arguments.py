@@ -164,6 +164,20 @@ def test_every_flag_is_read() -> None:
     assert declared - _names_read() - _READ_BY_NAME == former - OF_THE_TRAINER
 
 
+def test_every_place_that_is_written_is_known_as_one() -> None:
+    """So that one which cannot be written is refused before anything is read."""
+    places = {
+        field.name: flag_of(field).writes
+        for command in COMMANDS.values()
+        for field in fields_by_name(command).values()
+        if flag_of(field).writes or re.search(r"Folder for|[Ww]rite .* to this", flag_of(field).help)
+    }
+    files = {"errors", "output", "output_file", "write_dpr_json"}
+    stores, folders = {"index_dir", "cache_dir"}, {"output_dir", "logging_dir"}
+    kinds = {"file": files, "store": stores, "folder": folders}
+    assert places == {name: kind for kind, names in kinds.items() for name in names}
+
+
 def test_every_number_has_a_range() -> None:
     free = {
         field.name

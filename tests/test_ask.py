@@ -137,8 +137,11 @@ def test_what_is_no_question_is_refused_before_anything_is_loaded(
     monkeypatch.setattr(ask.Pipeline, "from_arguments", lambda args: pytest.fail("loaded"))
     with pytest.raises(UserError, match="the question is blank"):
         ask.main(["  ", *command])
-    with pytest.raises(UserError, match="is not UTF-8 text"):
+    with pytest.raises(UserError, match="is not UTF-8 text"):  # what is typed
+        ask.check_question("a\udcff?")
+    with pytest.raises(SystemExit):
         ask.main(["a\udcff?", *command])
+    assert r"QUESTION 'a\udcff?' is not UTF-8" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         ask.main(["a?", *command, "--max_eval_samples", "3"])
     assert "inference.py answers those of a data set" in capsys.readouterr().err

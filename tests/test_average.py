@@ -12,6 +12,8 @@ from tiny_models import save_checkpoints
 from transformers import PreTrainedTokenizerFast
 
 import average
+from runtime.errors import UserError
+from runtime.locks import claimed
 
 
 @pytest.fixture
@@ -46,3 +48,18 @@ def test_a_choice_that_is_none_is_refused(words: str, complaint: str, capsys: py
     with pytest.raises(SystemExit):
         average.parse([*words.split(), "--output_dir", "x"])
     assert complaint in capsys.readouterr().err
+
+
+def test_one_command_at_a_time_writes_the_average(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "average").mkdir()
+    words = [str(run), "--last", "2", "--output_dir", str(tmp_path / "average")]
+    with claimed(tmp_path / "average"), pytest.raises(UserError, match=r"--output_dir .*average is in use by process"):
+        average.main(words)
+    average.main(words)  # an empty folder is as good as none
+    assert (tmp_path / "average" / "config.json").exists() and not (tmp_path / "average" / ".lock").exists()
+    with pytest.raises(UserError, match="is there already"):
+        average.main(words)
+    for flaw in ("--last 9", f"--output_dir {tmp_path}/new --last 9"):
+        with pytest.raises(UserError, match="has 4 checkpoints, not 9"):
+            average.main([*words, *flaw.split()])
+    assert not (tmp_path / "new").exists()

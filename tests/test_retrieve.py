@@ -317,7 +317,7 @@ def test_where_the_figures_go_is_found_out_before_the_work(run, tmp_path, monkey
     with claimed(tmp_path / "out"), pytest.raises(UserError, match=r"--output_dir .*out is in use by process"):
         run(BM25)
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"--output_dir .*deep cannot be written: Not a directory; name another"):
+    with pytest.raises(UserError, match=r"--output_dir .*deep cannot be written: .*file is not a folder; name another"):
         run(BM25, output_dir=tmp_path / "file" / "deep")
 
 

@@ -13,6 +13,8 @@ from accelerate import Accelerator, PartialState
 
 from runtime.arguments import TrainingRunArguments
 from runtime.device import default_device, keep_freed_memory, resolve_precision
+from runtime.errors import UserError, WriteError
+from runtime.files import writing
 from runtime.flags import fields_by_name, given_of, record_of, spelling_of
 from runtime.hub import open_repository, upload_model
 from runtime.interrupts import Interrupted
@@ -89,7 +91,7 @@ def enter_run(
     has the folders or they cannot be written, for a folder that holds a run which is neither to be resumed nor
     overwritten, and where --push_to_hub cannot work. After the block it uploads the model, if that is wanted. Ctrl-C or
     SIGTERM in the block is raised as :class:`Interrupted`, saying how the run goes on from ``newest_step(folder)``, the
-    step whose state is saved.
+    step whose state is saved; so is what the system refuses to write.
     """
     check_tracking(args)
     configure_logging(PartialState().is_main_process)
@@ -111,10 +113,13 @@ def enter_run(
             start.state = find_state(start.folder, args.resume_from_checkpoint, flag)
             set_seed(args.seed)
             keep_freed_memory()
-            yield start
+            with writing(start.folder):
+                yield start
             if args.push_to_hub:
                 main_process_does(lambda: upload_model(args, find_model(str(start.folder))))
             wait_for_all()
+        except WriteError as error:
+            raise UserError(f"{error}\n{_how_to_go_on(start, newest_step)}") from None
         except KeyboardInterrupt as interrupt:
             signum = getattr(interrupt, "signum", signal.SIGINT)
             raise Interrupted(signum, _how_to_go_on(start, newest_step)) from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import time
 import unicodedata
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +13,15 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from killing import leave_half_written
+from refusing import no_file_above
 from several_golds import CONTEXT, SECOND, features_of
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import reading.features
 from reading.features import build_features, check_tokenizer, features_key, make_features
-from runtime.errors import UserError
+from runtime.errors import UserError, WriteError
 
 MAX_SEQ_LEN, STRIDE_LEN = 64, 12
 
@@ -394,6 +398,29 @@ def test_without_a_cache_nothing_is_written(
     features = build_features(examples, tokenizer, 128, 16)
     assert list(features["example_index"]) == list(range(12))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_features(
+    examples: Dataset, bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, built: list[int]
+) -> None:
+    with no_file_above(4096), pytest.raises(WriteError, match=r"features-\w+.arrow cannot be written: File too large"):
+        build_features(examples, bert_tokenizer, 128, 16, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    build_features(examples, bert_tokenizer, 128, 16, tmp_path)
+    assert built == [12, 12] and [path.suffix for path in tmp_path.iterdir()] == [".arrow"]
+
+
+def test_what_killed_commands_left_in_the_cache_is_removed_after_a_day(
+    examples: Dataset, bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    for name in ("tmpab_9xy7z", "tmp0123abcd", "tmp", "tmpab_9xy7z.txt", "temporary"):
+        (tmp_path / name).touch()
+        if name != "tmp0123abcd":  # another command writes that
+            os.utime(tmp_path / name, (0, time.time() - 2 * 24 * 60 * 60))
+    leave_half_written(f'a = staged_folder("{tmp_path}/features-of-others.arrow"); a.__enter__()')
+    build_features(examples, bert_tokenizer, 128, 16, tmp_path)
+    left = {path.name for path in tmp_path.iterdir() if path.suffix != ".arrow"}
+    assert left == {"tmp0123abcd", "tmp", "tmpab_9xy7z.txt", "temporary"}
 
 
 def test_the_key_follows_contents_alone(examples: Dataset, tokenizer: PreTrainedTokenizerFast) -> None:

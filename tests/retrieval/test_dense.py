@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
 import torch
 from comparing import assert_close, assert_same_ranking
+from refusing import no_file_above
 from safetensors.numpy import load_file, save_file
 
 import retrieval.dense
@@ -18,7 +21,8 @@ from loading.corpus import Corpus
 from models.encoder import BiEncoder, load_bi_encoder
 from retrieval import create_retriever, load_or_build
 from retrieval.dense import DenseRetrieval
-from runtime.errors import UserError
+from runtime.errors import UserError, WriteError
+from runtime.files import write_text
 
 QUESTIONS = ["세종대왕은 무엇을 만들었나?", "서울을 지나는 강은?", "달은 무엇인가?"]
 
@@ -113,6 +117,24 @@ def test_a_killed_build_goes_on_where_it_stopped(arguments, corpus, calls, tmp_p
     assert sorted(path.name for path in folder.iterdir()) == ["checksums.json", "manifest.json", "vectors.npy"]
     for found in (retriever, load_or_build(create_retriever(arguments), corpus, arguments.index_dir)):
         assert_same_ranking(found.search(QUESTIONS, 12), expected)
+
+
+def test_what_nobody_goes_on_from_is_removed_after_a_week(arguments, corpus, tmp_path):
+    index = tmp_path / "index"
+    for name, days in ((".DenseRetrieval-a.shards", 8), (".DenseRetrieval-b.shards", 6), ("notes.shards", 8)):
+        write_text(index / name / "000000000000.npy", "")
+        for path in (index / name / "000000000000.npy", index / name):
+            os.utime(path, (0, time.time() - days * 24 * 60 * 60))
+    load_or_build(create_retriever(arguments), corpus, index)
+    assert {path.name for path in index.glob("*.shards")} == {".DenseRetrieval-b.shards", "notes.shards"}
+
+
+def test_a_full_disk_leaves_no_index(arguments, corpus, tmp_path):
+    retriever = create_retriever(dataclasses.replace(arguments, index_dir=str(tmp_path / "work")))
+    retriever.build(corpus)
+    with no_file_above(200), pytest.raises(WriteError, match=r"index/a cannot be written: .*; .*name another folder$"):
+        retriever.save(tmp_path / "index" / "a")
+    assert list((tmp_path / "index").iterdir()) == []
 
 
 @pytest.mark.parametrize(

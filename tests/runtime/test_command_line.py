@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from made_up_commands import Command, Needy, Shape, parse
 
-from runtime.command_line import FlagError, parse_arguments, read_arguments
-from runtime.flags import COMMANDS, command, record_of
+from runtime.command_line import FlagError, check_command_line, parse_arguments, read_arguments
+from runtime.errors import UserError
+from runtime.flags import COMMANDS, command, flag, flag_group, only_if, record_of
 
 # -------------------------------------------------------------------------------------------------------------- values
 
@@ -177,3 +180,69 @@ def test_secrets_are_neither_recorded_nor_left_on_the_command_line(monkeypatch: 
     assert sys.argv == [
         "command.py", "--hub_token", "***", "--hub-token", "***", "--hub_token=***", "--folder", "a"
     ]  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------- files, folders and texts
+
+
+@flag_group("run")
+class Places:
+    out: str = flag("out", "Folder.", writes="folder")
+    kept: str = flag("kept", "Folder.", writes="store")
+    log: str | None = flag(None, "File.", writes="file")
+    unread: str = flag("file/x", "Folder.", writes="folder", read_if=only_if(lambda args: args.log, "add --log"))
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> type:
+    monkeypatch.setattr("runtime.flags.COMMANDS", dict(COMMANDS))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    return command("places.py", "Write.")(type("PlacesArguments", (Places,), {"__doc__": "Places."}))
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("--out file", "--out file is not a folder; name another one"),
+        ("--kept file/a", "--kept file/a cannot be written: file is not a folder; name another one"),
+        ("--log . --unread new", "--log . is a folder: name a file"),
+        ("--log new", "--unread file/x cannot be written: file is not a folder; name another one"),
+        (
+            "--out file --log . --unread new",
+            "--out file is not a folder; name another one; --log . is a folder: name a file",
+        ),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_by_the_command_line(
+    places: type, words: str, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError, match=f"^{re.escape(fault)}$"):
+        parse_arguments(places, words.split())
+    monkeypatch.setattr("sys.argv", ["places.py", *words.split()])
+    with pytest.raises(SystemExit) as end:
+        check_command_line(places)
+    assert (end.value.code, capsys.readouterr().err.count("error: --")) == (2, 1 + fault.count("; --"))
+
+
+def test_places_that_can_be_written_are_left_as_they_are(places: type, tmp_path: Path) -> None:
+    parse_arguments(places, ["--out", "a/b", "--log", "c/d", "--unread", "e"])
+    parse_arguments(places, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_store_that_is_filled_may_be_read_only(places: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.command_line.fault_of_folder", lambda path: "is read-only" if path == "kept" else None)
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(UserError, match=r"^--kept kept is read-only$"):
+        parse_arguments(places, [])
+    (tmp_path / "kept" / "index").touch()
+    parse_arguments(places, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"), [("a\udcff", "is not UTF-8: type it again, or rename what it names"), ("a\0b", "holds a null")]
+)
+def test_texts_that_are_none_are_refused(places: type, text: str, fault: str) -> None:
+    with pytest.raises(FlagError, match=f"^--out {re.escape(ascii(text))} {fault}"):
+        read_arguments(places, ["--out", text])

@@ -7,26 +7,32 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
 from killing import leave_half_written
+from refusing import no_file_above
 
-from runtime.errors import UserError
+from runtime.errors import UserError, WriteError
 from runtime.files import (
     finish_moves,
     link_or_copy,
     newest,
     read_json,
+    remove,
     remove_leftovers,
+    remove_old,
     share_weights,
     staged_file,
     staged_folder,
     staged_together,
     write_json,
     write_text,
+    writing,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,6 +160,113 @@ def test_an_interrupt_between_the_two_renames_leaves_the_old(tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt), staged_folder(tmp_path / "best") as staging:
         (staging / "a").write_text("new")
     assert _everything(tmp_path) == {"best": None, "best/a": "old"}
+
+
+def test_what_is_written_again_clears_what_was_half_written_of_it(tmp_path: Path) -> None:
+    """Also where no command would look for left-overs."""
+    staged = [f'staged_file("{tmp_path}/a*.csv")', f'staged_folder("{tmp_path}/b")', f'staged_file("{tmp_path}/a.csv")']
+    leave_half_written("\n".join(f"c{n} = {call}; c{n}.__enter__()" for n, call in enumerate(staged)))
+    assert len(_everything(tmp_path)) == 3
+    write_text(tmp_path / "a*.csv", "whole")
+    with staged_folder(tmp_path / "b"):
+        pass
+    (left,) = set(_everything(tmp_path)) - {"a*.csv", "b"}
+    assert left.startswith(".a.csv.staging-")
+
+
+def test_what_is_taken_for_a_leftover_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = tempfile.mkdtemp, []
+
+    def make_and_lose(**options: object) -> str:
+        made.append(make(**options))
+        if len(made) == 1:
+            remove_leftovers(tmp_path)
+        return made[-1]
+
+    monkeypatch.setattr("runtime.files.tempfile.mkdtemp", make_and_lose)
+    with staged_folder(tmp_path / "a") as staging:
+        (staging / "b").write_text("whole")
+    assert len(made) == 2 and _everything(tmp_path) == {"a": None, "a/b": "whole"}
+
+
+def test_what_goes_before_it_is_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Path] = []
+
+    def hold(handle: int, wait: bool = False) -> bool:
+        made.extend(tmp_path.glob(".a.staging-*"))
+        if len(made) == 1:
+            made[0].rmdir()
+        return True
+
+    monkeypatch.setattr("runtime.files._hold", hold)
+    with staged_folder(tmp_path / "a") as staging:
+        (staging / "b").write_text("whole")
+    assert len(made) == 2 and _everything(tmp_path) == {"a": None, "a/b": "whole"}
+
+
+def test_old_files_and_folders_are_removed_and_new_ones_stay(tmp_path: Path) -> None:
+    for name in ("old", "old_folder/old", "used_folder/new", "used_folder/old", "new"):
+        write_text(tmp_path / name, "")
+    for name in ("old", "old_folder/old", "old_folder", "used_folder/old", "used_folder"):
+        os.utime(tmp_path / name, (0, time.time() - 2 * 24 * 60 * 60))
+    remove_old(tmp_path.iterdir(), days=3)
+    assert len(_everything(tmp_path)) == 7
+    remove_old(tmp_path.iterdir(), days=1)
+    assert set(_everything(tmp_path)) == {"new", "used_folder", "used_folder/new", "used_folder/old"}
+
+
+def test_links_are_replaced_or_removed_and_not_followed(tmp_path: Path) -> None:
+    write_text(tmp_path / "precious" / "a", "mine")
+    for name, target in (("folder", "precious"), ("file", "precious/a"), ("nowhere", "gone"), ("removed", "precious")):
+        (tmp_path / name).symlink_to(target)
+    remove(tmp_path / "removed")
+    for name in ("folder", "nowhere"):
+        with staged_folder(tmp_path / name) as staging:
+            (staging / "a").write_text("new")
+    write_text(tmp_path / "file", "new")
+    new = {"file": "new", "folder": None, "folder/a": "new", "nowhere": None, "nowhere/a": "new"}
+    assert _everything(tmp_path) == new | {"precious": None, "precious/a": "mine"}
+    assert not any(path.is_symlink() for path in tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------------------------------- what the system refuses
+
+
+def test_a_full_disk_leaves_the_old_and_is_said_of_what_was_to_be_written(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "old")
+    write_text(tmp_path / "best" / "a", "old")
+    before, refusal = _everything(tmp_path), "cannot be written: File too large; name another folder"
+    with no_file_above(1000):
+        with pytest.raises(WriteError, match=f"^{tmp_path}/a.json {refusal}$"):
+            write_text(tmp_path / "a.json", "new" * 1000)
+        with pytest.raises(WriteError, match=f"^{tmp_path}/best {refusal}$"), staged_folder(tmp_path / "best") as best:
+            write_json(best / "deep" / "b.json", "new" * 1000)
+    assert _everything(tmp_path) == before
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "a", tmp_path / "file" / "deep" / "a"):
+        with pytest.raises(WriteError, match=f"^{path} cannot be written: .*; name another folder$"):
+            write_text(path, "")
+    with pytest.raises(WriteError, match=r"^.*xxx cannot be written: File name too long; give it a shorter name$"):
+        write_text(tmp_path / ("x" * 250), "")
+    assert _everything(tmp_path) == {"file": ""}
+
+
+def test_what_is_refused_about_other_files_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), staged_folder(tmp_path / "best") as staging:
+        shutil.copy2(tmp_path / "gone", staging / "a")
+    with pytest.raises(ValueError, match="no"), writing(tmp_path / "best"):
+        raise ValueError("no")
+    with (
+        pytest.raises(WriteError, match=f"^{tmp_path}/log cannot"),
+        writing(tmp_path / "run"),
+        writing(tmp_path / "log"),
+    ):
+        raise OSError(errno.ENOSPC, "full")
 
 
 def test_json_is_readable_utf8(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from runtime import locks
 from runtime.errors import UserError
-from runtime.locks import check_writable, claimed
+from runtime.files import staged_folder, write_text
+from runtime.locks import check_writable, claimed, fault_of_file, fault_of_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_USE = "{flag} {folder} is in use by process {process} on {host}, since .*: wait for it, end it, or name another"
@@ -164,9 +165,9 @@ def test_without_locks_nothing_is_known_of_another_host(tmp_path: Path, no_locks
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("precious")
-    with pytest.raises(UserError, match=r"^--output_dir .*out is a file; name a folder$"):
+    with pytest.raises(UserError, match=r"^--output_dir .*out is not a folder; name another one$"):
         claimed(tmp_path / "out").__enter__()
-    with pytest.raises(UserError, match="out/deep cannot be written: Not a directory; name another folder"):
+    with pytest.raises(UserError, match=r"out/deep cannot be written: .*out is not a folder; name another one"):
         claimed(tmp_path / "out" / "deep").__enter__()
     assert (tmp_path / "out").read_text() == "precious"
 
@@ -178,17 +179,62 @@ def test_a_folder_that_takes_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(f"runtime.locks.os.{function}", refuse)
-    with pytest.raises(UserError, match=f"^--output_dir .*new cannot be written: {os.strerror(code)}; name another"):
+    with pytest.raises(UserError, match=f"^--output_dir .*new cannot be written: {os.strerror(code)}; .*name another"):
         claimed(tmp_path / "new").__enter__()
 
 
-def test_what_can_be_written_is_found_out_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_can_be_written_is_found_out_without_a_trace(tmp_path: Path) -> None:
     check_writable(tmp_path / "a" / "b", "--index_dir")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "deep"):
-        with pytest.raises(UserError, match=f"^--index_dir {path} cannot be written: .*file is not a folder"):
+        with pytest.raises(UserError, match=f"^--index_dir {path} .*is not a folder"):
             check_writable(path, "--index_dir")
-    monkeypatch.setattr("runtime.locks.os.access", lambda path, mode: False)
-    with pytest.raises(UserError, match=r"may not be written; name another folder"):
-        check_writable(tmp_path / "a", "--index_dir")
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_that_takes_nothing_is_found_out_by_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Root may write everywhere, so it says; a full disk still makes empty files."""
+
+    class Full:
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def write(self, content: bytes) -> None:
+            assert len(content) >= 4096
+            raise OSError(code, "")
+
+    monkeypatch.setattr("runtime.locks.tempfile.TemporaryFile", lambda dir: Full())
+    refusal = f"cannot be written: {os.strerror(code)}; .*name another folder$"
+    for fault in (fault_of_folder(tmp_path / "a" / "b"), fault_of_file(tmp_path / "a" / "b.csv")):
+        assert re.match(refusal, fault or "")
+
+
+def test_names_that_no_file_can_have(tmp_path: Path) -> None:
+    too_long = "cannot be written: File name too long; give it a shorter name"
+    for folder in (tmp_path / ("가" * 86), tmp_path / "new" / ("x" * 256) / "b", tmp_path.joinpath(*["x" * 200] * 25)):
+        assert fault_of_folder(folder) == fault_of_file(folder / "a") == too_long
+    assert fault_of_folder(tmp_path / ("x" * 255)) is None
+    assert fault_of_file(tmp_path / ("x" * 250)) == too_long  # it is written beside first, under a longer name
+    longest = tmp_path / ("x" * 230)
+    assert fault_of_file(longest) is None
+    write_text(longest, "")
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    assert fault_of_file(tmp_path) == "is a folder: name a file"
+    (tmp_path / "file").touch()
+    assert fault_of_file(tmp_path / "file") is None
+
+
+def test_a_folder_that_another_replaced_keeps_the_lock_of_the_next(tmp_path: Path) -> None:
+    with claimed(tmp_path / "a"):
+        with staged_folder(tmp_path / "a"):
+            pass
+        (tmp_path / "a" / ".lock").write_text("of the next")
+    assert (tmp_path / "a" / ".lock").read_text() == "of the next"

@@ -67,6 +67,26 @@ def test_a_new_run_removes_the_earlier_one_and_nothing_else(run: Path) -> None:
     assert _names(run) == {"notes.txt", "predictions.json"}
 
 
+def test_what_only_looks_like_a_run_stays(run: Path) -> None:
+    mine = (
+        "checkpoint-notes/a",
+        "checkpoint-4b/a",
+        "metrics.json.mine",
+        "metrics.jsonl.gz",
+        "arguments.json~",
+        "best2/a",
+    )
+    for name in (*mine, "p_encoder"):  # a file, where a run has a folder
+        write_text(run / name, "mine")
+    (run / "checkpoint-8").symlink_to("checkpoint-notes")
+    (run / "q_encoder").symlink_to("../elsewhere")
+    write_text(run.parent / "elsewhere" / "a", "mine")
+    open_output_dir(run, resume=False, records={})
+    assert _names(run) == {"notes.txt", "predictions.json", "p_encoder", *(name.split("/")[0] for name in mine)}
+    assert {(run / name).read_text() for name in mine} == {(run / "../elsewhere/a").read_text()} == {"mine"}
+    check_output_dir(run, overwrite=False, resume=False)
+
+
 def test_a_resumed_run_keeps_everything_but_what_was_cut_off(run: Path) -> None:
     before = _names(run)
     leave_half_written(f'killed = staged_folder("{run}/checkpoint-8"); killed.__enter__()')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ from forgetting import forget_accelerator
 
 from arguments import TrainDPRArguments, record_of
 from runtime.arguments import TrainingRunArguments
-from runtime.errors import UserError
+from runtime.errors import UserError, WriteError
 from runtime.files import read_json, write_text
 from runtime.interrupts import Interrupted
 from training.start import Start, enter_run, start_run
@@ -76,6 +77,24 @@ def test_an_interrupt_says_where_the_run_stands(tmp_path: Path) -> None:
     }
 
 
+def test_a_full_disk_says_where_the_run_stands(tmp_path: Path) -> None:
+    """Whoever writes: what is staged is named, torch and numpy name nothing."""
+    write_text(tmp_path / "run" / "resume" / "state", "")
+    elsewhere = tmp_path / "elsewhere"
+    for error, named in (
+        (WriteError(elsewhere, "the disk is full"), f"{elsewhere} cannot be written: the disk is full"),
+        (OSError(errno.ENOSPC, ""), f"{tmp_path}/run cannot be written: No space left on device; make room there, or"),
+    ):
+        with pytest.raises(UserError) as stopped, _enter(tmp_path / "run", resume=True):
+            raise error
+        assert str(stopped.value).startswith(named)
+        assert str(stopped.value).endswith(
+            f"\nstep 8 is saved in {tmp_path}/run\nto go on, add --resume_from_checkpoint true to the same command"
+        )
+    with pytest.raises(FileNotFoundError), _enter(tmp_path / "run", resume=True):
+        elsewhere.read_text()
+
+
 def test_the_seed_decides_what_is_drawn(tmp_path: Path) -> None:
     drawn = []
     for seed in (7, 7, 8):
@@ -103,6 +122,7 @@ def test_the_records_of_a_run_are_those_of_its_folder(tmp_path: Path) -> None:
 def test_a_run_that_cannot_go_on_stays_as_it_is(tmp_path: Path, log_lines: list[str]) -> None:
     state = tmp_path / "run" / "resume" / "step-00000004"
     state.mkdir(parents=True)
+    (state / "state.json").write_text("{}")
     (tmp_path / "run" / "arguments.json").write_text('{"seed": 7}')
 
     def refuse(found: Path) -> None:
