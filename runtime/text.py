@@ -35,6 +35,15 @@ def is_blank(text: str) -> bool:
     return all(character.isspace() or ord(character) in _UNSEEN for character in text)
 
 
+def is_encodable(text: str) -> bool:
+    """Whether a file can hold ``text``: JSON can spell half of a surrogate pair, which is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def inner_span(text: str, start: int, end: int) -> tuple[int, int]:
     """Return ``[start, end)`` of ``text`` without the blanks at its edges; an empty span if there is nothing else."""
     while start < end and is_blank(text[start]):
