@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from runtime.interrupts import Interrupted, interrupts_call, is_first_process, raise_interrupted
+from runtime.terminal import shown
+from runtime.text import escaped
 
 
 class UserError(Exception):
@@ -22,7 +24,7 @@ class Problem(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return ", ".join(part for part in (self.file, self.row) if part) + f": {self.reason}"
+        return escaped(", ".join(part for part in (self.file, self.row) if part) + f": {self.reason}")
 
 
 class DataError(UserError):
@@ -59,7 +61,7 @@ def run_command(main: Callable[[], object]) -> None:
         with interrupts_call(raise_interrupted):
             main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as error:
         interrupt = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)

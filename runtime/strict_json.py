@@ -1,4 +1,4 @@
-"""The door for JSON: what Python's reader dies of, or would drop without a word, is a ``ValueError`` with a sentence."""
+"""The door for JSON: what Python's reader dies of, or drops without a word, is a ``ValueError`` with a sentence."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ def test_predictions_may_start_with_a_byte_order_mark(predictions):
         ('{"q1": "한글",\n "q2": 한글}', "--predictions {path} is not valid JSON: Expecting value at line 2, column 8"),
         (
             '{"q1": "한글"}'.encode("cp949"),
-            "--predictions {path} is not UTF-8: byte 0xc7 at offset 8; it reads as CP949, which iconv -f CP949 -t UTF-8 "
-            "predictions.json > utf-8-predictions.json converts",
+            "--predictions {path} is not UTF-8: byte 0xc7 at offset 8; it reads as CP949, which iconv -f CP949 -t "
+            "UTF-8 predictions.json > utf-8-predictions.json converts",
         ),
         ("[" * 100_000, "--predictions {path} cannot be read: it nests too deeply"),
         (
