@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from runtime.arguments import RunArguments
-from runtime.errors import UserError
+from runtime.errors import DataError, Problem, UserError
 from runtime.files import json_text, write_text
 from runtime.log import get_logger
+from runtime.strict_json import parse_json
 
 logger = get_logger(__name__)
+
+_LARGEST = 1e30  # of a figure that means something
 
 
 class Tracker:
@@ -74,16 +76,43 @@ def check_tracking(arguments: RunArguments) -> None:
 
 
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
-    """Return the lines of a ``metrics.jsonl``; a last line that was cut off when the run was killed is left out."""
-    lines = []
-    if Path(path).exists():
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
-            try:
-                # earlier versions wrote NaN and Infinity, which are no JSON
-                lines.append(json.loads(line, parse_constant=lambda name: None))
-            except json.JSONDecodeError:
+    """Return the lines of a ``metrics.jsonl``; a last line that was cut off when the run was killed is left out.
+
+    Raises :class:`DataError` for lines that no run writes.
+    """
+    lines, problems = [], []
+    texts = Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).exists() else []
+    for number, text in enumerate(texts, start=1):
+        try:
+            # earlier versions wrote NaN and Infinity, which are no JSON
+            line = parse_json(text, parse_constant=lambda name: None)
+            fault = _fault_of_line(line)
+        except ValueError as error:
+            if number == len(texts):
                 break
+            fault = f"is not valid JSON: {error}"
+        if fault is None:
+            lines.append(line)
+        else:
+            problems.append(Problem(str(path), f"line {number}", fault))
+    if problems:
+        raise DataError(problems, "Take these lines out, or start the run again in another folder.")
     return lines
+
+
+def _fault_of_line(line: Any) -> str | None:
+    """Return why ``line`` is none that :meth:`Tracker.log` writes."""
+    if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 <= line["step"] <= _LARGEST:
+        return "is no object with the step of a run"
+    for name, value in line.items():
+        if name == "time":
+            try:
+                datetime.fromisoformat(value)
+            except (TypeError, ValueError):
+                return "has a time that is none"
+        elif value is not None and not (isinstance(value, int | float) and abs(value) <= _LARGEST):
+            return f"has a {name} that is no number"
+    return None
 
 
 def _wants_wandb(arguments: RunArguments) -> bool:
