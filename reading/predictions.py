@@ -90,9 +90,9 @@ def _fault_of(answer: Answer) -> str | None:
         kind = _KINDS[name]
         if isinstance(value, bool) or not isinstance(value, kind if kind is not float else int | float):
             return f"{name} is {str(value)[:40]!r}, and must be {_NAMES[kind]}"
-        if kind is str and not is_encodable(value):
+        if isinstance(value, str) and not is_encodable(value):
             return f"{name} holds half of a surrogate pair, which is no character"
-        if kind is not str and not abs(value) <= _LARGEST:
+        if not isinstance(value, str) and not abs(value) <= _LARGEST:
             return f"{name} is {str(value)[:40]}, which is no score and no place"
     return None
 

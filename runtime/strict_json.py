@@ -49,7 +49,8 @@ def parse_json(text: str, read_object: Callable[[Pairs], Any] | None = None, **s
 
 def repeated_keys(pairs: Pairs) -> list[Any]:
     """Return the keys that stand in ``pairs`` more than once."""
-    seen, repeated = set(), {}
+    seen: set[Any] = set()
+    repeated: dict[Any, None] = {}
     for key, _ in pairs:
         if key in seen:
             repeated[key] = None

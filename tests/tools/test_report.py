@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -240,7 +240,7 @@ def test_the_page_asks_for_nothing_and_escapes_every_text(page: str) -> None:
 
 @pytest.mark.parametrize("content", ["", "[]", "3", '{"oracle_exact_match": NaN}', '{"oracle_exact_match": "x"}'])
 def test_metrics_that_are_none_are_said(content: str, gold: str, folders: list[str], tmp_path: Path) -> None:
-    shutil.copytree(folders[0], tmp_path / "run")
+    shutil.copytree(folders[1], tmp_path / "run")
     (tmp_path / "run" / "metrics.json").write_text(content)
     with pytest.raises(UserError, match=r"metrics\.json: (must hold metrics, among them|is not valid JSON)"):
         report.main([str(tmp_path / "run"), "--gold", gold, "--output", str(tmp_path / "report.html")])
