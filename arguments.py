@@ -7,6 +7,7 @@ Nothing here imports torch: a command answers before that.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -539,6 +540,7 @@ class ScoreArguments(ScoringArguments):
         "better file in public is the better one in private.",
         group="score",
         at_least=1,
+        at_most=1_000_000,
         read_if=only_if(lambda args: len(args.predictions) > 1, "it compares: give --predictions several files"),
     )
     errors: str | None = flag(
@@ -639,6 +641,7 @@ _SWEPT = {
     "train_dpr.py": "eval_recall@5",
     "train_reranker.py": "eval_mrr@10",
 }
+_MOST_TRIALS = 10_000
 _DRAWS = only_if(lambda args: args.method != "grid", "--method grid tries every combination")
 
 
@@ -654,13 +657,15 @@ class SweepArguments(OutputArguments):
         "Flags that are varied: {flag: [value, ...]}, or a range, {flag: LOW..HIGH} or {flag: log LOW..HIGH}.",
         group="trials",
     )
-    seeds: list[int] = flag([42], "Every setting is tried with each of these seeds.", group="trials", at_least=0)
+    seeds: list[int] = flag(
+        [42], "Every setting is tried with each of these seeds.", group="trials", at_least=0, at_most=2**32 - 1
+    )
     method: Literal["grid", "random", "optuna"] = flag(
         "grid",
         "Try every combination, random ones, or those that Optuna suggests by the scores so far.",
         group="search",
     )
-    trials: int = flag(20, "Settings to try.", group="search", at_least=1, read_if=_DRAWS)
+    trials: int = flag(20, "Settings to try.", group="search", at_least=1, at_most=10_000, read_if=_DRAWS)
     sweep_seed: int = flag(
         0, "Seed of the settings that are drawn.", group="search", at_least=0, at_most=2**32 - 1, read_if=_DRAWS
     )
@@ -706,6 +711,10 @@ class SweepArguments(OutputArguments):
             yield "--seeds names a seed twice"
         if faults := space_faults(self.grid, ranges=self.method != "grid"):
             yield from (f"--grid {fault}" for fault in faults)
+            return
+        count = math.prod(len(value) for value in self.grid.values()) if self.method == "grid" else self.trials
+        if count * len(self.seeds) > _MOST_TRIALS:
+            yield f"--grid and --seeds make {count * len(self.seeds)} trials: give fewer, {_MOST_TRIALS} at most"
             return
         trials = [self.flags | setting for setting in self.settings()]
         for fault in refusals(COMMANDS[self.program], trials, lambda trial: getattr(trial, "do_eval", True)):

@@ -44,6 +44,7 @@ from reading.predictions import check_same_questions, first_of, read_predictions
 from runtime.errors import UserError, run_command
 from runtime.log import configure_logging, get_logger
 from runtime.spreadsheet import write_sheet
+from runtime.text import escaped
 
 if TYPE_CHECKING:
     import datasets
@@ -93,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     print(f"questions    {len(references):>8}")
     if several:
         figures |= {"groups": {}, "leaderboard": {}}
-        print("\n".join(f"{name}            {path}" for name, path in files.items()))
+        print("\n".join(f"{name}            {escaped(path)}" for name, path in files.items()))
         for group, rows in groups_of(examples).items():
             of_group = {name: within(of_file, rows) for name, of_file in scores.items()}
             figures["groups"][group] = print_group(group, of_group, names, resampling)
@@ -124,7 +125,7 @@ def print_group(
     """Print and return the scores of every file, and the difference of every two, over some questions."""
     questions = len(next(iter(scores.values())).exact_match)
     figures: dict[str, Any] = {"questions": questions}
-    print(f"\n{group} (n = {questions})")
+    print(f"\n{escaped(group)} (n = {questions})")
     for name, of_file in scores.items():
         figures[name] = print_scores(of_file, names, resampling, f"{name:<{_PAIR}}{{:<{_NAME}}}")
     for first, second in combinations(scores, 2):

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForQuestionAnswering, DataCollatorWithPadding, Trainer, TrainingArguments
+from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 from transformers import TrainerCallback as Callback
 
 import train_mrc
 from arguments import DatasetArguments
-from models import load_tokenizer
+from models import load_reader, load_tokenizer
 from processor import QAProcessor
 from runtime.device import default_device
 from runtime.record import processor
@@ -93,7 +93,7 @@ def train_with_trainer(arguments: argparse.Namespace, folder: str, bf16: bool, d
     collate = DataCollatorWithPadding(tokenizer, **({} if dynamic else full))
     clock = _Clock(arguments.warmup)
     trainer = Trainer(
-        model=AutoModelForQuestionAnswering.from_pretrained(arguments.model),
+        model=load_reader(arguments.model, attention="sdpa"),
         args=TrainingArguments(
             f"{folder}/run", max_steps=arguments.steps, per_device_train_batch_size=arguments.batch_size, bf16=bf16,
             learning_rate=arguments.learning_rate, seed=arguments.seed, save_strategy="no", report_to="none",

@@ -16,7 +16,8 @@ from runtime.files import read_users_text
 from runtime.hashing import hash_rows
 from runtime.identifiers import first_identifier
 from runtime.log import get_logger
-from runtime.text import is_blank, strip_blanks
+from runtime.strict_json import RepeatedKeys, parse_json, repeated_keys
+from runtime.text import is_blank, is_encodable, strip_blanks
 
 logger = get_logger(__name__)
 
@@ -141,11 +142,11 @@ def _read_rows(path: Path, ours: Mapping[str, str]) -> Iterator[tuple[str, Any, 
     text = read_users_text(path)
     try:
         # Objects become tuples of pairs, so that a key that appears twice does not silently hide a passage.
-        document = json.loads(text, object_pairs_hook=tuple)
+        document = parse_json(text, read_object=tuple)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise DataError([Problem(str(path), where, f"not valid JSON, or cut short: {error.msg}")]) from None
-    except (RecursionError, ValueError) as error:  # it nests too deeply, or holds a number of too many digits
+    except ValueError as error:
         raise DataError([Problem(str(path), "", f"cannot be read: {error}")]) from None
     if isinstance(document, list):
         pairs: Iterable[tuple[str, Any, Any]] = ((f"[{index}]", row, str(index)) for index, row in enumerate(document))
@@ -155,7 +156,10 @@ def _read_rows(path: Path, ours: Mapping[str, str]) -> Iterator[tuple[str, Any, 
         reason = 'must hold one JSON object {"0": {"title": ..., "text": ...}, ...}, or a list of such passages'
         raise DataError([Problem(str(path), "", reason)])
     for label, row, key in pairs:
-        yield label, named_row(dict(row) if isinstance(row, tuple) else row, ours), key
+        if isinstance(row, tuple):
+            repeated = RepeatedKeys(repeated_keys(row))
+            row = Fault(str(repeated)) if repeated.keys else dict(row)
+        yield label, named_row(row, ours), key
 
 
 def _parse_row(row: Any, default_id: Any) -> tuple[str, str, str]:
@@ -176,16 +180,8 @@ def _parse_row(row: Any, default_id: Any) -> tuple[str, str, str]:
         reasons.append("title is not a string")
     if not isinstance(document_id, str) or is_blank(document_id):
         reasons.append("no id: document_id or id must be a string or a whole number")
-    if not reasons and not _is_encodable(f"{document_id}{title}{text}"):
+    if not reasons and not is_encodable(f"{document_id}{title}{text}"):
         reasons.append("holds half of a surrogate pair (\\ud800 to \\udfff), which is no character")
     if reasons:
         raise ValueError("; ".join(reasons))
     return document_id, strip_blanks((title or "").replace("_", " ")), text  # as the titles of examples are read
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True

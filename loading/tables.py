@@ -6,14 +6,16 @@ import ast
 import csv
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from runtime.errors import DataError, Problem
-from runtime.files import read_users_text
+from runtime.files import check_unpacked, read_users_text
 from runtime.identifiers import without_fractions
+from runtime.strict_json import parse_json
 from runtime.text import is_blank
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 _LONGEST_CELL = 2**31 - 1
+_BYTES_OF_A_ROW = 16  # at least: a row without a text of its own is no passage and no question
 _IDENTIFIER = re.compile(r"_?(\w+_)?g?u?id")  # of columns: id, guid, _id, document_id, question_id
 
 
@@ -75,8 +78,13 @@ def read_parquet(path: str | Path, ours: Mapping[str, str] | None = None) -> pya
     import pyarrow.parquet
 
     try:
+        held = pyarrow.parquet.read_metadata(path)
+        groups = [held.row_group(number).total_byte_size for number in range(held.num_row_groups)]
+        check_unpacked(path, max(sum(groups), held.num_rows * _BYTES_OF_A_ROW))
         table = pyarrow.parquet.read_table(path, partitioning=None)
     except (OSError, pyarrow.ArrowException) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise DataError([Problem(str(path), "", f"cannot be read: {os.strerror(error.errno)}")]) from None
         reason = f"cannot be read as Parquet: {' '.join(str(error).split())}"
         raise DataError([Problem(str(path), "", reason)]) from None
     columns = _renamed(Path(path), table.column_names, ours or {})
@@ -92,8 +100,8 @@ def written_list(text: str) -> Any:
     if not text.lstrip().startswith(("[", "{")):
         return None
     try:
-        return json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         pass
     try:
         found = ast.parse(text.strip(), mode="eval")
@@ -117,10 +125,10 @@ def _json_lines(text: str, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
             continue
         row: Any
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except json.JSONDecodeError as error:
             row = Fault(f"not valid JSON at column {error.colno}, or cut short", error.msg)
-        except (RecursionError, ValueError) as error:  # nests too deeply, a number of too many digits
+        except ValueError as error:
             row = Fault("not valid JSON", str(error))
         yield f"line {number}", named_row(row, ours)
 

@@ -74,8 +74,8 @@ class EncoderArguments:
         None, "Scale vectors to length 1, so that scores are cosines (default: the encoder's own, else false)."
     )
     question_max_len: int | None = flag(
-        None, "Longest question in tokens (default: the encoder's own, else 64).", at_least=4
+        None, "Longest question in tokens (default: the encoder's own, else 64).", at_least=4, at_most=2**16
     )
     passage_max_len: int | None = flag(
-        None, "Longest passage in tokens (default: the encoder's own, else 256).", at_least=8
+        None, "Longest passage in tokens (default: the encoder's own, else 256).", at_least=8, at_most=2**16
     )

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from transformers import PretrainedConfig
 
+from runtime.markdown import markdown_text
+
 CARD_NAME = "README.md"
 _SCORES = {
     "eval_exact_match": "exact match", "eval_f1": "F1", "eval_loss": "loss", "eval_recall@1": "recall@1",
@@ -124,8 +126,8 @@ def _card(kind: _Kind, records: Mapping[str, Any]) -> str:
     given = {name: value for name, value in environment.get("given", {}).items() if name not in _OF_THE_RUN}
     parts = [f"# {_name(records)}", f"{kind.title}.", "## How to load it", textwrap.dedent(kind.loading).strip()]
 
-    trained = [f"- Started from: {_shareable(base)}"] if base else []
-    trained += [f"- Data: {data}"] if data else []
+    trained = [f"- Started from: {_cell(base)}"] if base else []
+    trained += [f"- Data: {_cell(data)}"] if data else []
     trained += [f"- Fingerprint of the {name} data: `{digest}`" for name, digest in environment.get("data", {}).items()]
     if "average" in records:
         trained.append(f"- The weights are the mean of {len(records['average']['averaged'])} checkpoints' weights.")
@@ -191,4 +193,4 @@ def _shareable(value: Any) -> Any:
 
 def _cell(value: Any) -> str:
     shown = " ".join(str(_shareable(item)) for item in value) if isinstance(value, list) else str(_shareable(value))
-    return shown.replace("|", "\\|").replace("\n", " ")
+    return markdown_text(shown)

@@ -20,6 +20,7 @@ class WindowArguments:
         384,
         "Longest feature in tokens: question, context, special tokens; a trained reader brings its own.",
         at_least=8,
+        at_most=2**16,
     )
     stride_len: int = flag(128, "Tokens that neighbouring windows share; a trained reader brings its own.", at_least=0)
     use_max_padding: bool = flag(False, "Pad every feature to max_seq_len instead of its batch's longest.")
@@ -34,8 +35,8 @@ class WindowArguments:
 class AnswerArguments:
     """How answers are read off logits."""
 
-    max_ans_len: int = flag(30, "Longest answer in tokens; a trained reader brings its own.", at_least=1)
-    n_best_size: int = flag(20, "Candidates kept per question in nbest_predictions.json.", at_least=1)
+    max_ans_len: int = flag(30, "Longest answer in tokens; a trained reader brings its own.", at_least=1, at_most=1_000)
+    n_best_size: int = flag(20, "Candidates kept per question in nbest_predictions.json.", at_least=1, at_most=1_000)
     version_2_with_negative: bool = flag(
         False, "Questions may have no answer: a prediction may be empty; a trained reader brings its own."
     )
@@ -62,7 +63,7 @@ class WorkerArguments:
     """How features are computed."""
 
     preprocessing_num_workers: int = flag(
-        1, "Processes that build features; the tokenizer is threaded already.", at_least=1
+        1, "Processes that build features; the tokenizer is threaded already.", at_least=1, at_most=256
     )
 
 
@@ -140,5 +141,5 @@ class ScoringArguments:
     predictions: list[str] = flag(help="predictions.json: {id: text}; several files are compared, each with each.")
     column: list[str] = changed(DataArguments, "column", group="score")
     metric: str = flag("korquad", "Whose definition of normalisation and overlap.", choices=list(METRICS))
-    bootstrap_samples: int = flag(1000, "Resamples behind the 95 % intervals.", at_least=1)
+    bootstrap_samples: int = flag(1000, "Resamples behind the 95 % intervals.", at_least=1, at_most=1_000_000)
     score_seed: int = flag(42, "Seed of the resampling.", at_least=0)

@@ -217,7 +217,10 @@ class NegativePassageArguments:
         "writes them.",
     )
     negative_passages: int = flag(
-        1, "Passages without the answer drawn for each question in each epoch, from its rows in the tables.", at_least=1
+        1,
+        "Passages without the answer drawn for each question in each epoch, from its rows in the tables.",
+        at_least=1,
+        at_most=1_000,
     )
 
     def contradictions(self: Any) -> Iterator[str]:  # of a command, with --augment

@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from runtime.errors import DataError, Problem, UserError
-from runtime.files import read_users_json
+from runtime.files import read_users_json, read_users_text
+from runtime.strict_json import Pairs, parse_json, repeated_keys
+from runtime.text import is_encodable
 
 if TYPE_CHECKING:
     from reading.answers import Answer
+
+_NAMES = {str: "a text", int: "a whole number", float: "a number"}
+_LARGEST = 1e30  # of a score
 
 
 def read_predictions(path: str) -> dict[str, str]:
     """Read ``{id: text}``; a file that holds anything else raises :class:`UserError`, all bad entries at once."""
     repeated: list[str] = []
 
-    def to_mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # json alone would silently keep the last answer of a repeated id.
-        repeated.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+    def to_mapping(pairs: Pairs) -> dict[str, Any]:
+        repeated.extend(repeated_keys(pairs))
         return dict(pairs)
 
     try:
-        # utf-8-sig: some editors on Windows put a byte-order mark before the text.
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=to_mapping)
-    except OSError as error:
-        raise UserError(f"--predictions {path} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"--predictions {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        content = parse_json(read_users_text(path), read_object=to_mapping)
+    except DataError as error:
+        raise UserError(f"--predictions {path} {error.problems[0].reason}") from None
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise UserError(f"--predictions {path} is not valid JSON: {reason}") from None
+    except ValueError as error:
+        raise UserError(f"--predictions {path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"--predictions {path} must hold one mapping {{id: text}}")
 
@@ -43,6 +45,11 @@ def read_predictions(path: str) -> dict[str, str]:
         Problem(path, f"id {name!r}", f"the answer must be text, not {json.dumps(answer, ensure_ascii=False)[:40]}")
         for name, answer in content.items()
         if not isinstance(answer, str)
+    ]
+    problems += [
+        Problem(path, f"id {name!r}", "holds half of a surrogate pair, which is no character")
+        for name, answer in content.items()
+        if isinstance(answer, str) and not is_encodable(name + answer)
     ]
     if problems:
         raise DataError(problems, "--predictions takes one text for each id, as in predictions.json.")
@@ -64,11 +71,34 @@ def read_nbest(path: str) -> dict[str, list[Answer]]:
         names = ", ".join(one.name for one in fields(Answer))
         reason = f"must map every id to a list of answers, each with {names}"
         raise DataError([Problem(str(file), "", reason)], "Name what inference.py wrote.") from None
+    kinds = get_type_hints(Answer)
+    problems = [
+        Problem(str(file), f"id {question!r}, answer {number}", fault)
+        for question, found in answers.items()
+        for number, answer in enumerate(found, start=1)
+        if (fault := _fault_of(answer, kinds))
+    ]
+    if problems:
+        raise DataError(problems, "Name what inference.py wrote.")
     record = file.with_name("arguments.json")
-    rules = read_users_json(record).get("postprocess", "none") if record.exists() else "none"
+    saved = read_users_json(record) if record.exists() else {}
+    rules = saved.get("postprocess", "none") if isinstance(saved, dict) else "none"
     if rules != "none":
         raise UserError(f"{file} was written with --postprocess {rules}: run inference.py with --postprocess none")
     return answers
+
+
+def _fault_of(answer: Answer, kinds: Mapping[str, type]) -> str | None:
+    """Return what is wrong with the type or the size of a value of an answer that was read from a file."""
+    for name, value in asdict(answer).items():
+        kind = kinds[name]
+        if isinstance(value, bool) or not isinstance(value, kind if kind is not float else int | float):
+            return f"{name} is {str(value)[:40]!r}, and must be {_NAMES[kind]}"
+        if isinstance(value, str) and not is_encodable(value):
+            return f"{name} holds half of a surrogate pair, which is no character"
+        if not isinstance(value, str) and not abs(value) <= _LARGEST:
+            return f"{name} is {str(value)[:40]}, which is no score and no place"
+    return None
 
 
 def check_same_questions(

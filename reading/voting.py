@@ -19,12 +19,14 @@ from reading.metrics import normalize_korean, score_examples
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import read_users_json
 from runtime.log import get_logger
+from runtime.text import is_encodable
 
 logger = get_logger(__name__)
 
 METHODS = ("soft", "hard", "logits")
 VOTED_FILES = ("nbest_predictions.json", "predictions.json")  # read of a member, the first that is there
 _LARGEST = 1e30  # score or probability that is taken for one
+_HALF = "holds half of a surrogate pair, which is no character"
 _ROUNDING = 1e-6  # by which a sum of probabilities may exceed 1
 
 
@@ -102,7 +104,7 @@ def read_member(path: str) -> Member:
         raise DataError([Problem(str(file), "", "answers no question")])
     candidates, faults = {}, []
     for question, entry in content.items():
-        fault = _fault_of(entry)
+        fault = _fault_of(entry) if is_encodable(question) else f"the id {_HALF}"
         if fault is None:
             candidates[question] = _candidates_of(entry)
         else:
@@ -117,12 +119,14 @@ def read_member(path: str) -> Member:
 def _fault_of(entry: Any) -> str | None:
     """Return what is wrong with a question's text or list of answers."""
     if isinstance(entry, str):
-        return None
+        return None if is_encodable(entry) else f"the answer {_HALF}"
     if not isinstance(entry, list):
         return f"the answer must be a text or a list of answers, not {str(entry)[:40]}"
     for number, answer in enumerate(entry, start=1):
         if not isinstance(answer, dict) or not isinstance(answer.get("text"), str):
             return f"answer {number} has no text"
+        if not is_encodable(answer["text"]):
+            return f"answer {number} {_HALF}"
         probability = answer.get("probability")
         if not _is_number(probability) or not 0 <= probability <= 1 + _ROUNDING:
             return f"answer {number} needs a probability from 0 to 1, not {str(probability)[:40]}"

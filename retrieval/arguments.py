@@ -45,7 +45,12 @@ class CorpusArguments:
         choices=list(UNITS),
     )
     chunk_size: int | None = flag(
-        None, "Sentences, words or tokens of a passage at most.", group="corpus", at_least=1, read_if=_CHUNKED
+        None,
+        "Sentences, words or tokens of a passage at most.",
+        group="corpus",
+        at_least=1,
+        at_most=10_000,
+        read_if=_CHUNKED,
     )
     chunk_overlap: int = flag(
         0, "Sentences, words or tokens that neighbouring passages share.", group="corpus", at_least=0, read_if=_CHUNKED
@@ -113,6 +118,7 @@ class DepthArguments:
         "Passages retrieved per question.",
         aliases=["top_k"],
         at_least=1,
+        at_most=10_000,
         read_if=only_if(
             lambda arguments: arguments.retriever_type != "none", "--retriever_type none reads one context a question"
         ),
@@ -175,8 +181,12 @@ class ComparisonArguments:
 class MiningArguments:
     """Hard negatives: passages that a retriever ranks high for a question and that do not hold its answer."""
 
-    hard_negatives: int = flag(1, "Hard negatives per question, drawn again for each epoch; 0 for none.", at_least=0)
-    mining_depth: int = flag(50, "Best passages per question that negatives are drawn from.", at_least=1)
+    hard_negatives: int = flag(
+        1, "Hard negatives per question, drawn again for each epoch; 0 for none.", at_least=0, at_most=1_000
+    )
+    mining_depth: int = flag(
+        50, "Best passages per question that negatives are drawn from.", at_least=1, at_most=10_000
+    )
 
 
 @flag_group("dense")
@@ -190,12 +200,14 @@ class DPRArguments:
         16,
         "Questions per batch; their passages are each other's negatives.",
         at_least=1,
+        at_most=2**16,
         instead_of=["per_device_train_batch_size"],
     )
     dpr_eval_batch: int = flag(
         64,
         "Texts per forward pass when nothing is trained.",
         at_least=1,
+        at_most=2**16,
         instead_of=["per_device_eval_batch_size", "encode_batch_size"],
     )
     dpr_dropout: float | None = flag(
@@ -208,6 +220,7 @@ class DPRArguments:
         None,
         "Questions per forward pass: large batches in little memory by cached gradients (default: the batch).",
         at_least=1,
+        at_most=2**16,
         spelling="chunk_size",
     )
     write_dpr_json: str | None = flag(
@@ -221,7 +234,7 @@ class RerankerArguments:
 
     reranker_model: str = flag("klue/bert-base", "Encoder or cross-encoder to start from (folder or hub name).")
     reranker_max_len: int = flag(
-        320, "Longest pair of question and passage in tokens.", at_least=16, instead_of=["max_seq_len"]
+        320, "Longest pair of question and passage in tokens.", at_least=16, at_most=2**16, instead_of=["max_seq_len"]
     )
     reranker_title_prefix: bool = flag(True, "Read the passage as 'title: text', or its text alone.")
     reranker_dropout: float | None = flag(

@@ -48,6 +48,7 @@ class EncodingArguments(EncoderArguments):
         None,
         "Texts per forward pass of an encoder (default: 128 on a GPU, 16 on a CPU, whose caches hold no more).",
         at_least=1,
+        at_most=2**16,
         instead_of=["per_device_eval_batch_size"],
     )
 

@@ -22,7 +22,7 @@ _RRF_K = 60
 class FusionDepthArguments:
     """How much is fused."""
 
-    fusion_depth: int = flag(100, "Passages that each fused retriever finds per question.", at_least=1)
+    fusion_depth: int = flag(100, "Passages that each fused retriever finds per question.", at_least=1, at_most=10_000)
 
 
 @flag_group("fusion")

@@ -8,6 +8,7 @@ from typing import Any
 
 from retrieval.base import import_optional
 from runtime.files import staged_file
+from runtime.markdown import markdown_text
 from runtime.terminal import columns_of
 
 DEFINITIONS = {"gold_passage": "Gold passage found", "answer_in_text": "Passage with a gold answer found"}
@@ -50,7 +51,7 @@ def fusion_markdown(spec: str, fusion: Mapping[str, Any]) -> str:
     metrics = list(next(iter(fusion["held_out"].values())))
     held_out = [[name, *(_figure(scores[metric]) for metric in metrics)] for name, scores in fusion["held_out"].items()]
     return (
-        f"**{spec}**: {fusion['flags']}\n\n"
+        f"**{markdown_text(spec)}**: {fusion['flags']}\n\n"
         f"Tuned on {fusion['tuned_on_questions']} questions:\n\n{table(['weights', *_TRIED.values()], curve)}\n\n"
         f"Measured on the {fusion['held_out_questions']} questions about the other passages:\n\n"
         f"{table(['weights', *metrics], held_out)}\n"
@@ -62,8 +63,9 @@ _TRIED = {"recall_at_5": "recall@5", "mrr_at_10": "mrr@10"}
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table whose columns also stand straight as plain text; the first is left-aligned."""
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    rows = [list(map(markdown_text, row)) for row in rows]
     widths = [max(map(columns_of, column)) for column in zip(header, *rows, strict=True)]
+    header = list(map(markdown_text, header))
     lines = []
     for row in (header, *rows):
         gaps = [" " * (width - columns_of(cell)) for cell, width in zip(row, widths, strict=True)]

@@ -33,6 +33,7 @@ class RerankArguments:
         20,
         "Best passages per question that --reranker re-orders.",
         at_least=1,
+        at_most=10_000,
         read_if=only_if(lambda arguments: arguments.reranker is not None, "add --reranker"),
     )
 

@@ -20,6 +20,7 @@ import pandas as pd
 from datasets import Dataset
 
 from loading.corpus import Corpus
+from loading.tables import read_parquet
 from retrieval.base import SearchResults
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import staged_file
@@ -177,7 +178,8 @@ def _read(path: Path) -> pd.DataFrame:
     suffix = _check_suffix(path)
     try:
         if suffix == ".parquet":
-            df = pd.read_parquet(path)
+            # whole numbers beside missing ones as they are: as floats, ids of 17 digits would be others
+            df = read_parquet(path).to_pandas(integer_object_nulls=True)
         else:
             df = pd.read_csv(path, dtype=str, na_filter=False, encoding="utf-8-sig")
     except OSError as error:

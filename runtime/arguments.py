@@ -111,4 +111,6 @@ class TrainingRunArguments(RunArguments, ComputeArguments, HubArguments):
 class EvalBatchArguments:
     """How much is read at once."""
 
-    per_device_eval_batch_size: int = flag(32, "Features per forward pass when nothing is trained.", at_least=1)
+    per_device_eval_batch_size: int = flag(
+        32, "Features per forward pass when nothing is trained.", at_least=1, at_most=2**16
+    )

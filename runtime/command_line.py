@@ -24,14 +24,14 @@ from runtime.errors import UserError, printing
 from runtime.flags import COMMANDS, Flag, default_of, fields_by_name, flag_of, spelling_of
 from runtime.help_page import help_page, invocation, overview
 from runtime.locks import fault_of_file, fault_of_folder
-from runtime.masking import masked
+from runtime.masking import holds_credentials, masked, without_credentials
+from runtime.text import escaped
 
 _Arguments = TypeVar("_Arguments")
 
 _LARGEST_INT, _LARGEST_FLOAT = 2**31 - 1, 3.4e38  # of 32 bits, which counts and models are computed in
 _NEGATIVE_NUMBER = re.compile(r"-\.?\d")
 _HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs, as which bytes arrive that are not UTF-8
-_CREDENTIALS = re.compile(r"\w+://[^/\s]*@")  # in a URL
 _TRUE, _FALSE = ("yes", "true", "t", "y", "1", "on"), ("no", "false", "f", "n", "0", "off")
 
 
@@ -39,7 +39,7 @@ class FlagError(UserError):
     """Everything that is wrong with some flags."""
 
     def __init__(self, complaints: Sequence[str]) -> None:
-        self.complaints = list(complaints)
+        self.complaints = [escaped(without_credentials(complaint)) for complaint in complaints]
         super().__init__("; ".join(self.complaints))
 
 
@@ -262,18 +262,12 @@ def _complain_ignored(arguments: Any, given: Collection[str]) -> Iterator[str]:
                     yield f"--{spelling_of(origin)} would be ignored: {reason}"
 
 
-def holds_credentials(value: Any) -> bool:
-    """Whether a value is, or lists, a URL with a user or password in it."""
-    texts = value if isinstance(value, list) else [value]
-    return any(isinstance(text, str) and _CREDENTIALS.search(text) for text in texts)
-
-
 def _complain_values(arguments: Any, given: Collection[str]) -> Iterator[str]:
     for key, origin in fields_by_name(arguments).items():
         value, described = getattr(arguments, key), flag_of(origin)
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and (fault := _fault_of(number, described)):
-                yield f"--{spelling_of(origin)} {number:.10g} must be {fault}"
+                yield f"--{spelling_of(origin)} {_written(number)} must be {fault}"
         if key in given and (fault := _fault_of_text(value)):
             yield f"{_shown(origin)} {fault}"
         elif key in given and described.fault is not None and (fault := described.fault(value)):
@@ -302,6 +296,13 @@ def _fault_of_text(value: Any) -> str | None:
         if isinstance(text, str) and _HALVES.search(text):
             return f"{text!r} is not UTF-8: type it again, or rename what it names"
     return None
+
+
+def _written(number: float) -> str:
+    try:
+        return f"{number:.10g}"
+    except OverflowError:
+        return f"(a number of {len(str(abs(int(number))))} digits)"
 
 
 def _fault_of(number: float, described: Flag) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import Field
-from pathlib import Path
 from typing import Any
 
-from runtime.errors import UserError
+from runtime.errors import DataError, UserError
+from runtime.files import read_users_text
 from runtime.one_word import join_word
+from runtime.strict_json import RepeatedKeys, parse_json, repeated_keys
 
 _ABSENT = object()
 
@@ -89,15 +90,20 @@ def _read(path: str) -> dict[str, Any]:
     import yaml
 
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = read_users_text(path)
         content = _load_json(text) if path.endswith(".json") else yaml.load(text, _text_loader())
+        json.dumps(content, ensure_ascii=False).encode()
+    except DataError as error:
+        raise UserError(f"--config {path} {error.problems[0].reason}") from None
     except yaml.MarkedYAMLError as error:  # whose text would repeat the line, which may hold a secret
         mark = error.problem_mark or error.context_mark
         place = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
         raise UserError(f"--config {path} cannot be read: {error.problem or error.context}{place}") from None
     except RecursionError:
         raise UserError(f"--config {path} cannot be read: it nests too deeply") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except UnicodeEncodeError:
+        raise UserError(f"--config {path} holds half of a surrogate pair, which is no character") from None
+    except (TypeError, ValueError, yaml.YAMLError) as error:
         raise UserError(f"--config {path} cannot be read: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UserError(f"--config {path} must hold a mapping of flags to values")
@@ -112,19 +118,7 @@ def _load_json(text: str) -> Any:
             return list(map(as_text, value))
         return str(value).lower() if isinstance(value, bool) else value
 
-    return as_text(
-        json.loads(text, parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_without_repetition)
-    )
-
-
-def _without_repetition(pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
-    """Return a mapping; ``ValueError`` for a key that stands twice in it."""
-    mapping: dict[Any, Any] = {}
-    for key, value in pairs:
-        if key in mapping:
-            raise ValueError(f"{key} stands twice in it")
-        mapping[key] = value
-    return mapping
+    return as_text(parse_json(text, parse_int=str, parse_float=str, parse_constant=str))
 
 
 def _text_loader() -> type:
@@ -132,10 +126,21 @@ def _text_loader() -> type:
     import yaml
 
     class TextLoader(yaml.SafeLoader):
-        """Knows text, sequences, mappings and null."""
+        """Knows text, sequences, mappings and null.
+
+        What an alias stands for is text, since lists of lists of aliases are small files and fill any memory.
+        """
+
+        def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+            is_alias = self.check_event(yaml.AliasEvent)
+            node = super().compose_node(parent, index)
+            if is_alias and not isinstance(node, yaml.ScalarNode):
+                raise ValueError("an alias (*) stands for a list or a mapping in it: write it out")
+            return node
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            _without_repetition([(key.value, None) for key, _ in node.value])
+            if repeated := repeated_keys([(key.value, None) for key, _ in node.value if key.id == "scalar"]):
+                raise RepeatedKeys(repeated)
             return super().construct_mapping(node, deep)
 
     def as_written(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> str:

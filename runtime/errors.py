@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from runtime.interrupts import Interrupted, interrupts_call, is_first_process, raise_interrupted
+from runtime.terminal import shown
+from runtime.text import escaped
 
 
 class UserError(Exception):
@@ -27,7 +29,7 @@ class Problem(NamedTuple):
     reason: str
 
     def __str__(self) -> str:
-        return ", ".join(part for part in (self.file, self.row) if part) + f": {self.reason}"
+        return escaped(", ".join(part for part in (self.file, self.row) if part) + f": {self.reason}")
 
 
 class DataError(UserError):
@@ -143,7 +145,7 @@ def run_command(main: Callable[[], object]) -> None:
         with interrupts_call(raise_interrupted), printing():
             main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {shown(str(error))}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as error:
         interrupt = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError, Problem, UserError, WriteError, refusal_of
+from runtime.strict_json import RepeatedKeys, parse_json
 
 try:
     import fcntl
@@ -27,6 +28,8 @@ except ImportError:  # not a POSIX system
 STAGING_MARK = ".staging-"
 _COMING = ".coming"
 _WEIGHTS = ".safetensors"
+_BLOCK = 1 << 20  # bytes that are unpacked at once
+_SMALL, MOST_UNPACKED = 1 << 28, 100  # bytes that may come from any file, and times its size that texts never reach
 
 
 def remove_leftovers(folder: str | Path, name: str = "*") -> None:
@@ -316,20 +319,26 @@ def _not_finite(content: Any, name: str = "") -> Iterator[tuple[str, float]]:
 
 
 def read_json(path: str | Path) -> Any:
-    """Return the content of a JSON file of ours; NaN and Infinity, which earlier versions wrote, are None."""
-    return json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=lambda name: None)
+    """Return the content of a JSON file of ours; NaN and Infinity, which earlier versions wrote, are None.
+
+    Raises ``ValueError`` for whatever is not JSON.
+    """
+    return parse_json(Path(path).read_text(encoding="utf-8"), parse_constant=lambda name: None)
 
 
 def read_users_json(path: str | Path) -> Any:
     """Return the content of a JSON file from elsewhere, gzipped where its name ends in ``.gz``.
 
-    :class:`DataError` says what is wrong with it and where.
+    :class:`DataError` says what is wrong with it and where, and names every key that stands twice in an object.
     """
     try:
-        return json.loads(read_users_text(path))
+        return parse_json(read_users_text(path))
     except json.JSONDecodeError as error:
         reason = f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
-    except (RecursionError, ValueError) as error:  # it nests too deeply, or holds a number of too many digits
+    except RepeatedKeys as error:
+        reason = "stands twice in one object, of which only the last would be read"
+        raise DataError([Problem(str(path), f"key {key!r}", reason) for key in error.keys]) from None
+    except ValueError as error:
         reason = f"cannot be read: {error}"
     raise DataError([Problem(str(path), "", reason)])
 
@@ -343,7 +352,7 @@ def read_users_text(path: str | Path) -> str:
     try:
         content = path.read_bytes()
         if path.suffix == ".gz":
-            content = gzip.decompress(content)
+            content = _unpacked(path)
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         found = f"byte 0x{content[error.start]:02x} at offset {error.start}"
@@ -353,6 +362,26 @@ def read_users_text(path: str | Path) -> str:
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
     raise DataError([Problem(str(path), "", reason)])
+
+
+def _unpacked(path: Path) -> bytes:
+    """Return what is in a gzip file; ``OSError`` where that grows as no text does, before it fills the memory."""
+    most = max(_SMALL, MOST_UNPACKED * path.stat().st_size)
+    blocks, size = [], 0
+    with gzip.open(path) as file:
+        while block := file.read(_BLOCK):
+            blocks.append(block)
+            size += len(block)
+            if size > most:
+                raise OSError(f"it unpacks to more than {MOST_UNPACKED} times its size, which no text does")
+    return b"".join(blocks)
+
+
+def check_unpacked(path: str | Path, size: int) -> None:
+    """Raise :class:`DataError` for a compressed file that holds ``size`` bytes, which is more than any data have."""
+    if size > max(_SMALL, MOST_UNPACKED * Path(path).stat().st_size):
+        reason = f"holds more than {MOST_UNPACKED} times its size, which no text does"
+        raise DataError([Problem(str(path), "", reason)])
 
 
 def _conversion(path: Path, content: bytes) -> str:

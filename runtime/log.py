@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 import warnings
@@ -10,8 +11,22 @@ from typing import Any
 
 from tqdm import tqdm
 
+from runtime.terminal import shown
+from runtime.text import escaped
+
 _BRANCH = "transformers.odqa"
 _LIBRARIES = ("transformers", "datasets", "huggingface_hub")  # with a handler of their own
+
+
+class _Shown(logging.Formatter):
+    """Lets no value in a line command the terminal, begin another line, or show credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        record = copy.copy(record)
+        if isinstance(record.args, tuple):
+            texts = (str, Path, BaseException)
+            record.args = tuple(escaped(str(arg)) if isinstance(arg, texts) else arg for arg in record.args)
+        return shown(super().format(record))
 
 
 class _AboveBars(logging.Handler):
@@ -40,7 +55,7 @@ def configure_logging(main_process: bool = True) -> None:
     transformers_logging.set_verbosity_warning()
     transformers_logging.disable_progress_bar()
     handler = _AboveBars()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Shown("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     others = _AboveBars(logging.WARNING)  # some loggers let everything pass
     others.setFormatter(handler.formatter)
     for library in map(logging.getLogger, _LIBRARIES):

@@ -9,12 +9,18 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 
-from runtime.text import seen_text
+from runtime.masking import without_credentials
+from runtime.text import escaped, seen_text
 
 # Stand around what is marked until lines are broken: no cleaned text holds them, and they have no width.
 _MARK, _UNMARK = "\x02", "\x03"
 _JAMO_OF_A_SYLLABLE = range(0x1160, 0x1200)  # vowels and finals, drawn into the consonant before them
 _BOLD, _PLAIN = "\x1b[1;32m", "\x1b[0m"
+
+
+def shown(text: str) -> str:
+    """Return ``text``, a message of some lines, as a terminal or a log may show it: no commands, no credentials."""
+    return without_credentials(escaped(text, lines=True))
 
 
 def one_line(text: str) -> str:

@@ -27,12 +27,23 @@ _LONE_DOT = re.compile("(?<![\u1100-\u115f\ua960-\ua97c])\u119e")
 # Format characters have no width, and what is beside them belongs together; controls and fillers take a place.
 _UNSEEN = {code: None if category == "Cf" else " " for code, category in _INVISIBLE.items() if not chr(code).isspace()}
 _UNSEEN |= dict.fromkeys(map(ord, _FILLERS), " ")
+_ESCAPED = {code: repr(chr(code))[1:-1] for code in (*_INVISIBLE, 0x2028, 0x2029, *range(0xD800, 0xE000))}
+_ESCAPED_BUT_LINES = {code: escape for code, escape in _ESCAPED.items() if chr(code) not in "\n\t"}
 _FOLDED = _UNSEEN | dict.fromkeys(_MARKS) | dict.fromkeys(map(ord, _DOTS), "·")
 
 
 def is_blank(text: str) -> bool:
     """Whether nothing in ``text`` can be seen: it holds white space, format and control characters, or nothing."""
     return all(character.isspace() or ord(character) in _UNSEEN for character in text)
+
+
+def is_encodable(text: str) -> bool:
+    """Whether a file can hold ``text``: JSON can spell half of a surrogate pair, which is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def inner_span(text: str, start: int, end: int) -> tuple[int, int]:
@@ -53,6 +64,14 @@ def strip_blanks(text: str) -> str:
 def seen_text(text: str) -> str:
     """Return ``text`` composed (NFC) and without what cannot be seen; controls become spaces."""
     return unicodedata.normalize("NFC", text.translate(_UNSEEN))
+
+
+def escaped(text: str, lines: bool = False) -> str:
+    r"""Return ``text`` with controls and what cannot be seen as Python writes them: ``\x1b``, ``\u202e``, ``\ud800``.
+
+    What is written so cannot command a terminal, nor pass for another line; with ``lines`` line breaks and tabs stay.
+    """
+    return text.translate(_ESCAPED_BUT_LINES if lines else _ESCAPED)
 
 
 def fold(text: str) -> str:

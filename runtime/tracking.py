@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import json
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from runtime.arguments import RunArguments
-from runtime.errors import UserError
+from runtime.errors import DataError, Problem, UserError
 from runtime.files import json_text, write_text, writing
 from runtime.log import get_logger
+from runtime.strict_json import parse_json
 
 logger = get_logger(__name__)
+
+_LARGEST = 1e30  # of a figure that means something
 
 
 class Tracker:
@@ -77,23 +79,41 @@ def check_tracking(arguments: RunArguments) -> None:
 def read_metrics(path: str | Path) -> list[dict[str, Any]]:
     """Return the lines of a ``metrics.jsonl``; a last line that was cut off when the run was killed is left out.
 
-    Raises :class:`UserError` for any other line that was not written so.
+    Raises :class:`DataError` for lines that no run writes.
     """
-    *whole, last = Path(path).read_bytes().split(b"\n") if Path(path).exists() else [b""]
-    lines = []
-    for number, line in enumerate([*whole, last] if last else whole, start=1):
+    lines, problems = [], []
+    texts = Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).exists() else []
+    for number, text in enumerate(texts, start=1):
         try:
             # earlier versions wrote NaN and Infinity, which are no JSON
-            content = json.loads(line.decode("utf-8"), parse_constant=lambda name: None)
-            if not isinstance(content["step"], int):
-                raise ValueError("its step is no number")
-            lines.append(content)
-        except (ValueError, TypeError, KeyError, RecursionError):
-            if number <= len(whole):
-                raise UserError(
-                    f"{path}, line {number} is damaged: delete the line, or the file if its figures are not needed"
-                ) from None
+            line = parse_json(text, parse_constant=lambda name: None)
+            fault = _fault_of_line(line)
+        except ValueError as error:
+            if number == len(texts):
+                break
+            fault = f"is not valid JSON: {error}"
+        if fault is None:
+            lines.append(line)
+        else:
+            problems.append(Problem(str(path), f"line {number}", fault))
+    if problems:
+        raise DataError(problems, "Take these lines out, or start the run again in another folder.")
     return lines
+
+
+def _fault_of_line(line: Any) -> str | None:
+    """Return why ``line`` is none that :meth:`Tracker.log` writes."""
+    if not isinstance(line, dict) or type(line.get("step")) is not int or not 0 <= line["step"] <= _LARGEST:
+        return "is no object with the step of a run"
+    for name, value in line.items():
+        if name == "time":
+            try:
+                datetime.fromisoformat(value)
+            except (TypeError, ValueError):
+                return "has a time that is none"
+        elif value is not None and not (isinstance(value, int | float) and abs(value) <= _LARGEST):
+            return f"has a {name} that is no number"
+    return None
 
 
 def _wants_wandb(arguments: RunArguments) -> bool:

@@ -55,7 +55,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "runtime/stopping": ("test_interrupted_runs",),
     "runtime/finite": ("test_broken_models",),
     # lines and bars share a terminal
-    "runtime/log": ("runtime/test_progress",),
 }
 
 # What an installation may lack, and what would slow down or talk at every start.

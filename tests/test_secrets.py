@@ -16,6 +16,7 @@ import train_mrc
 import train_mrc_v2
 import train_reranker
 from runtime.errors import UserError
+from tools import sweep
 
 ROOT = Path(train_mrc.__file__).parent
 SECRET = "s3cr3t-w0rd"
@@ -75,6 +76,8 @@ def test_the_token_comes_from_a_file_and_is_there_for_who_needs_it(
         {"retriever_type": f"ElasticRetrieval,elastic_ulr={URL}"},
         {"retriever_type": "HybridRetrieval", "hybrid_retrievers": ["A", f"MilvusRetrieval,milvus_uri={URL}"]},
         {"retriever_type": "MilvusRetrieval", "milvus_uri": URL},
+        {"retriever_type": "DenseRetrieval", "retriever_dir": f"https://host/model?token={SECRET}"},
+        {"retriever_type": f"DenseRetrieval,retriever_dir=https://host/model?a=1&api_key={SECRET}"},
     ],
 )
 @pytest.mark.parametrize("from_a_file", [False, True])
@@ -112,3 +115,21 @@ def test_credentials_of_a_server_go_nowhere(
         )
         assert reason in said
         assert not out.exists() and set(files_with_the_secret(tmp_path)) <= {file}
+
+
+@pytest.mark.parametrize("way", ["flags", "grid"])
+@pytest.mark.parametrize(
+    ("name", "value"), [("model", URL), ("hub_token", SECRET), ("model", f"http://h/?token={SECRET}")]
+)
+def test_a_sweep_keeps_no_secret(
+    way: str, name: str, value: str, dataset_path: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = {"flags": {"do_eval": True, "dataset_path": dataset_path}, "grid": {"learning_rate": ["1e-3"]}}
+    given[way] |= {name: value if way == "flags" else [value]}
+    words = [word for key, content in given.items() for word in (f"--{key}", json.dumps(content))]
+    with pytest.raises(SystemExit):
+        sweep.main([*words, "--output_dir", str(tmp_path / "out")])
+    shown = capfd.readouterr()
+    assert SECRET not in shown.out + shown.err
+    assert ("must not hold credentials" if name == "model" else "hub_token is a secret") in shown.err
+    assert files_with_the_secret(tmp_path) == []

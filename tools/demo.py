@@ -38,7 +38,7 @@ from runtime.errors import UserError, run_command
 from runtime.flags import fields_by_name, flag_of
 from runtime.interrupts import interrupts_call
 from runtime.log import configure_logging, get_logger, show_only_warnings
-from runtime.text import is_blank
+from runtime.text import is_blank, is_encodable
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -204,7 +204,7 @@ def checked(demo: Demo, body: Any) -> tuple[str, Pipeline, int]:
         raise UserError("the question is blank: write one")
     if len(question) > _LONGEST_QUESTION:
         raise UserError(f"the question has {len(question)} characters: shorten it to {_LONGEST_QUESTION}")
-    if any("\ud800" <= character <= "\udfff" for character in question):
+    if not is_encodable(question):
         raise UserError("the question is not text that UTF-8 can hold: type it again")
     if not isinstance(retriever, str) or retriever not in demo.pipelines:
         raise UserError(f"there is no retriever {retriever!r}: choose from {', '.join(demo.pipelines)}")

@@ -49,8 +49,8 @@ from reading.metrics import METRICS, ExampleScores, references_of, score_example
 from reading.predictions import check_same_questions
 from reading.voting import read_member
 from runtime.charts import Chart, Line, line_chart
-from runtime.errors import UserError, run_command
-from runtime.files import read_json, write_text
+from runtime.errors import DataError, Problem, UserError, run_command
+from runtime.files import read_users_json, write_text
 from runtime.log import configure_logging, get_logger
 from runtime.statistics import percent
 from runtime.text import is_blank
@@ -227,7 +227,17 @@ def read_run(name: str, folder: str, predictions: Mapping[str, str], examples: d
         )
         for example, right in zip(examples, scores.exact_match, strict=True)
     ]
-    return Run(name, folder, predictions, scores, findings, ranks, depth, read_json(known) if known.is_file() else {})
+    return Run(name, folder, predictions, scores, findings, ranks, depth, read_scores(known) if known.is_file() else {})
+
+
+def read_scores(path: Path) -> dict[str, float]:
+    """Return what is shown of ``metrics.json``; :class:`DataError` if that is no percentage."""
+    content, name = read_users_json(path), "oracle_exact_match"
+    found = content.get(name, 0) if isinstance(content, dict) else None
+    if not isinstance(found, int | float) or not 0 <= found <= 100:
+        reason = f"must hold metrics, among them {name} from 0 to 100, as inference.py writes it"
+        raise DataError([Problem(str(path), "", reason)], "Delete it, or name another folder.")
+    return {name: found} if name in content else {}
 
 
 def group_rows(parts: Mapping[str, Any], runs: Sequence[Run], resampling: Resampling) -> list[dict[str, Any]]:

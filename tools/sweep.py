@@ -205,7 +205,7 @@ def table(args: SweepArguments, rows: Sequence[dict[str, Any]]) -> str:
         mean, spread = (f"{row[name]:.2f}" if row[name] is not None else "–" for name in ("mean", "spread"))
         seeds = f"{row['finished']}/{len(args.seeds)}"
         first = f"{mean:>{width}}  {spread:>6}  {seeds:>5}  "
-        lines.append(wrapped(text_of(row["setting"]), terminal_width(), first, " " * len(first)))
+        lines.append(wrapped(one_line(text_of(row["setting"])), terminal_width(), first, " " * len(first)))
     if rows[0]["finished"]:
         lines.append(f"best: {Path(rows[0]['trials'][0]['folder']).parent}")
     return "\n".join([*lines, f"all figures: {Path(args.output_dir) / 'sweep.csv'}"])

@@ -24,7 +24,7 @@ class ScheduleArguments:
     )
     max_steps: int = flag(-1, "Optimizer steps in all; replaces num_train_epochs when above 0.")
     gradient_accumulation_steps: int = flag(
-        1, "Batches of one optimizer step, in which all examples weigh the same.", at_least=1
+        1, "Batches of one optimizer step, in which all examples weigh the same.", at_least=1, at_most=2**16
     )
     learning_rate: float = flag(3e-5, "Peak learning rate of AdamW.", above=0)
     weight_decay: float = flag(0.01, "Decoupled weight decay; biases and layer norms are exempt.", at_least=0)
@@ -45,6 +45,7 @@ class ScheduleArguments:
         1,
         "Restarts of cosine_with_restarts.",
         at_least=1,
+        at_most=1_000,
         read_if=only_if(
             lambda options: options.lr_scheduler_type == "cosine_with_restarts",
             "only --lr_scheduler_type cosine_with_restarts restarts",
@@ -56,7 +57,7 @@ class ScheduleArguments:
 class OptimizationArguments(ScheduleArguments):
     """A schedule of an encoder with a head of its own."""
 
-    per_device_train_batch_size: int = flag(16, "Features per forward and backward pass.", at_least=1)
+    per_device_train_batch_size: int = flag(16, "Features per forward and backward pass.", at_least=1, at_most=2**16)
     head_learning_rate: float | None = flag(None, "Peak learning rate of the head (default: --learning_rate).", above=0)
     layerwise_lr_decay: float = flag(
         1.0,

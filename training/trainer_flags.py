@@ -30,6 +30,10 @@ _GROUPS = {
     ),
 }
 _OTHERS = "trainer"
+_BOUNDS = {
+    "dataloader_num_workers": {"at_least": 0, "at_most": 256},
+    "dataloader_prefetch_factor": {"at_least": 1, "at_most": 1000},
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ def _trainer_flags() -> type:
         if one.name not in NOT_OF_THIS_TRAINER:
             group = next((title for title, starts in _GROUPS.items() if one.name.startswith(starts)), _OTHERS)
             namespace["__annotations__"][one.name] = one.type
-            namespace[one.name] = flag(one.default, " ".join(one.help.replace("%%", "%").split()), group=group)
+            words, bounds = " ".join(one.help.replace("%%", "%").split()), _BOUNDS.get(one.name, {})
+            namespace[one.name] = flag(one.default, words, group=group, **bounds)
     return flag_group(_OTHERS)(type("TrainerFlags", (), namespace))
 
 

@@ -40,7 +40,12 @@ HEADS = {
             ),
             head_channels=(
                 int | None,
-                flag(None, "cnn_sds: channels inside a block (default: the checkpoint's own, else 128).", at_least=1),
+                flag(
+                    None,
+                    "cnn_sds: channels inside a block (default: the checkpoint's own, else 128).",
+                    at_least=1,
+                    at_most=2**16,
+                ),
             ),
             head_kernel_size=(
                 int | None,
@@ -48,11 +53,17 @@ HEADS = {
                     None,
                     "cnn_sds: tokens that a block's first convolution sees (default: the checkpoint's own, else 3).",
                     at_least=1,
+                    at_most=2**10,
                 ),
             ),
             head_repeats=(
                 int | None,
-                flag(None, "cnn_sds: turns of the block (default: the checkpoint's own, else 5).", at_least=1),
+                flag(
+                    None,
+                    "cnn_sds: turns of the block (default: the checkpoint's own, else 5).",
+                    at_least=1,
+                    at_most=1_000,
+                ),
             ),
         ),
     ),

@@ -80,6 +80,14 @@ def test_the_id_of_a_passage_that_is_left_out_names_the_one_that_stays(tmp_path)
     assert corpus.hash == Corpus(["0", "1"], ["", ""], ["본문 0", "본문 1"]).hash  # no other index
 
 
+def test_a_passage_whose_keys_stand_twice_is_a_bad_row(tmp_path):
+    path = tmp_path / "wikipedia_documents.json"
+    path.write_text('{"0": {"text": "하나"}, "1": {"text": "둘", "title": "", "text": "셋"}}', encoding="utf-8")
+    with pytest.raises(DataError, match=r'key "1": text stands twice in it'):
+        load_corpus(path)
+    assert load_corpus(path, skip_bad_rows=True) == Corpus(["0"], [""], ["하나"])
+
+
 def test_ids_are_whole_numbers_also_as_floats_and_missing_ones_are_passed_over(tmp_path):
     rows = [
         {"document_id": 3.0, "text": "하나"},

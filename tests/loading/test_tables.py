@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet
 import pytest
 
 from loading.tables import Fault, named_row, read_parquet, read_table, suffix_of, written_list
@@ -91,6 +92,26 @@ def test_rows_of_parquet_are_counted_and_have_no_nan():
 )
 def test_a_file_that_cannot_be_read(name, content, said):
     assert problem(name, content).startswith(said)
+
+
+def test_what_a_line_would_drop_or_python_dies_of_is_a_fault():
+    lines = ['{"id": "1", "id": "2", "text": ""}', "[" * 100_000, '{"id": ' + "1" * 5000 + "}", '{"id": 1}']
+    assert [
+        (place, str(row) if isinstance(row, Fault) else row) for place, row in rows("a.jsonl", "\n".join(lines))
+    ] == [
+        ("line 1", "not valid JSON: id stands twice in it"),
+        ("line 2", "not valid JSON: it nests too deeply"),
+        ("line 3", "not valid JSON: it holds a number of more than 4300 digits"),
+        ("line 4", {"id": 1}),
+    ]
+
+
+def test_a_small_parquet_file_of_endless_rows_is_refused():
+    table = pyarrow.table({"text": pyarrow.nulls(20_000_000)})
+    pyarrow.parquet.write_table(table, "a.parquet")
+    assert Path("a.parquet").stat().st_size < 100_000
+    with pytest.raises(DataError, match=r"a\.parquet: holds more than 100 times its size, which no text does"):
+        read_table("a.parquet")
 
 
 def test_a_file_that_is_not_there():

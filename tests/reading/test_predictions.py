@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,22 @@ def test_predictions_may_start_with_a_byte_order_mark(predictions):
     [
         ("", "--predictions {path} is not valid JSON: Expecting value at line 1, column 1"),
         ('{"q1": "한글",\n "q2": 한글}', "--predictions {path} is not valid JSON: Expecting value at line 2, column 8"),
-        ('{"q1": "한글"}'.encode("cp949"), "--predictions {path} is not UTF-8 (byte 8): save it as UTF-8"),
+        (
+            '{"q1": "한글"}'.encode("cp949"),
+            "--predictions {path} is not UTF-8: byte 0xc7 at offset 8; it reads as CP949, which iconv -f CP949 -t "
+            "UTF-8 predictions.json > utf-8-predictions.json converts",
+        ),
+        ("[" * 100_000, "--predictions {path} cannot be read: it nests too deeply"),
+        (
+            '{"q1": ' + "1" * 5000 + "}",
+            "--predictions {path} cannot be read: it holds a number of more than 4300 digits",
+        ),
+        (
+            '{"q1": "\\ud800"}',
+            "1 problem in the data:\n"
+            "  {path}, id 'q1': holds half of a surrogate pair, which is no character\n"
+            "--predictions takes one text for each id, as in predictions.json.",
+        ),
         ([{"id": "q1"}], "--predictions {path} must hold one mapping {{id: text}}"),
         ("null", "--predictions {path} must hold one mapping {{id: text}}"),
         (
@@ -80,6 +96,25 @@ def test_n_best_answers_are_read_from_their_folder_or_file(predictions):
     assert read_nbest(str(path)) == {"q1": [Answer(**ANSWER)], "q2": []}
     path.rename(path.with_name("nbest_predictions.json"))
     assert read_nbest(str(path.parent)) == {"q1": [Answer(**ANSWER)], "q2": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fault"),
+    [
+        ("score", float("nan"), "score is nan, which is no score and no place"),
+        ("probability", "1", "probability is '1', and must be a number"),
+        ("start", 0.5, "start is '0.5', and must be a whole number"),
+        ("rank", True, "rank is 'True', and must be a whole number"),
+        ("rank", 10**40, "rank is 1" + "0" * 39 + ", which is no score and no place"),
+        ("text", None, "text is 'None', and must be a text"),
+        ("document_id", "\ud800", "document_id holds half of a surrogate pair, which is no character"),
+    ],
+)
+def test_what_is_no_value_of_an_answer_is_named(predictions, name, value, fault):
+    path = predictions(json.dumps({"q1": [ANSWER, ANSWER | {name: value}]}))
+    with pytest.raises(DataError) as caught:
+        read_nbest(path)
+    assert f"{path}, id 'q1', answer 2: {fault}\n" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [{"q1": "세종"}, ["q1"], {"q1": [{"text": "세종"}]}, {"q1": None}, 3])

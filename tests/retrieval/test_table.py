@@ -171,7 +171,7 @@ def test_everything_wrong_is_listed_at_once(tmp_path):
     ("name", "content", "problem"),
     [
         ("a.csv", None, "cannot be read: No such file or directory"),
-        ("a.parquet", None, "cannot be read: "),
+        ("a.parquet", None, "cannot be read: No such file or directory"),
         ("a.csv", b"", "not a table: No columns to parse from file"),
         ("a.csv", "id,질문\n".encode("cp949"), "not a table: 'utf-8' codec can't decode byte 0xc1 in position 3"),
         (
@@ -180,7 +180,7 @@ def test_everything_wrong_is_listed_at_once(tmp_path):
             "no column question, document_id, title, context, score; found id, rank, text",
         ),
         ("a.csv", b"id,context_id\n1,2\n", "no column question, context; found id, document_id, rank, title, score"),
-        ("a.parquet", b"no parquet", "not a table: "),
+        ("a.parquet", b"no parquet", "cannot be read as Parquet: "),
     ],
 )
 def test_a_file_that_is_no_table(name, content, problem, tmp_path):
@@ -234,6 +234,7 @@ def ids_read(df, path, examples, name="document_id"):
         (["3.10", "3.0", "5"], ["3.10", "3.0", "5"]),
         (["wiki-3.0", "3.0", None], ["wiki-3.0", "3.0", ""]),
         (pd.array([3, None, 5], dtype="Int64"), ["3", "", "5"]),
+        (pd.array([2**53 + 1, None, 5], dtype="Int64"), ["9007199254740993", "", "5"]),  # which no float is
         (pd.Categorical(["a", None, "b"]), ["a", "", "b"]),
     ],
 )

@@ -90,8 +90,13 @@ def test_words_come_from_the_command_line_when_none_are_given(monkeypatch: pytes
         ("--width 2 --kind Ball --open", "--width would be ignored: an open ball has no width"),
         ("--depth 2", "--depth would be ignored: only an open box has a depth"),
         ("--folder https://me:SECRET@host", "--folder must not hold credentials: flags are logged and saved"),
-        ("--config nowhere.yaml", "--config nowhere.yaml cannot be read: [Errno 2] No such file or directory: "
-                                  "'nowhere.yaml'"),
+        ("--folder http://host/a?x=1&api_key=SECRET", "--folder must not hold credentials: flags are logged and saved"),
+        ("--seed https://me:SECRET@host", "argument --seed: invalid int value: 'https://***@host'"),
+        ("--color http://host?token=SECRET", "argument --color: invalid choice: 'http://host?token=***' (choose from "
+                                             "'red', 'blue')"),
+        ("--color \x1b[2Jred\x07", "argument --color: invalid choice: '\\x1b[2Jred\\x07' (choose from 'red', 'blue')"),
+        (f"--seed {10**400}", "--seed (a number of 401 digits) must be at least 0 and at most 9"),
+        ("--config nowhere.yaml", "--config nowhere.yaml cannot be read: No such file or directory"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_flag_is_said_in_one_line(words: str, complaint: str, refusal: Any) -> None:

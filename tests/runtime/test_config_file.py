@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,8 +71,11 @@ def test_something_with_flags_of_its_own_is_a_nested_mapping(config: Any) -> Non
         ("seed: 1\nname: a\nseed: 2", "--config {path} cannot be read: seed stands twice in it"),
         ("[" * 5000, "--config {path} cannot be read: it nests too deeply"),
         ("config: other.yaml", "--config {path}: config must be a flag with a value; files do not nest"),
-        ("a: &a [x]\nseed: [*a]", "--config {path}: seed must hold values, or NAME: {{flag: value}} for one with "
-                                          "flags of its own"),
+        ("seed: &a [x]\nnumbers: [*a, *a]", "--config {path} cannot be read: an alias (*) stands for a list or a "
+                                            "mapping in it: write it out"),
+        ("seed: &a {b: 1}\nkind: {<<: *a}", "--config {path} cannot be read: an alias (*) stands for a list or a "
+                                            "mapping in it: write it out"),
+        ("seed: !!set {1, 2}", "--config {path} cannot be read: Object of type set is not JSON serializable"),
         ("kind: {A: 1}", "--config {path}: kind must hold values, or NAME: {{flag: value}} for one with flags of its "
                          "own"),
     ],
@@ -79,6 +83,36 @@ def test_something_with_flags_of_its_own_is_a_nested_mapping(config: Any) -> Non
 def test_what_is_wrong_with_a_file_is_said(config: Any, refusal: Any, text: str, complaint: str) -> None:
     words = config(text)
     assert refusal(words) == [complaint.format(path=words[1])]
+
+
+@pytest.mark.parametrize("name", ["run.yaml", "run.json"])
+def test_a_byte_order_mark_is_no_part_of_a_file(config: Any, name: str) -> None:
+    assert parse(config('\ufeff{"seed": 3}', name))["seed"] == 3
+
+
+def test_an_alias_may_stand_for_a_value(config: Any) -> None:
+    assert parse(config("seed: &n 3\nnumbers: [*n, 4]"))["numbers"] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[" * 100_000, "cannot be read: it nests too deeply"),
+        ('{"a": ' * 900 + "1" + "}" * 900, "cannot be read: it nests too deeply"),
+        ('{"seed": 1, "name": "a", "seed": 2, "name": "b"}', "cannot be read: seed, name stand twice in it"),
+        ('{"folder": "\\ud800"}', "holds half of a surrogate pair, which is no character"),
+    ],
+)
+def test_nonsense_in_json_is_said(config: Any, refusal: Any, text: str, reason: str) -> None:
+    words = config(text, "run.json")
+    assert refusal(words) == [f"--config {words[1]} {reason}"]
+
+
+def test_a_file_in_another_encoding_is_said(config: Any, refusal: Any, tmp_path: Path) -> None:
+    words = config("", "run.yaml")
+    Path(words[1]).write_bytes("folder: 한글".encode("cp949"))
+    (complaint,) = refusal(words)
+    assert complaint.startswith(f"--config {words[1]} is not UTF-8: byte 0xc7 at offset 8; it reads as CP949")
 
 
 @pytest.mark.parametrize(("name", "text"), [("run.yaml", "a: [1"), ("run.json", '{"seed": 1'), ("run.yaml", "\x00")])

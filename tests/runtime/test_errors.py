@@ -66,6 +66,18 @@ def test_a_command_ends_with_one_message_and_a_status(
     assert capsys.readouterr() == ("", message)
 
 
+def test_nothing_in_a_message_commands_the_terminal_or_passes_for_another_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    problem = Problem("a.json", "id \x1b[2J\x1b]0;pwn\x07\nerror: fake", "holds \u202e and http://me:secret@host")
+    with pytest.raises(SystemExit):
+        run_command(_raise(DataError([problem])))
+    assert capsys.readouterr().err == (
+        "error: 1 problem in the data:\n"
+        "  a.json, id \\x1b[2J\\x1b]0;pwn\\x07\\nerror: fake: holds \\u202e and http://***@host\n"
+    )
+
+
 def test_a_defect_of_ours_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
         run_command(_raise(ZeroDivisionError()))

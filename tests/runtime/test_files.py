@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import gzip
+import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -17,12 +20,14 @@ import pytest
 from killing import leave_half_written
 from refusing import no_file_above
 
-from runtime.errors import UserError, WriteError
+from runtime import files
+from runtime.errors import DataError, UserError, WriteError
 from runtime.files import (
     finish_moves,
     link_or_copy,
     newest,
     read_json,
+    read_users_json,
     remove,
     remove_leftovers,
     remove_old,
@@ -411,6 +416,39 @@ def test_json_holds_only_numbers_and_the_error_says_where_there_is_none(tmp_path
         write_json(path, {"b": 1, "c": [{"d": 2.0}, {"한글": (0.0, value)}]})
     assert str(error.value) == f"{path} is not written: c.1.한글.1 is {value}, and JSON has no such number"
     assert read_json(path) == {"a": [1.5, None]}
+
+
+def test_nonsense_in_a_users_json_is_said_with_all_keys_that_stand_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    for text, reason in {
+        '{"a": 1, "b": [{"c": 1, "c": 2}, {"c": 3}], "a": 2}': (
+            f"2 problems in the data:\n  {path}, key 'c': stands twice in one object, of which only the last would be "
+            f"read\n  {path}, key 'a': stands twice in one object, of which only the last would be read"
+        ),
+        "[" * 100_000: f"1 problem in the data:\n  {path}: cannot be read: it nests too deeply",
+        "[" + "1" * 5000 + "]": (
+            f"1 problem in the data:\n  {path}: cannot be read: it holds a number of more than 4300 digits"
+        ),
+    }.items():
+        path.write_text(text)
+        with pytest.raises(DataError) as error:
+            read_users_json(path)
+        assert str(error.value) == reason
+        with pytest.raises(ValueError):
+            read_json(path)
+
+
+def test_a_small_file_that_unpacks_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_SMALL", 1 << 20)
+    path = tmp_path / "a.json.gz"
+    path.write_bytes(gzip.compress(b"\n" * (1 << 20) + b"{}"))
+    with pytest.raises(DataError, match=r"a\.json\.gz: cannot be read: it unpacks to more than 100 times its size"):
+        read_users_json(path)
+    path.write_bytes(gzip.compress(b"\n" * ((1 << 20) - 2) + b"{}"))
+    assert read_users_json(path) == {}
+    noise = random.Random(0).randbytes(1 << 20).hex()
+    path.write_bytes(gzip.compress(json.dumps([noise] * 3).encode()))  # large, and text
+    assert read_users_json(path) == [noise] * 3
 
 
 def test_nan_that_an_earlier_version_wrote_is_none(tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import pytest
 
-from runtime.masking import is_secret, masked
+from runtime.masking import holds_credentials, is_secret, masked, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -20,11 +21,39 @@ from runtime.masking import is_secret, masked
         ("--tokenizer abc --include_num_input_tokens_seen all", "--tokenizer abc --include_num_input_tokens_seen all"),
         ("a=https://me:abc@host/x,b=1", "'a=https://***@host/x,b=1'"),
         ("https://me:a/b@c@host", "'https://***@host'"),
+        ("--dataset_path https://h/x?a=1&token=abc&b=2", "--dataset_path 'https://h/x?a=1&token=***&b=2'"),
+        ("x=http://h/?X-Amz-Signature=abc,b=1", "'x=http://h/?X-Amz-Signature=***,b=1'"),
+        ("http://h/?tokens=a&monkeys=b&q=key", "'http://h/?tokens=a&monkeys=b&q=key'"),
         ("--description 'me@host and https://host/a'", "--description 'me@host and https://host/a'"),
     ],
 )
 def test_secrets_are_masked(words: str, expected: str) -> None:
     assert shlex.join(masked(shlex.split(words))) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "holds"),
+    [
+        ("https://me:abc@host", True),
+        ("A,elastic_url=https://me@host/x", True),
+        ("https://host/x?api_key=abc", True),
+        (["a", "https://host?sig=abc"], True),
+        ({"a": [{"b": "ftp://me:abc@host"}]}, True),
+        ("https://host/a@b", False),
+        ("me@host", False),
+        ("what is a?key", False),
+        (["a", {"b": 3}, None], False),
+    ],
+)
+def test_what_holds_credentials(value: Any, holds: bool) -> None:
+    assert holds_credentials(value) is holds
+
+
+def test_a_message_keeps_all_but_the_credentials() -> None:
+    text = "cannot reach https://me:a/b@host/x?token=abc&n=1, nor\nftp://host: see http://h?password='x'"
+    assert without_credentials(text) == (
+        "cannot reach https://***@host/x?token=***&n=1, nor\nftp://host: see http://h?password='x'"
+    )
 
 
 def test_names_of_secrets() -> None:

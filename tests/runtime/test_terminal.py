@@ -6,7 +6,7 @@ import unicodedata
 
 import pytest
 
-from runtime.terminal import columns_of, marked, one_line, wrapped
+from runtime.terminal import columns_of, marked, one_line, shown, wrapped
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,12 @@ def test_what_is_marked_is_in_brackets_or_in_colour_on_every_line() -> None:
     assert wrapped(text, 10, "", "  ", colour=True).splitlines() == [
         "앞에", "  있는", "  말과", "  \x1b[1;32m정답은\x1b[0m", "  \x1b[1;32m이것\x1b[0m", "  \x1b[1;32m이\x1b[0m다."
     ]  # fmt: skip
+
+
+def test_a_message_commands_nothing_and_tells_no_secret() -> None:
+    assert shown("a\tb\n\x1b[2J\x1b]0;x\x07\u202e http://me:pw@host/?token=t") == (
+        "a\tb\n\\x1b[2J\\x1b]0;x\\x07\\u202e http://***@host/?token=***"
+    )
 
 
 def test_one_line_has_no_controls() -> None:

@@ -12,9 +12,11 @@ from runtime.text import (
     answer_in_passage,
     answer_in_text,
     comparable,
+    escaped,
     fold,
     inner_span,
     is_blank,
+    is_encodable,
     seen_text,
     strip_blanks,
 )
@@ -117,3 +119,17 @@ def test_an_answer_is_found_whatever_its_unicode_form_and_blanks() -> None:
     assert answer_in_passage([f"{DECOMPOSED}\n이야기"], "", "긴  한강 이야기")
     assert answer_in_passage(["한강"], "한강", "글")
     assert not answer_in_passage(["한강", "", " "], "한", "강")
+
+
+def test_what_is_escaped_is_what_python_escapes_but_for_spaces() -> None:
+    for code in range(sys.maxunicode + 1):
+        character = chr(code)
+        category = unicodedata.category(character)
+        is_escaped = category in ("Cc", "Cf", "Cs", "Zl", "Zp")
+        assert escaped(character) == (repr(character)[1:-1] if is_escaped else character)
+    assert escaped("가\t나\n\x1b[2J", lines=True) == "가\t나\n\\x1b[2J"
+    assert escaped("가\t나\n") == "가\\t나\\n"
+
+
+def test_half_of_a_surrogate_pair_is_in_no_file() -> None:
+    assert is_encodable("훈민정음 \U00020000") and not is_encodable("a\ud800")

@@ -144,6 +144,32 @@ def test_a_resumed_run_drops_the_lines_that_come_again(tmp_path: Path) -> None:
     assert _untimed(path) == [*lines[:3], {"step": 6, "loss": 0.5}]
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("[1]", "is no object with the step of a run"),
+        ('{"loss": 1}', "is no object with the step of a run"),
+        ('{"step": -1}', "is no object with the step of a run"),
+        ('{"step": 1e999}', "is no object with the step of a run"),
+        ('{"step": 1, "loss": "x"}', "has a loss that is no number"),
+        ('{"step": 1, "loss": 1e999}', "has a loss that is no number"),
+        ('{"step": 1, "time": 3}', "has a time that is none"),
+        ('{"step": 1, "step": 2}', "is not valid JSON: step stands twice in it"),
+        ("[" * 100_000, "is not valid JSON: it nests too deeply"),
+        ("{", "is not valid JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+    ],
+)
+def test_lines_that_no_run_writes_are_named(line: str, fault: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 0}}\n{line}\n{{"step": 3}}\n')
+    with pytest.raises(UserError) as error:
+        read_metrics(path)
+    assert str(error.value).splitlines()[1:] == [
+        f"  {path}, line 2: {fault}",
+        "Take these lines out, or start the run again in another folder.",
+    ]
+
+
 def test_lines_hold_only_numbers(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "grad_norm": NaN}\n')  # by an earlier version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -237,10 +238,19 @@ def test_the_page_asks_for_nothing_and_escapes_every_text(page: str) -> None:
     assert html.count("<script") == 2 and "<b>제목" not in html  # the data, and what reads them
 
 
-def test_halves_of_surrogate_pairs_are_no_obstacle(gold: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", ["", "[]", "3", '{"oracle_exact_match": NaN}', '{"oracle_exact_match": "x"}'])
+def test_metrics_that_are_none_are_said(content: str, gold: str, folders: list[str], tmp_path: Path) -> None:
+    shutil.copytree(folders[1], tmp_path / "run")
+    (tmp_path / "run" / "metrics.json").write_text(content)
+    with pytest.raises(UserError, match=r"metrics\.json: (must hold metrics, among them|is not valid JSON)"):
+        report.main([str(tmp_path / "run"), "--gold", gold, "--output", str(tmp_path / "report.html")])
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_halves_of_surrogate_pairs_are_no_answers(gold: str, tmp_path: Path) -> None:
     (tmp_path / "predictions.json").write_text('{"q1": "\\ud800", "q2": "", "q3": "", "q4": "", "q5": "", "q6": ""}')
-    report.main([str(tmp_path), "--gold", gold, "--output", str(tmp_path / "report.html")])
-    assert data_of(tmp_path / "report.html")["questions"][0]["answers"][0]["text"] == "?"
+    with pytest.raises(UserError, match=r"id 'q1': the answer holds half of a surrogate pair"):
+        report.main([str(tmp_path), "--gold", gold, "--output", str(tmp_path / "report.html")])
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_the_records_of_a_run_are_those_of_its_folder(tmp_path: Path) -> None:
 def test_a_run_that_cannot_go_on_stays_as_it_is(tmp_path: Path, log_lines: list[str]) -> None:
     state = tmp_path / "run" / "resume" / "step-00000004"
     state.mkdir(parents=True)
-    (state / "state.json").write_text("{}")
+    (state / "state.json").write_text('{"progress": {}}')
     (tmp_path / "run" / "arguments.json").write_text('{"seed": 7}')
 
     def refuse(found: Path) -> None:
