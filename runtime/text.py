@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Collection
-from functools import lru_cache
+from functools import cache, lru_cache
+
+import numpy as np
 
 FOLD_VERSION = 1  # raise it when :func:`fold` gives another text, so that indexes of folded text are built again
 
@@ -32,7 +35,7 @@ _FOLDED = _UNSEEN | dict.fromkeys(_MARKS) | dict.fromkeys(map(ord, _DOTS), "·")
 
 def is_blank(text: str) -> bool:
     """Whether nothing in ``text`` can be seen: it holds white space, format and control characters, or nothing."""
-    return all(character.isspace() or ord(character) in _UNSEEN for character in text)
+    return text.isspace() or all(character.isspace() or ord(character) in _UNSEEN for character in text)
 
 
 def inner_span(text: str, start: int, end: int) -> tuple[int, int]:
@@ -42,6 +45,18 @@ def inner_span(text: str, start: int, end: int) -> tuple[int, int]:
     while start < end and is_blank(text[end - 1]):
         end -= 1
     return start, end
+
+
+def seen_characters(text: str) -> np.ndarray:
+    """Return the places of the characters of ``text`` that can be seen, in order: (seen,) int."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)  # (characters,)
+    return np.flatnonzero(~_blank_codes()[codes])
+
+
+@cache
+def _blank_codes() -> np.ndarray:
+    """Return which of all code points are blank: boolean (code points,)."""
+    return np.array([is_blank(chr(code)) for code in range(sys.maxunicode + 1)])
 
 
 def strip_blanks(text: str) -> str:
