@@ -291,7 +291,7 @@ def _beir_sources(queries: Path, splits: Sequence[str]) -> dict[str, Source]:
 
 
 def _file_source(path: Path, bare: bool) -> Source:
-    return Source(str(path), partial(_json_rows if suffix_of(path) == ".json" else _table_rows, path, bare))
+    return Source(str(path), partial(_table_rows if suffix_of(path) in TABLES else _json_rows, path, bare))
 
 
 def _file_of_split(folder: Path, split: str) -> Path:

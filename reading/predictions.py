@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reading.answers import Answer
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import read_users_json
+
+if TYPE_CHECKING:
+    from reading.answers import Answer
 
 
 def read_predictions(path: str) -> dict[str, str]:
@@ -52,6 +54,8 @@ def read_nbest(path: str) -> dict[str, list[Answer]]:
 
     Raises :class:`DataError` for a file of another form, and :class:`UserError` if rules have changed the answers.
     """
+    from reading.answers import Answer  # with all that a data set needs
+
     file = Path(path, "nbest_predictions.json") if Path(path).is_dir() else Path(path)
     content = read_users_json(file)
     try:

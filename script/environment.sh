@@ -1,6 +1,7 @@
 # Sourced by the other scripts: goes to the root of the checkout, makes .venv there, installs the requirements once, in
 # the versions of constraints.txt, and puts .venv first on PATH. When one of these files changes they are installed again,
-# and so is what was interrupted. script/update_constraints.py moves to the versions of today.
+# and so is what was interrupted. script/update_constraints.py moves to the versions of today. A script that needs no extra
+# sets requirements=requirements.txt before.
 
 # Print a command as it can be typed, then execute it.
 run() {
@@ -16,11 +17,13 @@ environment_fingerprint() {
 }
 
 prepare_environment() {
-  local stamp=.venv/requirements.stamp downloads="$PWD/.venv/downloads"
-  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(environment_fingerprint)" ]; then
-    return
-  fi
-  rm -f "$stamp"
+  local wanted=${requirements:-requirements-dev.txt} stamp downloads="$PWD/.venv/downloads"
+  for stamp in ".venv/$wanted.stamp" .venv/requirements-dev.txt.stamp; do # the second holds all of the first
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(environment_fingerprint)" ]; then
+      return
+    fi
+  done
+  rm -f .venv/*.stamp
   if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 10) and "error: Python 3.10 or newer is needed: PYTHON=python3.11 bash ...")'
     run "${PYTHON:-python3}" -m venv --clear .venv
@@ -28,9 +31,9 @@ prepare_environment() {
   echo "installing the requirements into .venv (some minutes, once)"
   # Downloads are kept until everything is installed: an interrupted install does not fetch them again.
   PIP_CACHE_DIR="${PIP_CACHE_DIR:-$downloads}" PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    run .venv/bin/python -m pip install --quiet --requirement requirements-dev.txt --constraint constraints.txt
+    run .venv/bin/python -m pip install --quiet --requirement "$wanted" --constraint constraints.txt
   rm -rf "$downloads"
-  environment_fingerprint >"$stamp"
+  environment_fingerprint >".venv/$wanted.stamp"
 }
 
 CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."

@@ -6,6 +6,7 @@
 # What an earlier call completed is reused; remove saved/quickstart to train and answer again.
 set -euo pipefail
 SECONDS=0
+requirements=requirements.txt
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 timings=("environment=$SECONDS")
 
@@ -26,7 +27,6 @@ stage() {
 encoder=saved/e5-small-ko
 reader=saved/quickstart/best
 answers=outputs/quickstart
-scored=outputs/quickstart/eval
 
 printf '\n== encoder\n'
 start=$SECONDS
@@ -44,26 +44,19 @@ stage training "$reader" "$encoder" \
   --max_seq_len 384 \
   --backbone_dropout 0 \
   --freeze_embedding_layer_weight True \
+  --reinit_layers 1 \
   --do_eval \
   --eval_strategy epoch \
   --seed 42 \
   --resume_from_checkpoint true
 
-stage answering "$answers/predictions.json" "$reader" \
-  python inference.py \
-  --do_predict \
-  --model "$reader" \
-  --dataset_path data/mini_wiki \
-  --output_dir "$answers" \
-  --top_k_retrieval 10
-
-stage scoring "$scored/metrics.json" "$reader" \
+stage answering "$answers/metrics.json" "$reader" \
   python inference.py \
   --do_eval \
   --model "$reader" \
   --dataset_path data/mini_wiki/test_answers.json \
-  --output_dir "$scored" \
+  --output_dir "$answers" \
   --top_k_retrieval 10
 
 printf '\n== result: 144 questions about passages that the reader has not seen\n'
-run python script/quickstart_table.py "$scored/metrics.json" "${timings[@]}"
+run python script/quickstart_table.py "$answers/metrics.json" "${timings[@]}"

@@ -1,6 +1,6 @@
 """Print what the quickstart reached, how long its stages took, and on what.
 
-python script/quickstart_table.py outputs/quickstart/eval/metrics.json training=230 scoring=reused
+python script/quickstart_table.py outputs/quickstart/metrics.json training=230 answering=reused
 """
 
 from __future__ import annotations

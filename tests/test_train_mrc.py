@@ -331,7 +331,8 @@ def test_a_second_stage_goes_on_as_the_first_was_trained_and_keeps_what_it_is_to
     train_mrc.main([*short, "--max_ans_len", "7", "--version_2_with_negative", "--postprocess", "edges"])
     first = tmp_path / "run"
     kept = {
-        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 7, "version_2_with_negative": True, "postprocess": "edges"
+        "max_seq_len": 128, "stride_len": 16, "max_ans_len": 7, "version_2_with_negative": True, "postprocess": "edges",
+        "shared_normalization": False,
     }  # fmt: skip
     assert load_reader(str(first / "best")).config.reader_settings == kept
     for flag in ("max_seq_len", "stride_len", "model", "output_dir"):
@@ -339,6 +340,7 @@ def test_a_second_stage_goes_on_as_the_first_was_trained_and_keeps_what_it_is_to
     train_mrc.main([*short, "--model", str(first), "--output_dir", str(tmp_path / "second"), "--stride_len", "8"])
     assert f"INFO {first} is a training run: its best/ is taken" in log_lines
     taken = "--max_seq_len 128, --max_ans_len 7, --version_2_with_negative True, --postprocess edges"
+    taken += ", --shared_normalization False"
     assert f"INFO as {first}/best was trained: {taken}" in log_lines
     recorded = json.loads((tmp_path / "second" / "arguments.json").read_text())
     assert {name: recorded[name] for name in kept} == kept | {"stride_len": 8}

@@ -23,8 +23,7 @@ case "$*" in
   "--version") echo Python "${VERSION:-3.11}" ;;
   script/build_offline_encoder.py*) mkdir -p saved/e5-small-ko ;;
   train_mrc.py*) mkdir -p saved/quickstart && [ -z "${INTERRUPTED:-}" ] && mkdir saved/quickstart/best ;;
-  "inference.py --do_predict"*) mkdir -p outputs/quickstart && echo {} >outputs/quickstart/predictions.json ;;
-  "inference.py --do_eval"*) mkdir -p outputs/quickstart/eval && echo {} >outputs/quickstart/eval/metrics.json ;;
+  "inference.py --do_eval"*) mkdir -p outputs/quickstart && echo {} >outputs/quickstart/metrics.json ;;
   script/quickstart_table.py*) shift 2 && echo "table: $*" ;;
 esac
 """
@@ -55,6 +54,11 @@ class Checkout:
         return subprocess.run(command, cwd=self.folder.parent, env=environment, capture_output=True, text=True)
 
     @property
+    def whole(self) -> str:
+        """Everything that Python was called with so far."""
+        return self.calls_file.with_suffix(".whole").read_text(encoding="utf-8")
+
+    @property
     def calls(self) -> list[str]:
         """What the last run had Python do, without the questions whether it works."""
         lines = self.calls_file.read_text(encoding="utf-8").splitlines()
@@ -82,10 +86,19 @@ def test_requirements_are_installed_once_and_again_when_they_change(checkout):
     assert checkout.calls == [INSTALL, *CHECKS]
 
 
+def test_the_quickstart_installs_no_extra_and_the_tests_add_them(checkout):
+    checkout.run("script/quickstart.sh")
+    assert "--requirement requirements.txt --constraint constraints.txt" in checkout.whole
+    checkout.run("script/test.sh")
+    assert checkout.calls == [INSTALL, *CHECKS] and "--requirement requirements-dev.txt" in checkout.whole
+    shutil.rmtree(checkout.folder / "saved/quickstart")
+    checkout.run("script/quickstart.sh")
+    assert INSTALL not in checkout.calls
+
+
 def test_the_versions_that_are_installed_are_those_of_the_constraints(checkout):
     checkout.run("script/test.sh")
-    whole = checkout.calls_file.with_suffix(".whole").read_text(encoding="utf-8").splitlines()
-    (install,) = (line for line in whole if line.startswith(INSTALL))
+    (install,) = (line for line in checkout.whole.splitlines() if line.startswith(INSTALL))
     assert install.split()[-4:] == ["--requirement", "requirements-dev.txt", "--constraint", "constraints.txt"]
 
 
@@ -126,11 +139,10 @@ def test_arguments_are_passed_on_whole(checkout):
 
 STAGES = [
     "train_mrc.py --model saved/e5-small-ko",
-    "inference.py --do_predict --model",
     "inference.py --do_eval --model",
 ]
 ENCODER = "script/build_offline_encoder.py --out saved/e5-small-ko"
-TABLE = "script/quickstart_table.py outputs/quickstart/eval/metrics.json"
+TABLE = "script/quickstart_table.py outputs/quickstart/metrics.json"
 
 
 def test_quickstart_runs_every_stage_once_and_reuses_them(checkout):
@@ -139,13 +151,13 @@ def test_quickstart_runs_every_stage_once_and_reuses_them(checkout):
     assert first.returncode == 0
     printed = [line for line in first.stdout.splitlines() if line.startswith("$ ")]
     assert len(printed) == len(checkout.calls)
-    times = r"table: environment=\d+ encoder=\d+ training=\d+ answering=\d+ scoring=\d+"
+    times = r"table: environment=\d+ encoder=\d+ training=\d+ answering=\d+"
     assert re.fullmatch(times, first.stdout.splitlines()[-1])
 
     second = checkout.run("script/quickstart.sh")
     assert checkout.calls == [ENCODER, TABLE]
     assert "saved/quickstart/best is there: reused" in second.stdout
-    assert second.stdout.splitlines()[-1].endswith("training=reused answering=reused scoring=reused")
+    assert second.stdout.splitlines()[-1].endswith("training=reused answering=reused")
 
 
 def test_quickstart_answers_again_after_training_again(checkout):
