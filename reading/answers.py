@@ -168,18 +168,14 @@ def _padded_offsets(offsets: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
     """
     lengths = offsets.value_lengths().to_numpy()  # (windows,)
     inside = np.arange(lengths.max(initial=0)) < lengths[:, None]  # (windows, tokens)
-    pairs = offsets.flatten()
+    pairs = offsets.flatten().cast(pa.list_(pa.int32()))  # of no type where all are outside
     known = pairs.is_valid().to_numpy(zero_copy_only=False)  # (all tokens,)
-    first = pairs.offsets.to_numpy()[:-1][known]  # (tokens of contexts,)
-    numbers = pairs.values.to_numpy()
-    padded = []
-    for edge in (0, 1):
-        flat = np.full(len(known), _NOWHERE)  # (all tokens,)
-        flat[known] = numbers[first + edge]
-        of_windows = np.full(inside.shape, _NOWHERE)  # (windows, tokens)
-        of_windows[inside] = flat
-        padded.append(of_windows)
-    return padded[0], padded[1]
+    inside_context = inside.copy()  # (windows, tokens)
+    inside_context[inside] = known
+    first, numbers = pairs.offsets.to_numpy()[:-1][known], pairs.values.to_numpy()  # (tokens of contexts,), (numbers,)
+    starts, ends = (np.full(inside.shape, _NOWHERE) for _ in range(2))  # (windows, tokens) each
+    starts[inside_context], ends[inside_context] = numbers[first], numbers[first + 1]
+    return starts, ends
 
 
 def _segments(ends: np.ndarray, passages: Sequence[Sequence[Mapping[str, Any]]]) -> np.ndarray | None:

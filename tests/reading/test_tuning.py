@@ -24,8 +24,8 @@ def readings() -> dict[str, list[Reading]]:
     rng = random.Random(0)
 
     def span(rank: int) -> FoundSpan:
-        start = rng.randint(0, 50)
-        return FoundSpan(rng.choice("가나다라"), rank, start, start + 2, rng.gauss(0, 3))
+        start, score, text, _ = rng.randint(0, 50), rng.gauss(0, 3), rng.choice("가나다라"), rng.gauss(5, 2)
+        return FoundSpan(text, rank, start, start + 2, score)
 
     def reading(rank: int) -> Reading:
         spans = [span(rank) for _ in range(rng.randint(0, 5))]
