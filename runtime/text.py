@@ -21,6 +21,7 @@ _INVISIBLE = {
     for code in plane
     if (category := unicodedata.category(chr(code))) in ("Cc", "Cf")
 }
+_LAST_SPACE = 0x3000  # of Unicode's white space, the one of Chinese characters
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters of Hangul, and a Braille pattern, that show nothing
 _MARKS = (0x34F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))  # say how to draw the character before them
 _DOTS = "ㆍ・･•‧∙⋅⸱"  # what is written for the middle dot ·
@@ -56,7 +57,9 @@ def seen_characters(text: str) -> np.ndarray:
 @cache
 def _blank_codes() -> np.ndarray:
     """Return which of all code points are blank: boolean (code points,)."""
-    return np.array([is_blank(chr(code)) for code in range(sys.maxunicode + 1)])
+    blank = np.zeros(sys.maxunicode + 1, dtype=bool)
+    blank[[*_UNSEEN, *(code for code in range(_LAST_SPACE + 1) if chr(code).isspace())]] = True
+    return blank
 
 
 def strip_blanks(text: str) -> str:

@@ -16,7 +16,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import reading.features
-from reading.features import build_features, check_tokenizer, features_key, make_features
+from reading.features import build_features, check_tokenizer, features_key, features_table, make_features
 from runtime.errors import UserError
 
 MAX_SEQ_LEN, STRIDE_LEN = 64, 12
@@ -276,15 +276,15 @@ def test_a_slow_tokenizer_is_refused() -> None:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many examples each call of make_features got."""
+    """How many examples each call of features_table got."""
     sizes: list[int] = []
-    original = make_features
+    original = features_table
 
     def counting(examples, *args, **options):
         sizes.append(len(examples["id"]))
         return original(examples, *args, **options)
 
-    monkeypatch.setattr(reading.features, "make_features", counting)
+    monkeypatch.setattr(reading.features, "features_table", counting)
     return sizes
 
 
