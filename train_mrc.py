@@ -98,14 +98,8 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
     collator = FeatureCollator(model, tokenizer, padded_to, args.shared_normalization)
 
     # loop
-    batches = training_batches(
-        features,
-        collator,
-        args.per_device_train_batch_size,
-        args.seed,
-        start.accelerator.process_index,
-        start.accelerator.num_processes,
-    )
+    place = start.accelerator.process_index, start.accelerator.num_processes
+    batches = training_batches(features, collator, args.per_device_train_batch_size, args.seed, *place)
     loader: Any = training_loader(start.accelerator, features, batches, collator)
 
     def start_epoch(epoch: int) -> list[list[int]]:

@@ -104,8 +104,7 @@ def load_data(
 ) -> tuple[TrainingQuestions, RerankingEvaluation | None, dict[str, str]]:
     """Return the questions with their negatives, the evaluation with --do_eval, and fingerprints of what was read."""
     train_examples, eval_examples = load_questions(args, args.do_eval)
-    path = corpus_path(args, args.dataset_path)
-    corpus = load_passages(args, path, args.skip_bad_rows, args.reranker_model)
+    corpus = load_passages(args, corpus_path(args, args.dataset_path), args.skip_bad_rows, args.reranker_model)
     train_examples, eval_examples = (with_positives_of(corpus, some) for some in (train_examples, eval_examples))
     corpus, _ = with_gold_passages(corpus, [example.positive for example in eval_examples])
     evaluation, index_dir = None, args.index_dir

@@ -58,6 +58,8 @@ def answer_with(arguments: argparse.Namespace, head: str, seed: int) -> tuple[di
         "num_train_epochs": arguments.epochs,
         "learning_rate": 3e-4,
         "warmup_ratio": 0.05,
+        "layerwise_lr_decay": 1.0,
+        "postprocess": "none",
         "per_device_train_batch_size": 12,
         "backbone_dropout": 0,
         "freeze_embedding_layer_weight": True,

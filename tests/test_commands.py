@@ -165,7 +165,6 @@ def test_commands_are_found_where_they_must_be():
         "script/build_offline_encoder.py",
         "train_mrc.py",
         "inference.py",
-        "inference.py",
         "script/quickstart_table.py",
     ]
     assert found["train_mrc_example.sh"] == ["train_mrc.py"]

@@ -137,7 +137,7 @@ def _perfect_answers(tokenizer: PreTrainedTokenizerFast, examples: Dataset) -> d
     logits = np.full((2, len(features), max(map(len, columns["offset_mapping"]))), -9.0, dtype=np.float32)
     for number, name in enumerate(("start_positions", "end_positions")):
         logits[number, np.arange(len(features)), columns[name]] = 9
-    settings = AnswerArguments(max_ans_len=400, n_best_size=5)
+    settings = AnswerArguments(max_ans_len=400, n_best_size=5, postprocess="none")
     return predictions_of(find_answers(gold_passages(examples), features, tuple(logits), settings))
 
 

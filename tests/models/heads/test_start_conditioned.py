@@ -37,6 +37,7 @@ def model(encoder_path: str, device: torch.device) -> PreTrainedModel:
 def qa_processor(dataset_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> QAProcessor:
     """Some contexts take two windows, and questions may have no answer."""
     arguments = DatasetArguments(
+        postprocess="none",
         dataset_path=dataset_path,
         max_seq_len=64,
         stride_len=16,
