@@ -263,7 +263,7 @@ def _ranked(readings: Sequence[Reading], settings: AnswerArguments, retrieval_we
     sources = {rank: source for reading in readings for rank, source in reading.sources.items()}
     spans = comparable_spans(readings, settings)
     preference = _preferences({span.rank: sources[span.rank]["score"] for _, span in spans}, retrieval_weight)
-    scored = [(score + preference[span.rank], score, span) if preference else (score, score, span) for score, span in spans]
+    scored = [(score + preference.get(span.rank, 0.0), score, span) for score, span in spans]
     scored.sort(key=lambda candidate: (-candidate[0], candidate[2].rank, candidate[2].start))
     scores = [score for score, *_ in scored]
     if settings.version_2_with_negative:

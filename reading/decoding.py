@@ -83,23 +83,24 @@ def _best_of_block(
         padded = np.full((windows, tokens + width - 1), -1, dtype=segments.dtype)
         padded[:, :tokens] = segments  # (windows, tokens + width - 1)
 
-    # Every start has a best span. Of these the n-th best bounds the n best of all from below: no other start is one's.
+    places: tuple[np.ndarray, ...]  # of starts among the ends, (starts,) each
+    # Every start has a best span: starts whose best is below the n-th best of these have none of the n best spans.
     if beam_starts is None:
         best = start + _best_ends(end, tokens, width, None if segments is None else padded)  # (windows, tokens)
         bound = np.full(windows, FORBIDDEN)  # (windows,)
         if n_best < tokens:
             bound = np.partition(best, tokens - n_best, axis=1)[:, tokens - n_best]  # (windows, tokens) -> (windows,)
         rows, starts = np.nonzero((best >= bound[:, None]) & (best > FORBIDDEN))  # (starts,) each, in this order
-        line = (rows,)
+        places = (rows, starts)
     else:
         of_beam = np.full((windows, tokens), -1)
         np.put_along_axis(of_beam, beam_starts, np.arange(beam_starts.shape[1])[None], axis=1)  # (windows, tokens)
         bound = np.full(windows, FORBIDDEN)  # (windows,)
         rows, starts = np.nonzero((of_beam >= 0) & (start > FORBIDDEN))  # (starts,) each, in this order
-        line = (rows, of_beam[rows, starts])
+        places = (rows, of_beam[rows, starts], starts)
 
     ends_from = np.lib.stride_tricks.sliding_window_view(end, width, axis=-1)  # (windows, [beam,] tokens, width)
-    scores = start[rows, starts, None] + ends_from[(*line, starts)]  # (starts, width)
+    scores = start[rows, starts, None] + ends_from[places]  # (starts, width)
     if segments is not None:
         segments_from = np.lib.stride_tricks.sliding_window_view(padded, width, axis=-1)  # (windows, tokens, width)
         scores[segments_from[rows, starts] != segments[rows, starts, None]] = FORBIDDEN
@@ -108,8 +109,8 @@ def _best_of_block(
 
     order = np.lexsort((-values, rows))  # stable: equals stay in the order of start and length
     counts = np.bincount(rows, minlength=windows)  # (windows,)
-    ranks = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)  # (spans,)
-    order = order[ranks < n_best]  # (spans of all windows,)
+    ranks = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)  # (spans,) in its window
+    order = order[ranks < n_best]  # (best spans,)
     return Spans(rows[order], starts[order], starts[order] + lengths[order], values[order])
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from loading.examples import hash_examples
 from models.inputs import tokenize
@@ -297,17 +297,26 @@ def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
     return Features(inputs | _OWN_COLUMNS)
 
 
-_ALONE = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+def _tokenize_alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], offsets: bool = False) -> BatchEncoding:
+    """Return the tokens of ``texts`` without those that a model is fed around them."""
+    return tokenize(
+        tokenizer,
+        texts,
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=offsets,
+    )
 
 
 def _question_ids(questions: list[str], tokenizer: PreTrainedTokenizerBase, budget: int) -> list[list[int]]:
     """Return the tokens of the questions; of those that would leave no room for their contexts the first ``budget``."""
-    ids = tokenize(tokenizer, questions, **_ALONE)["input_ids"]
+    ids = _tokenize_alone(tokenizer, questions)["input_ids"]
     for row, question in enumerate(questions):
         if (tokens := len(ids[row])) > budget:
             logger.warning("a question of %d tokens was cut to its first %d: %s…", tokens, budget, question[:40])
-            (offsets,) = tokenize(tokenizer, [question], return_offsets_mapping=True, **_ALONE)["offset_mapping"]
-            (ids[row],) = tokenize(tokenizer, [question[: offsets[budget - 1][1]]], **_ALONE)["input_ids"]
+            (offsets,) = _tokenize_alone(tokenizer, [question], offsets=True)["offset_mapping"]
+            (ids[row],) = _tokenize_alone(tokenizer, [question[: offsets[budget - 1][1]]])["input_ids"]
     return ids
 
 
@@ -319,7 +328,7 @@ def _tokenize_contexts(
     With ``titled`` those of titles, which stand for nothing, are nowhere: -1.
     """
     texts = [context.text for context in contexts]
-    encoded = tokenize(tokenizer, texts, return_offsets_mapping=True, **_ALONE)
+    encoded = _tokenize_alone(tokenizer, texts, offsets=True)
     ids = encoded["input_ids"]
     offsets = context_offsets(encoded["offset_mapping"], texts, tokenizer.name_or_path)  # (2, tokens)
     borders = np.cumsum([0, *map(len, ids)])  # (contexts + 1,)
@@ -356,7 +365,9 @@ def _labels(
     apart = np.searchsorted(pool.context_borders, context, side="right").astype(np.int64) << 32  # (known tokens,)
     of_answer = (context_of[example] + 1) << 32  # (answers,)
     first = np.searchsorted(apart + pool.ends[context], of_answer + start, side="right")  # (answers,) ends behind start
-    last = np.searchsorted(apart + pool.starts[context], of_answer + end, side="left") - 1  # (answers,) starts before end
+    last = (
+        np.searchsorted(apart + pool.starts[context], of_answer + end, side="left") - 1
+    )  # (answers,) starts before end
 
     # every gold answer of every window: (pairs,)
     counts = np.bincount(example, minlength=len(context_of))[windows.examples]  # (windows,)

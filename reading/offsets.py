@@ -18,9 +18,7 @@ from runtime.text import inner_span, is_blank
 Span = tuple[int, int]
 
 
-def context_offsets(
-    offsets: Sequence[Sequence[Span]], contexts: Sequence[str], tokenizer: str
-) -> np.ndarray:
+def context_offsets(offsets: Sequence[Sequence[Span]], contexts: Sequence[str], tokenizer: str) -> np.ndarray:
     """Return where in its context every token of every context starts and ends: (2, tokens of all contexts).
 
     ``offsets`` are what the tokenizer says. Raises :class:`UserError` if those of ``tokenizer``, its name, cannot be

@@ -166,6 +166,20 @@ def test_only_context_tokens_have_offsets_and_only_they_and_cls_can_be_answers(
         assert len(feature["input_ids"]) == len(feature["answer_mask"]) == feature["length"]
 
 
+def test_what_a_model_is_fed_is_what_the_tokenizer_makes_of_the_pair(
+    examples: Dataset, long_example: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    rows = [*examples, long_example, _example("", None), *list(examples)[:3]]
+    pairs = [row["question"] for row in rows], [row["context"] for row in rows]
+    options = {"truncation": "only_second", "max_length": MAX_SEQ_LEN, "stride": STRIDE_LEN}
+    encoded = tokenizer(*pairs, **options, return_overflowing_tokens=True)
+    features = _features(rows, tokenizer, MAX_SEQ_LEN, STRIDE_LEN)
+    assert len(features) > len(rows)
+    for name in tokenizer.model_input_names:
+        assert [feature[name] for feature in features] == encoded[name]
+    assert [feature["example_index"] for feature in features] == encoded["overflow_to_sample_mapping"]
+
+
 def test_windows_overlap_by_the_stride_and_leave_nothing_out(
     long_example: dict[str, Any], tokenizer: PreTrainedTokenizerFast
 ) -> None:
