@@ -14,6 +14,8 @@ import argparse
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -68,33 +70,48 @@ def bare_tokens(examples: Dataset, qa_processor: QAProcessor) -> Callable[[], ob
     )
 
 
-def double_loop(features: Dataset, start_logits: np.ndarray, end_logits: np.ndarray) -> dict[int, list[tuple]]:
-    """Return score, start and end of the best spans of every example, as it is usually done."""
-    spans = defaultdict(list)
-    columns = features.select_columns(["example_index", "offset_mapping"])[:]
-    for row, (example, offsets) in enumerate(zip(*columns.values(), strict=True)):
-        for first in np.argsort(start_logits[row])[-1 : -_N_BEST - 1 : -1].tolist():
-            for last in np.argsort(end_logits[row])[-1 : -_N_BEST - 1 : -1].tolist():
-                if max(first, last) >= len(offsets) or offsets[first] is None or offsets[last] is None:
-                    continue
-                if not first <= last < first + _MAX_ANS_LEN:
-                    continue
-                score = start_logits[row][first] + end_logits[row][last]
-                spans[example].append((score, offsets[first][0], offsets[last][1]))
-    return {example: sorted(found, reverse=True)[:_N_BEST] for example, found in spans.items()}
+def double_loop(
+    examples: Dataset, features: Dataset, start_logits: np.ndarray, end_logits: np.ndarray
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the best answers of every question, with probabilities and places, as it is usually done."""
+    rows_of = defaultdict(list)
+    for row, example in enumerate(features["example_index"]):
+        rows_of[example].append(row)
+    answers = {}
+    for index, example in enumerate(examples):
+        found: list[dict[str, Any]] = []
+        for row in rows_of[index]:
+            offsets = features[row]["offset_mapping"]
+            for first in np.argsort(start_logits[row])[-1 : -_N_BEST - 1 : -1].tolist():
+                for last in np.argsort(end_logits[row])[-1 : -_N_BEST - 1 : -1].tolist():
+                    if max(first, last) >= len(offsets) or offsets[first] is None or offsets[last] is None:
+                        continue
+                    if first <= last < first + _MAX_ANS_LEN:
+                        score = start_logits[row][first] + end_logits[row][last]
+                        found.append({"score": score, "start": offsets[first][0], "end": offsets[last][1]})
+        best = sorted(found, key=lambda span: span["score"], reverse=True)[:_N_BEST]
+        powers = np.exp([span["score"] - best[0]["score"] for span in best])  # (answers,)
+        for span, probability in zip(best, powers / powers.sum(), strict=True):
+            span |= {"text": example["context"][span["start"] : span["end"]], "probability": float(probability)}
+        answers[example["id"]] = best
+    return answers
 
 
 def all_pairs(context: str, windows: Sequence[tuple[list[list[int] | None], np.ndarray, np.ndarray]]) -> list[tuple]:
-    """Return start, end and score of the best spans of a context, of all that its windows have."""
+    """Return start, end and score of the best spans of a context: of the best of all pairs of each of its windows."""
     best: dict[tuple[int, int], float] = {}
     for offsets, start_logits, end_logits in windows:
         known = [token for token, span in enumerate(offsets) if span is not None]
-        for first in known:
-            for last in (token for token in known if first <= token < first + _MAX_ANS_LEN):
-                span = inner_span(context, offsets[first][0], offsets[last][1])  # type: ignore[index]
-                score = float(start_logits[first] + end_logits[last])
-                if span[0] < span[1]:
-                    best[span] = max(score, best.get(span, score))
+        pairs = [
+            (-float(start_logits[first] + end_logits[last]), first, last)
+            for first in known
+            for last in known
+            if first <= last < first + _MAX_ANS_LEN
+        ]
+        for score, first, last in sorted(pairs)[:_N_BEST]:
+            span = inner_span(context, offsets[first][0], offsets[last][1])  # type: ignore[index]
+            if span[0] < span[1]:
+                best[span] = max(-score, best.get(span, -score))
     return sorted(((*span, score) for span, score in best.items()), key=lambda found: -found[2])[:_N_BEST]
 
 
@@ -129,8 +146,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     alone = examples.select(list({context: row for row, context in enumerate(examples["context"])}.values()))
     lines = [f"{processor()}", "", "| work | usual | seconds | ours | ratio |", "|---|---|---|---|---|"]
     for rows, each in ((examples, ""), (alone, ", each about another context")):
-        work = [bare_tokens(rows, qa_processor), lambda rows=rows: qa_processor.make_features(rows, cached=False)]
-        usual, ours = best_of(arguments.repeats, *work)  # type: ignore[arg-type]
+        bare, make = bare_tokens(rows, qa_processor), partial(qa_processor.make_features, rows, cached=False)
+        usual, ours = best_of(arguments.repeats, bare, make)
         name = f"features of {len(rows)} questions{each}"
         lines.append(f"| {name} | bare tokenizer | {usual:.3f} | {ours:.3f} | {ours / usual:.2f}× its time |")
     features = qa_processor.make_features(examples, cached=False)
@@ -139,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     reading_examples = gold_passages(examples)
     usual, ours = best_of(
         arguments.repeats,
-        lambda: double_loop(features, *logits),
+        lambda: double_loop(reading_examples, features, *logits),
         lambda: find_answers(reading_examples, features, tuple(logits), settings),
     )
     name = f"answers to {len(examples)} questions"
