@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 from datasets.fingerprint import generate_random_fingerprint
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from loading.examples import hash_examples
 from models.inputs import tokenize
 from reading.nfc import ComposedText, compose
 from reading.offsets import context_offsets
 from reading.titles import TitleAt, with_titles
+from reading.windows import Pool, Template, Windows
 from runtime.checksums import fault_of_file, seal_file
 from runtime.errors import UserError
 from runtime.files import remove_leftovers, remove_old, scratch_folder
@@ -94,44 +96,66 @@ def make_features(
     sub-word fuses a particle or the space before it. They hold the whole answer, whatever letters the offsets of the
     tokenizer leave out (see ``reading/offsets.py``).
     """
-    contexts = _read_texts(examples) if title_prefix else [compose(context) for context in examples["context"]]
-    budget = question_budget(tokenizer, max_seq_len, stride_len)
-    encoded = tokenize(
+    return features_table(examples, indices, tokenizer, max_seq_len, stride_len, title_prefix).to_pydict()
+
+
+def features_table(
+    examples: Mapping[str, Sequence[Any]],
+    indices: Sequence[int],
+    tokenizer: PreTrainedTokenizerBase,
+    max_seq_len: int,
+    stride_len: int,
+    title_prefix: bool = False,
+) -> pa.Table:
+    """Return what :func:`make_features` does, as a table.
+
+    Each question and each context is tokenised once, however many examples have it.
+    """
+    questions, question_of = _distinct([compose(strip_blanks(question)).text for question in examples["question"]])
+    contexts, context_of = _distinct(_read_texts(examples) if title_prefix else examples["context"])
+    contexts = [with_titles(*context) if title_prefix else compose(context) for context in contexts]
+    question_ids = _question_ids(questions, tokenizer, question_budget(tokenizer, max_seq_len, stride_len))
+    context_ids, offsets = _tokenize_contexts(contexts, tokenizer, title_prefix)
+    template = Template.of(
         tokenizer,
-        _shorten([compose(strip_blanks(question)).text for question in examples["question"]], tokenizer, budget),
-        [context.text for context in contexts],
-        truncation="only_second",
-        max_length=max_seq_len,
-        stride=stride_len,
-        return_overflowing_tokens=True,
-        return_offsets_mapping=True,
+        _shortest_with_tokens(questions, question_ids),
+        _shortest_with_tokens([context.text for context in contexts], context_ids),
     )
-    features: dict[str, list[Any]] = {name: encoded[name] for name in tokenizer.model_input_names if name in encoded}
-    features |= {name: [] for name in _OWN_COLUMNS}
+    pool = Pool.of(template, question_ids, context_ids, offsets)
+    windows = Windows.cut(pool, question_of, context_of, max_seq_len, stride_len)
+    tokens, pieces = windows.pieces(pool, question_of)  # (all tokens,), (windows, 5)
+    lengths = pieces.sum(axis=1)  # (windows,)
+    borders = np.append(0, np.cumsum(lengths)).astype(np.int32)  # (windows + 1,)
+
+    inputs = {"input_ids": pool.ids, "token_type_ids": pool.types, "attention_mask": np.ones_like(pool.ids)}
+    columns = {name: _lists(borders, inputs[name][tokens]) for name in tokenizer.model_input_names if name in inputs}
     ids = examples.get("id") or list(map(str, indices))
-    texts = [context.text for context in contexts]
-    spans_of_rows = context_offsets(encoded, texts, stride_len, tokenizer.name_or_path)
-    for row, sample in enumerate(encoded["overflow_to_sample_mapping"]):
-        context = contexts[sample]
-        offsets = [None if span is None else list(context.original_span(*span)) for span in spans_of_rows[row]]
-        if title_prefix:
-            offsets = [span if span and span[0] < span[1] else None for span in offsets]
-        cls_index = _cls_index(encoded["input_ids"][row], tokenizer)
-        nowhere = (cls_index, cls_index)
-        spans = _gold_spans(offsets, examples["answers"][sample])
-        found = list(dict.fromkeys(span for span in spans if span is not None)) or [nowhere]
-        start, end = (spans[0] if spans else None) or nowhere
-        features["example_id"].append(ids[sample])
-        features["example_index"].append(indices[sample])
-        features["length"].append(len(offsets))
-        features["offset_mapping"].append(offsets)
-        features["answer_mask"].append([int(span is not None or i == cls_index) for i, span in enumerate(offsets)])
-        features["cls_index"].append(cls_index)
-        features["start_positions"].append(start)
-        features["end_positions"].append(end)
-        features["gold_starts"].append([first for first, _ in found])
-        features["gold_ends"].append([last for _, last in found])
-    return features
+    cls_index = _first_of(tokenizer.cls_token_id, pool.ids[tokens], borders)  # (windows,)
+    inside = pool.starts[tokens] >= 0  # (all tokens,)
+    answer_mask = inside.astype(np.int8)  # (all tokens,)
+    answer_mask[borders[:-1] + cls_index] = 1
+    spans = np.stack([pool.starts[tokens], pool.ends[tokens]], axis=1)[inside].ravel()  # (2 * tokens of contexts,)
+    pairs = pa.ListArray.from_arrays(
+        pa.array(np.append(0, np.cumsum(2 * inside)).astype(np.int32)), pa.array(spans), mask=pa.array(~inside)
+    )
+    before = pieces[:, :3].sum(axis=1)  # (windows,) tokens before the context's
+    golds, labels = _labels(examples["answers"], pool, windows, context_of, before)
+    nowhere = [[(index, index)] for index in cls_index.tolist()]
+    golds = [found or none for found, none in zip(golds, nowhere, strict=True)]
+    starts, ends = np.where(labels < 0, cls_index, labels)  # (windows,) each
+    columns |= {
+        "example_id": pa.array([ids[example] for example in windows.examples], pa.string()),
+        "example_index": pa.array(np.asarray(indices, dtype=np.int64)[windows.examples]),
+        "length": pa.array(lengths),
+        "offset_mapping": pa.ListArray.from_arrays(borders, pairs),
+        "answer_mask": _lists(borders, answer_mask),
+        "cls_index": pa.array(cls_index),
+        "start_positions": pa.array(starts),
+        "end_positions": pa.array(ends),
+        "gold_starts": pa.array([[first for first, _ in found] for found in golds]),
+        "gold_ends": pa.array([[last for _, last in found] for found in golds]),
+    }
+    return pa.table(columns)
 
 
 def question_budget(tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int) -> int:
@@ -175,7 +199,7 @@ def build_features(
     with nullcontext() if parallel else map_bar(len(examples), what) as bar:
         made = partial(
             examples.map,
-            make_features if bar is None else partial(_make_and_count, bar.update),
+            features_table if bar is None else partial(_make_and_count, bar.update),
             batched=True,
             with_indices=True,
             batch_size=200,
@@ -223,8 +247,8 @@ def example_ids(features: Any, rows: Iterable[int]) -> list[str]:
 
 def _make_and_count(
     count: Callable[[int], object], examples: Mapping[str, Sequence[Any]], indices: Sequence[int], **options: Any
-) -> dict[str, list[Any]]:
-    features = make_features(examples, indices, **options)
+) -> pa.Table:
+    features = features_table(examples, indices, **options)
     count(len(indices))
     return features
 
@@ -255,13 +279,39 @@ def _can_be_described(tokenizer: PreTrainedTokenizerBase) -> bool:
     return True
 
 
-def _read_texts(examples: Mapping[str, Sequence[Any]]) -> list[ComposedText]:
-    """Return the contexts with the titles of their passages, or with the examples' own, before them."""
+def _distinct(values: Iterable[Any]) -> tuple[list[Any], np.ndarray]:
+    """Return each of n ``values`` once, and which of these every one is: (n,)."""
+    places: dict[Any, int] = {}
+    which = [places.setdefault(value, len(places)) for value in values]
+    return list(places), np.array(which, dtype=np.int64)
+
+
+def _read_texts(examples: Mapping[str, Sequence[Any]]) -> list[tuple[str, tuple[TitleAt, ...]]]:
+    """Return the contexts with the titles of their passages, or with the examples' own, to be put before them."""
     if "passages" in examples:
-        titles = [[TitleAt(passage["start"], passage["title"]) for passage in row] for row in examples["passages"]]
+        titles = [tuple(TitleAt(passage["start"], passage["title"]) for passage in row) for row in examples["passages"]]
     else:
-        titles = [[TitleAt(0, title)] for title in examples["title"]]
-    return [with_titles(*pair) for pair in zip(examples["context"], titles, strict=True)]
+        titles = [(TitleAt(0, title),) for title in examples["title"]]
+    return list(zip(examples["context"], titles, strict=True))
+
+
+def _shortest_with_tokens(texts: Sequence[str], ids: Sequence[list[int]]) -> str:
+    return min((text for text, tokens in zip(texts, ids, strict=True) if tokens), key=len, default="")
+
+
+def _lists(borders: np.ndarray, values: np.ndarray) -> pa.ListArray:
+    """Return the lists between ``borders`` (n + 1,) of ``values``: n."""
+    return pa.ListArray.from_arrays(borders, pa.array(values))
+
+
+def _first_of(value: int | None, values: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    """Return where between ``borders`` (n + 1,) of ``values`` the first ``value`` is, counted from each border: (n,).
+
+    0 where there is none.
+    """
+    places = np.append(np.flatnonzero(values == value), len(values))  # (hits + 1,)
+    first = places[np.searchsorted(places, borders[:-1])]  # (n,)
+    return np.where(first < borders[1:], first - borders[:-1], 0)
 
 
 def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
@@ -269,34 +319,94 @@ def _feature_types(tokenizer: PreTrainedTokenizerBase) -> Features:
     return Features(inputs | _OWN_COLUMNS)
 
 
-def _shorten(questions: list[str], tokenizer: PreTrainedTokenizerBase, budget: int) -> list[str]:
-    """Cut questions that would leave no room for their contexts to ``budget`` tokens."""
-    encoded = tokenize(tokenizer, questions, add_special_tokens=False, return_offsets_mapping=True)
-    shortened = []
-    for question, offsets in zip(questions, encoded["offset_mapping"], strict=True):
-        if len(offsets) > budget:
-            logger.warning("a question of %d tokens was cut to its first %d: %s…", len(offsets), budget, question[:40])
-            question = question[: offsets[budget - 1][1]]
-        shortened.append(question)
-    return shortened
+def _tokenize_alone(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], offsets: bool = False) -> BatchEncoding:
+    """Return the tokens of ``texts`` without those that a model is fed around them."""
+    return tokenize(
+        tokenizer,
+        texts,
+        add_special_tokens=False,
+        return_attention_mask=False,
+        return_token_type_ids=False,
+        return_offsets_mapping=offsets,
+    )
 
 
-def _cls_index(input_ids: list[int], tokenizer: PreTrainedTokenizerBase) -> int:
-    return input_ids.index(tokenizer.cls_token_id) if tokenizer.cls_token_id in input_ids else 0
+def _question_ids(questions: list[str], tokenizer: PreTrainedTokenizerBase, budget: int) -> list[list[int]]:
+    """Return the tokens of the questions; of those that would leave no room for their contexts the first ``budget``."""
+    ids = _tokenize_alone(tokenizer, questions)["input_ids"]
+    for row, question in enumerate(questions):
+        if (tokens := len(ids[row])) > budget:
+            logger.warning("a question of %d tokens was cut to its first %d: %s…", tokens, budget, question[:40])
+            (offsets,) = _tokenize_alone(tokenizer, [question], offsets=True)["offset_mapping"]
+            (ids[row],) = _tokenize_alone(tokenizer, [question[: offsets[budget - 1][1]]])["input_ids"]
+    return ids
 
 
-def _gold_spans(offsets: list[list[int] | None], answers: Mapping[str, list[Any]]) -> list[tuple[int, int] | None]:
-    """Return first and last token of every gold answer, ``None`` for those that are not all in the window."""
-    inside_context = {index: span for index, span in enumerate(offsets) if span is not None}
-    if not inside_context:
-        return [None] * len(answers["text"])
-    tokens = list(inside_context)
-    starts, ends = np.array(list(inside_context.values())).T  # (context tokens,) each
-    spans: list[tuple[int, int] | None] = []
-    for text, answer_start in zip(answers["text"], answers["answer_start"], strict=True):
-        start, end = (answer_start + edge for edge in inner_span(text, 0, len(text)))  # blanks may have no token
-        first = int(np.searchsorted(ends, start, side="right"))  # first token that ends after the answer starts
-        last = int(np.searchsorted(starts, end, side="left")) - 1  # last token that starts before it ends
-        inside = first <= last and starts[first] <= start and end <= ends[last]
-        spans.append((tokens[first], tokens[last]) if inside else None)
-    return spans
+def _tokenize_contexts(
+    contexts: Sequence[ComposedText], tokenizer: PreTrainedTokenizerBase, titled: bool
+) -> tuple[list[list[int]], np.ndarray]:
+    """Return the tokens of the contexts, and where they start and end in the original texts: (2, tokens of all).
+
+    With ``titled`` those of titles, which stand for nothing, are nowhere: -1.
+    """
+    texts = [context.text for context in contexts]
+    encoded = _tokenize_alone(tokenizer, texts, offsets=True)
+    ids = encoded["input_ids"]
+    offsets = context_offsets(encoded["offset_mapping"], texts, tokenizer.name_or_path)  # (2, tokens)
+    borders = np.cumsum([0, *map(len, ids)])  # (contexts + 1,)
+    for context, first, last in zip(contexts, borders, borders[1:], strict=False):
+        offsets[:, first:last] = context.original_spans(*offsets[:, first:last])
+    if titled:
+        offsets[:, offsets[0] >= offsets[1]] = -1
+    return ids, offsets
+
+
+def _labels(
+    answers: Sequence[Mapping[str, list[Any]]],
+    pool: Pool,
+    windows: Windows,
+    context_of: np.ndarray,
+    before: np.ndarray,
+) -> tuple[list[list[tuple[int, int]]], np.ndarray]:
+    """Return first and last token of the gold answers that are all in a window, each span once, for every window.
+
+    And those of the first gold answer, (2, windows), -1 where a window does not hold it. ``context_of`` (examples,)
+    are the examples' contexts, ``before`` (windows,) the tokens before the context's.
+    """
+    given = [
+        (example, *(answer_start + edge for edge in inner_span(text, 0, len(text))))  # blanks may have no token
+        for example, of_example in enumerate(answers)
+        for text, answer_start in zip(of_example["text"], of_example["answer_start"], strict=True)
+    ]
+    example, start, end = np.array(given, dtype=np.int64).reshape(-1, 3).T  # (answers,) each
+    labels = np.full((2, len(windows.examples)), -1)  # (2, windows)
+    found: list[list[tuple[int, int]]] = [[] for _ in windows.examples]
+
+    # Tokens of all contexts are searched at once: in the numbers, a context is apart from the one before it.
+    context = pool.context_borders[0] + np.flatnonzero(pool.starts[pool.context_borders[0] :] >= 0)  # (known tokens,)
+    apart = np.searchsorted(pool.context_borders, context, side="right").astype(np.int64) << 32  # (known tokens,)
+    of_answer = (context_of[example] + 1) << 32  # (answers,)
+    first = np.searchsorted(apart + pool.ends[context], of_answer + start, side="right")  # (answers,) ends behind start
+    last = (
+        np.searchsorted(apart + pool.starts[context], of_answer + end, side="left") - 1
+    )  # (answers,) starts before end
+
+    # every gold answer of every window: (pairs,)
+    counts = np.bincount(example, minlength=len(context_of))[windows.examples]  # (windows,)
+    window = np.repeat(np.arange(len(counts)), counts)
+    number = np.arange(len(window)) - np.repeat(np.cumsum(counts) - counts, counts)  # of its example's
+    answer = np.searchsorted(example, windows.examples)[window] + number
+    lowest, highest = (np.searchsorted(context, edge) for edge in (windows.first, windows.last))  # (windows,) each
+    first, last = np.maximum(first[answer], lowest[window]), np.minimum(last[answer], highest[window] - 1)
+    whole = np.flatnonzero(first <= last)  # (pairs that meet,)
+    window, number, answer = window[whole], number[whole], answer[whole]
+    first, last = context[first[whole]], context[last[whole]]
+    whole = (pool.starts[first] <= start[answer]) & (end[answer] <= pool.ends[last])
+    window, number = window[whole], number[whole]
+    shift = (before - windows.first)[window]  # (pairs in their windows,)
+    spans = np.stack([first[whole] + shift, last[whole] + shift])  # (2, pairs in their windows)
+    labels[:, window[number == 0]] = spans[:, number == 0]
+    for row, span in zip(window.tolist(), zip(*spans.tolist(), strict=True), strict=True):
+        if span not in found[row]:
+            found[row].append(span)
+    return found, labels

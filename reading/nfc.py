@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import NamedTuple
 
+import numpy as np
+
 
 class ComposedText(NamedTuple):
     """A text in NFC; character ``i`` of it stands for ``[starts[i], ends[i])`` of the original."""
@@ -19,6 +21,13 @@ class ComposedText(NamedTuple):
             return start, end
         first = self.starts[start] if start < len(self.starts) else self.ends[-1]
         return first, self.ends[end - 1] if start < end else first
+
+    def original_spans(self, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Map many ``[start, end)``, (spans,) each, as :meth:`original_span` does one."""
+        if self.starts is None or self.ends is None or not len(starts):
+            return starts, ends
+        first = np.append(self.starts, self.ends[-1:])[starts]  # (characters + 1,) -> (spans,)
+        return first, np.where(starts < ends, np.array(self.ends)[ends - 1], first)  # (spans,) each
 
 
 def compose(text: str) -> ComposedText:

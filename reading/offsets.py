@@ -8,9 +8,9 @@ does not hold. Labels would miss these letters, and answers would be read off wi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import chain, pairwise
 
-from transformers import BatchEncoding
+import numpy as np
 
 from runtime.errors import UserError
 from runtime.text import inner_span, is_blank
@@ -18,46 +18,45 @@ from runtime.text import inner_span, is_blank
 Span = tuple[int, int]
 
 
-def context_offsets(
-    encoded: BatchEncoding, contexts: Sequence[str], stride_len: int, tokenizer: str
-) -> list[list[Span | None]]:
-    """Return ``[start, end)`` in its context for every token of every window, None for tokens outside the context.
+def context_offsets(offsets: Sequence[Sequence[Span]], contexts: Sequence[str], tokenizer: str) -> np.ndarray:
+    """Return where in its context every token of every context starts and ends: (2, tokens of all contexts).
 
-    ``encoded`` holds pairs whose second text is a context, cut into windows that share ``stride_len`` tokens. Raises
-    :class:`UserError` if the offsets of ``tokenizer``, its name, cannot be meant for a text with so many tokens.
+    ``offsets`` are what the tokenizer says. Raises :class:`UserError` if those of ``tokenizer``, its name, cannot be
+    meant for a text with so many tokens.
     """
-    sequences = [encoded.sequence_ids(row) for row in range(len(encoded["input_ids"]))]
-    windows = [
-        [span for span, sequence in zip(*row, strict=True) if sequence == 1]
-        for row in zip(encoded["offset_mapping"], sequences, strict=True)
-    ]
-    samples = encoded["overflow_to_sample_mapping"]
-    completed: list[list[Span]] = []
-    tokens = reached = 0
-    for sample, rows in groupby(range(len(windows)), key=samples.__getitem__):
-        of_sample = [windows[row] for row in rows]
-        completed += complete(of_sample, contexts[sample], stride_len)
-        tokens += sum(map(len, of_sample)) - stride_len * (len(of_sample) - 1)
-        reached += max((end for window in of_sample for _, end in window), default=0)
-    if tokens > max(100, 10 * reached):  # a syllable may be three tokens
+    counts = np.array([len(spans) for spans in offsets], dtype=np.int64)  # (contexts,)
+    edges = chain.from_iterable(chain.from_iterable(offsets))
+    starts, ends = completed = np.fromiter(edges, dtype=np.int64, count=2 * counts.sum()).reshape(-1, 2).T.copy()
+    borders = np.append(0, np.cumsum(counts))  # (contexts + 1,)
+    reached = sum(ends[first:last].max(initial=0) for first, last in pairwise(borders))
+    if len(ends) > max(100, 10 * reached):  # a syllable may be three tokens
         raise UserError(
             f"the tokenizer of {tokenizer} does not say where in the text its tokens are, so answers can neither be "
             "labelled nor read off: use another model"
         )
-    offsets = []
-    for sequence_ids, window in zip(sequences, completed, strict=True):
-        spans = iter(window)
-        offsets.append([next(spans) if sequence == 1 else None for sequence in sequence_ids])
-    return offsets
+    for spans, text, (first, last) in zip(offsets, contexts, pairwise(borders), strict=True):
+        if not _are_complete(starts[first:last], ends[first:last], text):
+            completed[:, first:last] = np.transpose(complete(spans, text))  # (tokens of the context, 2) -> (2, tokens)
+    return completed
 
 
-def complete(windows: Sequence[Sequence[Span]], text: str, stride_len: int) -> list[list[Span]]:
-    """Return the offsets of all ``windows`` of ``text``, so that each character that can be seen is in a token.
+def _are_complete(starts: np.ndarray, ends: np.ndarray, text: str) -> bool:
+    """Whether :func:`complete` would change nothing; this is seen much faster than that is done."""
+    if not len(starts):
+        return True
+    if (starts[1:] < starts[:-1]).any() or (ends[1:] < ends[:-1]).any() or (starts > ends).any():
+        return False
+    gaps = np.flatnonzero(starts[1:] > ends[:-1])
+    between = [text[end:start] for end, start in zip(ends[gaps].tolist(), starts[gaps + 1].tolist(), strict=True)]
+    return is_blank("".join([text[: starts[0]], *between, text[ends[-1] :]]))
+
+
+def complete(tokens: Sequence[Span], text: str) -> list[Span]:
+    """Return the offsets of the ``tokens`` of ``text``, so that each character that can be seen is in a token.
 
     Letters without a token go to the next one, or to the one before if they touch that alone. Starts and ends never
     go back, so that the first token that ends behind a character holds it.
     """
-    tokens = [*windows[0], *(span for window in windows[1:] for span in window[stride_len:])]
     spans: list[list[int]] = []
     reach = 0  # every character before it that can be seen has its token
     for start, end in tokens:
@@ -71,8 +70,4 @@ def complete(windows: Sequence[Sequence[Span]], text: str, stride_len: int) -> l
         reach = end
     if spans and not is_blank(text[reach:]):
         spans[-1][1] = inner_span(text, reach, len(text))[1]
-    completed, first = [], 0
-    for window in windows:
-        completed.append([(start, end) for start, end in spans[first : first + len(window)]])
-        first += len(window) - stride_len
-    return completed
+    return [(start, end) for start, end in spans]

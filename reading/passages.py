@@ -7,10 +7,12 @@ in the context each passage starts and where it came from: ``{start, title, docu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 from datasets import Dataset, Features, List, Value
 
 _SEPARATOR = "\n\n"
@@ -39,19 +41,17 @@ _READING_EXAMPLE = Features(
 
 def gold_passages(examples: Dataset) -> Dataset:
     """Return one reading example per example: its own context, with its answers as labels."""
-    return Dataset.from_list(
-        [
-            {
-                **{name: example[name] for name in ("id", "question", "context", "answers")},
-                "passages": [
-                    {"start": 0, "rank": 1, "score": 0.0, "passage_start": 0}
-                    | {name: example[name] for name in ("title", "document_id")}
-                ],
-            }
-            for example in examples
-        ],
-        features=_READING_EXAMPLE,
-    )
+    columns = {name: _column(examples, name) for name in ("id", "question", "context", "answers")}
+    zeros, ones = (np.full(len(examples), value) for value in (0, 1))  # (examples,) each
+    of_passages = {"start": zeros, "rank": ones, "score": zeros.astype(np.float32), "passage_start": zeros}
+    of_passages |= {name: _column(examples, name) for name in ("title", "document_id")}
+    sources = pa.StructArray.from_arrays(list(map(pa.array, of_passages.values())), names=list(of_passages))
+    passages = pa.ListArray.from_arrays(np.arange(len(examples) + 1, dtype=np.int32), sources)  # one each
+    return Dataset.from_dict(columns | {"passages": passages}, features=_READING_EXAMPLE)
+
+
+def _column(examples: Dataset, name: str) -> pa.Array:
+    return examples.select_columns(name).with_format("arrow")[:][name].combine_chunks()
 
 
 def separate_passages(retrieved: pd.DataFrame) -> Dataset:
@@ -67,11 +67,11 @@ def joined_passages(retrieved: pd.DataFrame) -> Dataset:
     )
 
 
-def passage_texts(example: Mapping[str, Any]) -> list[str]:
-    """Return the text of every one of a reading example's ``passages``."""
-    starts = [passage["start"] for passage in example["passages"]]
+def passage_texts(context: str, passages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the text of every one of the ``passages`` that a reading example's ``context`` is made of."""
+    starts = [passage["start"] for passage in passages]
     ends = [start - len(_SEPARATOR) for start in starts[1:]]
-    return [example["context"][start:end] for start, end in zip(starts, [*ends, None], strict=True)]
+    return [context[start:end] for start, end in zip(starts, [*ends, None], strict=True)]
 
 
 def _rows(retrieved: pd.DataFrame) -> list[dict]:

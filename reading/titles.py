@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+import numpy as np
+
 from models.inputs import titled
 from reading.nfc import ComposedText, compose
 
@@ -28,8 +30,9 @@ def with_titles(context: str, titles: Sequence[TitleAt]) -> ComposedText:
     for (_, title), (begin, end) in zip(titles, pairwise(borders), strict=True):
         prefix = compose(titled(title, "")).text
         piece = compose(context[begin:end])
-        spans = [piece.original_span(index, index + 1) for index in range(len(piece.text))]
+        indices = np.arange(len(piece.text))
+        first, last = piece.original_spans(indices, indices + 1)
         text += prefix + piece.text
-        starts += [begin] * len(prefix) + [begin + start for start, _ in spans]
-        ends += [begin] * len(prefix) + [begin + end for _, end in spans]
+        starts += [begin] * len(prefix) + (begin + first).tolist()
+        ends += [begin] * len(prefix) + (begin + last).tolist()
     return ComposedText(text, starts, ends)

@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from reading.features import make_features, question_budget
+from reading.windows import count_windows as windows_of_lengths
 from runtime.progress import progress_bar
 
 _AT_ONCE = 200  # examples
@@ -90,7 +91,7 @@ def count_windows(
     special = tokenizer.num_special_tokens_to_add(pair=True)
     room = max_seq_len - special - np.minimum(lengths.questions, budget)  # (n,) tokens of a context in a window
     step = room - stride_len  # (n,)
-    windows = 1 + np.maximum(-(-(lengths.contexts - room) // step), 0)  # (n,)
+    windows = windows_of_lengths(lengths.contexts, room, stride_len)  # (n,)
     # of the windows with the first token of an answer, the last reaches furthest: to the end, if there is none later
     rows = lengths.gold_rows
     start = lengths.gold_first // step[rows] * step[rows]  # (g,)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Collection
-from functools import lru_cache
+from functools import cache, lru_cache
+
+import numpy as np
 
 FOLD_VERSION = 1  # raise it when :func:`fold` gives another text, so that indexes of folded text are built again
 
@@ -18,6 +21,7 @@ _INVISIBLE = {
     for code in plane
     if (category := unicodedata.category(chr(code))) in ("Cc", "Cf")
 }
+_LAST_SPACE = 0x3000  # of Unicode's white space, the one of Chinese characters
 _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"  # letters of Hangul, and a Braille pattern, that show nothing
 _MARKS = (0x34F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))  # say how to draw the character before them
 _DOTS = "ㆍ・･•‧∙⋅⸱"  # what is written for the middle dot ·
@@ -34,7 +38,7 @@ _FOLDED = _UNSEEN | dict.fromkeys(_MARKS) | dict.fromkeys(map(ord, _DOTS), "·")
 
 def is_blank(text: str) -> bool:
     """Whether nothing in ``text`` can be seen: it holds white space, format and control characters, or nothing."""
-    return all(character.isspace() or ord(character) in _UNSEEN for character in text)
+    return text.isspace() or all(character.isspace() or ord(character) in _UNSEEN for character in text)
 
 
 def is_encodable(text: str) -> bool:
@@ -53,6 +57,20 @@ def inner_span(text: str, start: int, end: int) -> tuple[int, int]:
     while start < end and is_blank(text[end - 1]):
         end -= 1
     return start, end
+
+
+def seen_characters(text: str) -> np.ndarray:
+    """Return the places of the characters of ``text`` that can be seen, in order: (seen,) int."""
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)  # (characters,)
+    return np.flatnonzero(~_blank_codes()[codes])
+
+
+@cache
+def _blank_codes() -> np.ndarray:
+    """Return which of all code points are blank: boolean (code points,)."""
+    blank = np.zeros(sys.maxunicode + 1, dtype=bool)
+    blank[[*_UNSEEN, *(code for code in range(_LAST_SPACE + 1) if chr(code).isspace())]] = True
+    return blank
 
 
 def strip_blanks(text: str) -> str:

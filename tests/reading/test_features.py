@@ -20,7 +20,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import reading.features
-from reading.features import build_features, check_tokenizer, features_key, make_features
+from reading.features import build_features, check_tokenizer, features_key, features_table, make_features
 from runtime.errors import UserError, WriteError
 
 MAX_SEQ_LEN, STRIDE_LEN = 64, 12
@@ -170,6 +170,20 @@ def test_only_context_tokens_have_offsets_and_only_they_and_cls_can_be_answers(
         assert len(feature["input_ids"]) == len(feature["answer_mask"]) == feature["length"]
 
 
+def test_what_a_model_is_fed_is_what_the_tokenizer_makes_of_the_pair(
+    examples: Dataset, long_example: dict[str, Any], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    rows = [*examples, long_example, _example("", None), *list(examples)[:3]]
+    pairs = [row["question"] for row in rows], [row["context"] for row in rows]
+    options = {"truncation": "only_second", "max_length": MAX_SEQ_LEN, "stride": STRIDE_LEN}
+    encoded = tokenizer(*pairs, **options, return_overflowing_tokens=True)
+    features = _features(rows, tokenizer, MAX_SEQ_LEN, STRIDE_LEN)
+    assert len(features) > len(rows)
+    for name in tokenizer.model_input_names:
+        assert [feature[name] for feature in features] == encoded[name]
+    assert [feature["example_index"] for feature in features] == encoded["overflow_to_sample_mapping"]
+
+
 def test_windows_overlap_by_the_stride_and_leave_nothing_out(
     long_example: dict[str, Any], tokenizer: PreTrainedTokenizerFast
 ) -> None:
@@ -280,15 +294,15 @@ def test_a_slow_tokenizer_is_refused() -> None:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many examples each call of make_features got."""
+    """How many examples each call of features_table got."""
     sizes: list[int] = []
-    original = make_features
+    original = features_table
 
     def counting(examples, *args, **options):
         sizes.append(len(examples["id"]))
         return original(examples, *args, **options)
 
-    monkeypatch.setattr(reading.features, "make_features", counting)
+    monkeypatch.setattr(reading.features, "features_table", counting)
     return sizes
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from itertools import combinations_with_replacement
 
+import numpy as np
 import pytest
 
 from reading.nfc import compose
@@ -60,3 +62,12 @@ def test_every_span_of_decomposed_hangul_maps_to_the_same_words() -> None:
         for end in range(start + 1, len(text) + 1):
             there, to = composed.original_span(start, end)
             assert unicodedata.normalize("NFC", original[there:to]) == text[start:end]
+
+
+@pytest.mark.parametrize("original", ["강산은 A", unicodedata.normalize("NFD", "강산은 A"), ""])
+def test_many_spans_are_mapped_as_each_of_them(original: str) -> None:
+    composed = compose(original)
+    spans = list(combinations_with_replacement(range(len(composed.text) + 1), 2)) if original else []
+    starts, ends = np.array(spans, dtype=np.int64).reshape(-1, 2).T
+    found = zip(*composed.original_spans(starts, ends), strict=True)
+    assert list(found) == [composed.original_span(*span) for span in spans]

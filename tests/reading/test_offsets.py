@@ -17,7 +17,7 @@ from reading.answers import find_answers, predictions_of
 from reading.arguments import AnswerArguments
 from reading.features import make_features
 from reading.metrics import mean_scores
-from reading.offsets import complete
+from reading.offsets import complete, context_offsets
 from reading.passages import gold_passages
 from runtime.errors import UserError
 
@@ -178,8 +178,9 @@ def test_a_perfect_reader_is_right_about_answers_with_invisible_edges(
     ],
 )
 def test_what_is_left_out_goes_to_the_token_beside_it(spans: list, expected: list) -> None:
-    assert complete([spans], "가나 다라.", 4) == [expected]
-    assert complete([[]], "", 4) == [[]]
+    assert complete(spans, "가나 다라.") == expected
+    starts, ends = context_offsets([spans, [], spans], ["가나 다라.", "", "가나 다라."], "some/model")
+    assert list(zip(starts, ends, strict=True)) == 2 * expected
 
 
 def test_a_tokenizer_that_does_not_know_its_places_is_refused(bert_tokenizer: PreTrainedTokenizerFast) -> None:

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from reading.answers import Answer, Reading, weigh
+from reading.answers import FoundSpan, Reading, weigh
 from reading.arguments import AnswerArguments
 from reading.comparison import Resampling
 from reading.metrics import ExampleScores, score_examples
@@ -23,18 +23,14 @@ def readings() -> dict[str, list[Reading]]:
     """What a reader found in six passages of every question: up to five spans of few texts, random scores."""
     rng = random.Random(0)
 
-    def span(rank: int) -> Answer:
-        start, score = rng.randint(0, 50), rng.gauss(0, 3)
-        return Answer(
-            rng.choice("가나다라"), 0.0, score, score, rng.gauss(5, 2) - rank, f"d{rank}", rank, start, start + 2
-        )
+    def span(rank: int) -> FoundSpan:
+        start, score, text, _ = rng.randint(0, 50), rng.gauss(0, 3), rng.choice("가나다라"), rng.gauss(5, 2)
+        return FoundSpan(text, rank, start, start + 2, score)
 
     def reading(rank: int) -> Reading:
         spans = [span(rank) for _ in range(rng.randint(0, 5))]
-        retrieval = rng.gauss(5, 2) - rank
-        for one in spans:
-            one.retrieval_score = retrieval
-        return Reading({rank: Passage("가나다라." * 12)}, spans, rng.gauss(0, 3))
+        source = {"document_id": f"d{rank}", "score": rng.gauss(5, 2) - rank}
+        return Reading({rank: Passage("가나다라." * 12)}, {rank: source}, spans, rng.gauss(0, 3))
 
     return {f"q{number}": [reading(rank) for rank in range(1, PASSAGES + 1)] for number in range(QUESTIONS)}
 

@@ -17,6 +17,7 @@ from runtime.text import (
     inner_span,
     is_blank,
     is_encodable,
+    seen_characters,
     seen_text,
     strip_blanks,
 )
@@ -48,6 +49,7 @@ def test_white_space_format_and_control_characters_are_blank_and_nothing_else_bu
     expected = {c for c in ALL if c.isspace() or unicodedata.category(c) in ("Cc", "Cf")}
     assert blank - expected == {"\u115f", "\u1160", "\u2800", "\u3164", "\uffa0"}
     assert blank >= expected
+    assert seen_characters("".join(ALL)).tolist() == [code for code, c in enumerate(ALL) if c not in blank]
     assert is_blank("") and is_blank(" \u200b\n") and not is_blank("\u200b왕")
 
 

@@ -154,7 +154,8 @@ def test_spans_of_a_beam_are_the_exhaustive_ones(seed: int) -> None:
         ),
         reverse=True,
     )[:n_best]
-    spans = best_spans(start, end, allowed, longest, n_best, segments, beam)
+    of_window = [None if array is None else array[None] for array in (start, end, allowed, segments, beam)]
+    spans = best_spans(*of_window[:3], longest, n_best, *of_window[3:])
     assert list(zip(spans.scores, -spans.starts, -spans.ends, strict=True)) == expected
 
 
