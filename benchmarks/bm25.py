@@ -35,7 +35,9 @@ Terms = list[list[str]]  # of every text
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time BM25+ and the analysers.", allow_abbrev=False)
-    parser.add_argument("--corpus", required=True, help="passages whose sentences are drawn, as --context_path takes it")
+    parser.add_argument(
+        "--corpus", required=True, help="passages whose sentences are drawn, as --context_path takes it"
+    )
     parser.add_argument("--questions", required=True, help="data set, as --dataset_path takes it")
     parser.add_argument("--limit", type=int, default=200, help="questions to search for")
     parser.add_argument("--k", type=int, default=10, help="passages to find")
