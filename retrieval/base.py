@@ -30,6 +30,7 @@ CREDENTIALS_ARE_VARIABLES = (
 )
 _NOT_AN_ADDRESS_ALONE = re.compile(r"\w+://.*[@?#]|[^/]*:[^/]*@")
 _BLOCK_SCORES = 2**22  # scores held at once while searching: 16 MiB of float32
+_STRETCHES = 16  # per passage that is looked for: the more, the closer the bound on its score
 
 
 class UnusableIndex(UserError):
@@ -117,19 +118,26 @@ def parts_of(retriever: Retriever) -> Sequence[Retriever]:
 def top_k(scores: np.ndarray, k: int) -> SearchResults:
     """Return the ``min(k, N)`` highest of ``scores`` (n, N): score descending, ties by lower row number.
 
-    The same as the first k of a stable full sort, at the price of a partition. Raises :class:`NotFiniteError` for nan
-    and infinity, which would come first.
+    The same as the first k of a stable full sort, at the price of two readings: the k-th highest of the maxima of
+    stretches is a bound below which none of the k best lies, and above it lie few. Raises :class:`NotFiniteError` for
+    nan and infinity, which would come first.
     """
-    if not (sound := (scores < np.inf).all(axis=1)).all():
-        raise NotFiniteError("the retriever", f"gives question {sound.argmin()} scores that are not finite numbers")
     size = scores.shape[1]
     k = min(k, size)
     ids = np.empty((len(scores), k), dtype=np.int64)
+    width = max(1, size // (_STRETCHES * k))
+    count, rest = divmod(size, width)  # of stretches, at least k, and of scores after the last
     for row, row_scores in enumerate(scores):
-        kth_highest = np.partition(row_scores, size - k)[size - k]
-        candidates = np.flatnonzero(row_scores >= kth_highest)  # (m,), k <= m: every tie at the cut, rows ascending
-        best = np.argsort(-row_scores[candidates], kind="stable")[:k]  # (k,)
-        ids[row] = candidates[best]
+        maxima = row_scores[: size - rest].reshape(count, width).max(axis=1)  # (N,) -> (count,)
+        if not (maxima.max() < np.inf and row_scores[size - rest :].max(initial=-np.inf) < np.inf):
+            raise NotFiniteError("the retriever", f"gives question {row} scores that are not finite numbers")
+        bound = np.partition(maxima, count - k)[count - k]
+        candidates = np.flatnonzero(row_scores >= bound)  # (m,), k <= m, rows ascending
+        values = row_scores[candidates]  # (m,)
+        cut = np.partition(values, len(values) - k)[len(values) - k]
+        above = candidates[values > cut]  # (fewer than k,); tied at the cut may be all that share no term
+        ordered = above[np.argsort(-row_scores[above], kind="stable")]
+        ids[row] = np.concatenate([ordered, candidates[values == cut][: k - len(above)]])  # (k,)
     return SearchResults(ids, np.take_along_axis(scores, ids, axis=1).astype(np.float32))
 
 
@@ -146,7 +154,7 @@ def search_in_blocks(
     with progress_bar(total=len(questions), desc="Search", unit="question", delay=1) as progress:
         for start in range(0, len(questions), block_size):
             block = questions[start : start + block_size]
-            blocks.append(top_k(score(block).astype(np.float32), k))
+            blocks.append(top_k(score(block).astype(np.float32, copy=False), k))
             progress.update(len(block))
     return SearchResults(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))  # (n, k) each
 

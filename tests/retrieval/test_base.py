@@ -21,6 +21,15 @@ def test_top_k_is_a_stable_full_sort(k, values):
     assert results.ids.shape == (30, min(k, 40))
 
 
+@pytest.mark.parametrize("k", [1, 7, 300])
+@pytest.mark.parametrize("values", [1, 50, 10**6])
+def test_top_k_of_many_scores_is_a_stable_full_sort_too(k, values):
+    scores = np.random.default_rng(k).integers(0, values, size=(4, 5003)).astype(np.float32)
+    scores[0, 5:] = -1  # fewer than k above what most have
+    scores[1, -3:] = values  # the best come last, behind the last whole stretch
+    np.testing.assert_array_equal(top_k(scores, k).ids, np.argsort(-scores, axis=1, kind="stable")[:, :k])
+
+
 def test_top_k_of_equal_scores_is_the_order_of_the_corpus():
     assert top_k(np.zeros((1, 9)), 4).ids.tolist() == [[0, 1, 2, 3]]
     assert top_k(np.array([[-np.inf, 3.0, -np.inf, 3.0]]), 3).ids.tolist() == [[1, 3, 0]]
@@ -30,6 +39,10 @@ def test_top_k_of_equal_scores_is_the_order_of_the_corpus():
 def test_scores_that_are_no_numbers_are_refused(score):
     with pytest.raises(NotFiniteError, match="gives question 1 scores that are not finite numbers"):
         top_k(np.array([[1.0, 2.0], [score, 2.0]]), 1)
+    scores = np.zeros((2, 1003))
+    scores[1, -1] = score  # behind the last whole stretch
+    with pytest.raises(NotFiniteError, match="gives question 1 scores that are not finite numbers"):
+        top_k(scores, 1)
 
 
 def test_blocks_change_nothing(monkeypatch):
