@@ -96,7 +96,7 @@ def _fault_of(answer: Answer, kinds: Mapping[str, type]) -> str | None:
             return f"{name} is {str(value)[:40]!r}, and must be {_NAMES[kind]}"
         if isinstance(value, str) and not is_encodable(value):
             return f"{name} holds half of a surrogate pair, which is no character"
-        if not isinstance(value, str) and not abs(value) <= _LARGEST:
+        if isinstance(value, int | float) and not abs(value) <= _LARGEST:
             return f"{name} is {str(value)[:40]}, which is no score and no place"
     return None
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from arguments import RunArguments
-from runtime.errors import UserError
+from runtime.errors import DataError, UserError
 from runtime.tracking import Tracker, check_tracking, read_metrics
 
 
@@ -116,7 +116,7 @@ def test_every_line_says_when_it_was_written(tmp_path: Path) -> None:
 def test_a_damaged_line_is_named(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 1}\n' + damage + b'\n{"step": 3}\n')
-    with pytest.raises(UserError, match=rf"^{path}, line 2 is damaged: delete the line, or the file"):
+    with pytest.raises(DataError, match=rf"^1 problem in the data:\n  {path}, line 2: is .*\nTake these lines out, or"):
         Tracker(_arguments(tmp_path), {}, start_step=4)
     assert path.read_bytes().endswith(b'{"step": 3}\n')
 
