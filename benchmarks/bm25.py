@@ -28,7 +28,7 @@ from loading.examples import load_examples
 from retrieval.analyzers import ANALYZERS, BigramAnalyzer, create_analyzer
 from retrieval.bm25 import SparseRetrieval_BM25P
 
-_WEIGHTS = {"k1": 1.5, "b": 0.75, "delta": 1.0}
+_WEIGHTS: dict[str, Any] = {"k1": 1.5, "b": 0.75, "delta": 1.0}
 
 Terms = list[list[str]]  # of every text
 
