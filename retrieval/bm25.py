@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,8 @@ from runtime.files import read_json, write_json
 from runtime.flags import flag, flag_group
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
+
+_CACHED_SUMS = 2**17  # passages whose sums (1 MiB) stay in a processor's cache while they are added up
 
 
 @flag_group("terms")
@@ -155,14 +158,21 @@ class _BM25S:
 
     def scores(self, questions: Sequence[list[str]]) -> np.ndarray:
         rows, values, starts = (self.engine.scores[name] for name in ("indices", "data", "indptr"))
-        sums = np.empty(self.engine.scores["num_docs"])  # (N,), one for all questions: new memory costs more than sums
-        scores = np.empty((len(questions), len(sums)), np.float32)
+        size = self.engine.scores["num_docs"]
+        sums = np.empty(size)  # (N,), one for all questions: new memory costs more than sums
+        scores = np.empty((len(questions), size), np.float32)
+        borders = np.array([*range(0, size, _CACHED_SUMS), size], rows.dtype)  # (blocks + 1,)
         for question, of_question in zip(questions, scores, strict=True):
-            sums.fill(0)
             ids = np.array(self.engine.get_tokens_ids(question), np.int64)  # (terms,)
-            for start, end in zip(starts[ids], starts[ids + 1], strict=True):
-                np.add.at(sums, rows[start:end], values[start:end])
-            np.add(sums, self.engine.nonoccurrence_array[ids].sum(), out=of_question)
+            everywhere = self.engine.nonoccurrence_array[ids].sum()
+            columns = zip(starts[ids], starts[ids + 1], strict=True)
+            cuts = [start + np.searchsorted(rows[start:end], borders) for start, end in columns]  # each (blocks + 1,)
+            for number, block in enumerate(pairwise(borders.tolist())):
+                sums[slice(*block)] = 0
+                for cut in cuts:
+                    of_block = slice(cut[number], cut[number + 1])
+                    np.add.at(sums, rows[of_block], values[of_block])
+                np.add(sums[slice(*block)], everywhere, out=of_question[slice(*block)])
         return scores
 
     def save(self, folder: Path) -> None:

@@ -34,6 +34,12 @@ def test_scores_and_ranking_are_those_of_rank_bm25(random_corpus, questions, bac
     check_against_rank_bm25(random_corpus, questions, 50, backend, k1, b, delta)
 
 
+@pytest.mark.parametrize("block", [1, 7, 25, 50])
+def test_blocks_of_passages_change_nothing(random_corpus, questions, backend, block, monkeypatch):
+    monkeypatch.setattr("retrieval.bm25._CACHED_SUMS", block)
+    check_against_rank_bm25(random_corpus, questions, 50, backend)
+
+
 def test_korean_sentences(corpus, backend):
     questions = ["왕은 누구인가", "서울을 지나는 강", "달 달 무슨 달", "유전 정보를 담은 DNA", "없는말뿐"]
     check_against_rank_bm25(corpus, questions, 5, backend, analyzer=BigramAnalyzer())
