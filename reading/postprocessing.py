@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 
-# Answers with less of their question's probability stay as they were read: an analysis costs more than they matter.
+# Answers with less than this share of the likeliest one's probability stay as they were read: an analysis costs more than
+# they matter. A share, so that it does not matter whether "no answer" has probability too.
 _WORTH = 0.01
 
 
@@ -254,7 +255,8 @@ def postprocess(answers: Sequence[Answer], passages: Mapping[int, Passage], rule
     """
     if not rules:
         return list(answers)
-    found = _merged([_tidied(answer, passages, rules) for answer in answers if answer.text])
+    least = _WORTH * max((answer.probability for answer in answers if answer.text), default=0.0)
+    found = _merged([_tidied(answer, passages, rules, least) for answer in answers if answer.text])
     for name in rules:
         if (together := RULES[name].answers) is not None:
             found = _merged(together(found))
@@ -271,10 +273,13 @@ def _merged(answers: Sequence[Answer]) -> list[Answer]:
     return sorted(merged.values(), key=lambda answer: -answer.probability)
 
 
-def _tidied(answer: Answer, passages: Mapping[int, Passage], rules: Sequence[str]) -> Answer:
-    """Return a copy of the answer with the borders that the rules give it; what leaves nothing is passed over."""
+def _tidied(answer: Answer, passages: Mapping[int, Passage], rules: Sequence[str], least: float) -> Answer:
+    """Return a copy of the answer with the borders that the rules give it; what leaves nothing is passed over.
+
+    One that is less likely than ``least`` keeps its own.
+    """
     start, end = answer.start, answer.end
-    if answer.probability >= _WORTH:
+    if answer.probability >= least:
         passage = passages[answer.rank]
         for name in rules:
             if (move := RULES[name].borders) is not None:
