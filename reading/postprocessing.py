@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 
-# Answers with less than this share of the likeliest one's probability stay as they were read: an analysis costs more than
-# they matter. A share, so that it does not matter whether "no answer" has probability too.
+# Answers with less than this share of the likeliest one's probability stay as they were read: an analysis costs more
+# than they matter. A share, so that it does not matter whether "no answer" has probability too.
 _WORTH = 0.01
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -246,8 +247,9 @@ def test_a_passage_is_analysed_at_most_once_and_only_for_answers_that_matter(mon
 
     monkeypatch.setattr("reading.postprocessing.kiwi", lambda needed_by: Kiwi())
     passage = Passage(TEXT)
-    postprocess(answers_of(("세종이", 0.001)), {1: passage}, list(RULES))
-    assert analysed == []
+    likely, unlikely = answers_of(("세종이", 0.4), ("문종은", 0.003))
+    postprocess([likely, replace(unlikely, rank=2)], {1: passage, 2: Passage("문종은")}, list(RULES))
+    assert analysed == [TEXT]
     postprocess(answers_of(("세종이", 0.6), ("문종은", 0.4)), {1: passage}, list(RULES))
     assert analysed == [TEXT]
 
