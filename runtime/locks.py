@@ -93,6 +93,8 @@ def fault_of_file(path: str | Path) -> str | None:
         return "is a folder: name a file"
     if len(os.fsencode(path.name)) > _LONGEST_NAME - len(STAGING_MARK) - 2 * 8:  # it is written beside first
         return f"cannot be written: {refusal_of(OSError(errno.ENAMETOOLONG, ''))}"
+    if os.path.lexists(path.parent) and not path.parent.is_dir():
+        return f"cannot be written: {path.parent} is not a folder; name another one"
     return fault_of_folder(path.parent)
 
 

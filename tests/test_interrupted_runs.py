@@ -24,6 +24,7 @@ import train_mrc_v2
 import train_reranker
 from processor import QAProcessor
 from runtime.errors import UserError
+from runtime.files import write_json
 from runtime.interrupts import Interrupted
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
@@ -212,7 +213,7 @@ def test_while_the_data_are_read_nothing_is_left_and_an_earlier_run_stays(
     stopped = stop(command.main, words(command, tmp_path / "run"), *reading)
     assert str(stopped) == "interrupted: no step was taken or saved yet"
     assert not (tmp_path / "run").exists()
-    (tmp_path / "run" / "resume" / "step-00000008").mkdir(parents=True)
+    write_json(tmp_path / "run" / "resume" / "step-00000008" / "state.json", {"progress": {"step": 8}})
     stopped = stop(command.main, [*words(command, tmp_path / "run"), "--overwrite_output_dir"], *reading)
     assert str(stopped) == "interrupted: no step was taken or saved yet"
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["resume"]
