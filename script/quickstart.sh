@@ -38,7 +38,7 @@ stage training "$reader" "$encoder" \
   --model "$encoder" \
   --dataset_path data/mini_wiki \
   --output_dir saved/quickstart \
-  --num_train_epochs 3 \
+  --num_train_epochs 2 \
   --learning_rate 3e-4 \
   --per_device_train_batch_size 12 \
   --max_seq_len 384 \
