@@ -237,6 +237,13 @@ def test_models_come_in_by_one_door_and_data_sets_by_another() -> None:
     assert '"trust_remote_code": False' in (ROOT / "models/loading.py").read_text()  # in these options
 
 
+def test_corpora_come_in_as_the_flags_of_their_columns_cleaning_and_chunks_say() -> None:
+    """Through ``retrieval.finding.load_passages``; tools.check looks at the file as it is."""
+    paths = [path for path in (*LIBRARY, *COMMANDS, *PROGRAMS) if path.parent.name != "benchmarks"]
+    callers = {line.split(":")[0] for line in _found(paths, lambda tree: _calls(tree, {"load_corpus"}))}
+    assert callers == {"retrieval/finding.py", "tools/check.py"}
+
+
 def test_no_text_is_run_and_no_environment_variable_written() -> None:
     def unsafe(tree: ast.Module) -> Iterator[ast.AST]:
         yield from _calls(tree, {"eval", "exec", "os.putenv", "os.environ.update", "os.environ.setdefault"})

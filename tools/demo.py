@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arguments import DemoArguments, RetrieverArguments, parse_arguments, part_of
-from loading.corpus import find_corpus, load_corpus
 from pipeline import Pipeline, Reader, processor_of
 from reading.reader_settings import as_trained
 from retrieval import create_retriever, load_or_build
 from retrieval.base import import_optional
-from retrieval.finding import PassageFinder
+from retrieval.finding import PassageFinder, corpus_path, load_passages
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.flags import fields_by_name, flag_of
@@ -109,8 +108,8 @@ def load(args: DemoArguments) -> Demo:
         for name in names
     ]
     reader = Reader.from_arguments(args, processor_of(args))
-    path = args.context_path or find_corpus(args.dataset_path)
-    corpus = load_corpus(path, skip_bad_rows=args.skip_bad_rows)
+    path = corpus_path(args, args.dataset_path)
+    corpus = load_passages(args, path, args.skip_bad_rows, args.tokenizer or args.model)
     pipelines = {
         name: Pipeline(reader, PassageFinder(load_or_build(retriever, corpus, args.index_dir), corpus), args)
         for name, retriever in zip(names, retrievers, strict=True)

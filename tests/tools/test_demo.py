@@ -103,6 +103,14 @@ def test_an_answer_is_that_of_the_pipeline_with_every_passage_that_was_read(
     assert scores[0] != scores[1]
 
 
+def test_passages_are_cut_as_the_flags_say(words: list[str]) -> None:
+    flags = ["--chunk", "words", "--chunk_size", "2", "--retriever_type", RETRIEVERS[0]]
+    cut = demo.load(demo.parse([*words, *flags]))
+    assert cut.settings["passages"] > len(PASSAGES)
+    ((_, passages),) = cut.pipelines[RETRIEVERS[0]].answer_with_passages([QUESTION], k=3)
+    assert all(len(passage.text.split()) <= 2 for passage in passages)
+
+
 def test_the_page_is_told_what_is_loaded(client: TestClient, trained_reader: str) -> None:
     settings = client.get("/settings").json()
     assert settings["model"] == trained_reader and settings["corpus"].endswith("wikipedia_documents.json")
