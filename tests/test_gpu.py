@@ -70,6 +70,7 @@ def test_half_precision_trains_as_fp32_does_and_keeps_weights_in_full(
         ["--freeze_pretrained_weight", "last"],
         ["--head", "cnn_sds", "--max_grad_norm", "0"],
         ["--head", "lstm"],
+        *(["--head", head] for head in ("cnn", "attention_cnn", "multi_head_attention", "start_conditioned_end")),
     ],
 )
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
