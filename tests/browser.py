@@ -54,3 +54,17 @@ def opened(browser: Browser, url: str, width: int = 1280, **options: Any) -> Ite
 
 def _is_local(url: str) -> bool:
     return url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:", "http://localhost:"))
+
+
+def wait_for_count(locator: Any, count: int) -> None:
+    """Wait until so many elements are there; without code in the page, which its security policy would refuse."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_have_count(count)
+
+
+def wait_for_text(locator: Any, text: str) -> None:
+    """Wait until the element holds ``text``."""
+    from playwright.sync_api import expect
+
+    expect(locator).to_contain_text(text)

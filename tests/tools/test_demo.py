@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from browser import opened
+from browser import opened, wait_for_text
 from comparing import close_to
 from tiny_data import PASSAGES, QUESTIONS
 
@@ -240,13 +240,10 @@ def test_it_serves_until_it_is_interrupted(
 # ------------------------------------------------------------------------------------------------------------ the page
 
 
-STATUS_SAYS = "text => document.querySelector('#status.error')?.textContent.includes(text)"
-
-
 def ask(page: Any, question: str) -> None:
     page.fill("#question", question)
     page.press("#question", "Enter")
-    page.wait_for_function("question => document.getElementById('asked').textContent === question", arg=question)
+    wait_for_text(page.locator("#asked"), question)
 
 
 def test_a_question_is_asked_and_its_answer_marked(browser: Any, url: str, trained_reader: str) -> None:
@@ -316,13 +313,13 @@ def test_what_cannot_be_answered_is_said_on_the_page(browser: Any) -> None:
             page.fill("#k", k)
             page.fill("#question", question)
             page.click("#ask")
-            page.wait_for_function(STATUS_SAYS, arg=complaint)
+            wait_for_text(page.locator("#status.error"), complaint)
         assert complaints == []  # nothing was asked
         page.fill("#k", "1")
         for question, complaint in [("무엇?", "the search server is away"), ("고장", "The server failed")]:
             page.fill("#question", question)
             page.click("#ask")
-            page.wait_for_function(STATUS_SAYS, arg=complaint)
+            wait_for_text(page.locator("#status.error"), complaint)
             assert page.locator("#history li").count() == 0 and page.is_enabled("#ask")
         ask(page, "없음")
         assert page.inner_text("#best") == "(no answer)"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browser import opened, started_browser
+from browser import opened, started_browser, wait_for_count
 
 import score
 from runtime.errors import DataError, UserError
@@ -332,9 +332,9 @@ def test_the_page_works_in_a_browser(browser: Browser, page: str) -> None:
         view.locator("[name=text]").fill(" 첨성대 ")
         assert asked(view) == ["q4"]
         click("clear")
-        view.wait_for_function("document.querySelectorAll('summary').length === 6")
+        wait_for_count(view.locator("summary"), 6)
         view.locator("#kinds").get_by_role("button", name="too short").click()
-        view.wait_for_function("document.querySelectorAll('summary').length === 1")
+        wait_for_count(view.locator("summary"), 1)
         assert asked(view) == ["q4"]
         assert complaints == []
 
