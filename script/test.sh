@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Check the style and the types of the code, then run the tests. With arguments, which go to pytest, only the tests run:
+# Check the style and the types of the code, then run the tests, a process on each core. With arguments, which go to
+# pytest, only the tests run, in one process:
 #
 #     bash script/test.sh
 #     bash script/test.sh tests/reading -k features
@@ -11,5 +12,6 @@ if [ $# -eq 0 ]; then
   run python -m ruff check
   run python -m ruff format --check
   run python -m mypy
+  set -- --numprocesses auto --maxprocesses 8 --dist loadfile
 fi
 run python -m pytest -q "$@"
