@@ -53,7 +53,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "training/trainer_callbacks": ("test_train_mrc_v2", "test_trainer_qa", "test_interrupted_runs"),
     # a run that is asked to stop, or whose model is broken, is a whole one
     "runtime/stopping": ("test_interrupted_runs",),
-    "runtime/finite": ("test_broken_models",),
     # lines and bars share a terminal
 }
 
