@@ -115,7 +115,9 @@ def test_a_failed_install_stops_the_script_and_is_tried_again(checkout):
 def test_the_exit_status_of_the_tests_is_that_of_the_script(checkout, script):
     result = checkout.run(script)
     assert result.returncode == 3
-    assert result.stdout.splitlines()[-1] == "$ python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile"
+    assert (
+        result.stdout.splitlines()[-1] == "$ python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile"
+    )
 
 
 @pytest.mark.parametrize("check", CHECKS[:-1])
