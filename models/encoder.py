@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from models import sentence_transformers_format
 from models.arguments import EncoderArguments, EncoderSettings
 from models.card import CARD_NAME, encoders_card
-from models.inputs import GLOBAL_ATTENTION, ModelInputs, longest_first_batches, titled
+from models.inputs import GLOBAL_ATTENTION, ModelInputs, computed, longest_first_batches, titled
 from models.loading import (
     attention_dropout,
     encoder_class_of,
@@ -268,11 +268,13 @@ def encode(
     """
     batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size)
     vectors = np.empty((0, 0), np.float32)
-    with torch.inference_mode(), progress_bar(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
-        for chosen in batches:
-            batch = {name: tensor.to(device) for name, tensor in pad([rows[row] for row in chosen]).items()}
-            with autocast(precision, device):
-                embedded = embed(batch).float().cpu().numpy()  # (batch, H)
+    with (
+        torch.inference_mode(),
+        autocast(precision, device),
+        progress_bar(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress,
+    ):
+        for chosen, on_device in computed(batches, lambda chosen: pad([rows[row] for row in chosen]), embed, device):
+            embedded = on_device.float().cpu().numpy()  # (batch, H)
             if not np.isfinite(embedded).all():
                 raise NotFiniteError("the encoder", f"gives vectors that are not finite numbers ({what})")
             if chosen is batches[0]:

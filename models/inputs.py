@@ -7,15 +7,19 @@ numbers two segments and weights that know one: it is fed no ``token_type_ids``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.loading import position_limit, word_embeddings
+from runtime.ahead import ahead, one_behind
 from runtime.errors import UserError
 from runtime.text import is_blank
+
+Computed = TypeVar("Computed")
+Tensors = dict[str, torch.Tensor]
 
 GLOBAL_ATTENTION = "global_attention_mask"  # Longformer: the tokens that see, and are seen by, all others
 
@@ -133,6 +137,28 @@ def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[
     """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once."""
     rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+
+
+def computed(
+    batches: Iterable[list[int]],
+    pad: Callable[[list[int]], Tensors],
+    compute: Callable[[Tensors], Computed],
+    device: torch.device,
+) -> Iterator[tuple[list[int], Computed]]:
+    """Yield each of ``batches`` with what ``compute`` makes on ``device`` of the tensors that ``pad`` makes of it.
+
+    A GPU never waits: while it computes, a thread pads the next batch, which it then fetches by itself, and what is
+    yielded is the one before.
+    """
+
+    def padded(rows: list[int]) -> tuple[list[int], Tensors]:
+        tensors = pad(rows)
+        return rows, {name: one.pin_memory() for name, one in tensors.items()} if device.type == "cuda" else tensors
+
+    def sent(batch: Tensors) -> Tensors:
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+    return one_behind((rows, compute(sent(batch))) for rows, batch in ahead(map(padded, batches)))
 
 
 def _control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:

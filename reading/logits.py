@@ -12,7 +12,7 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from models.inputs import longest_first_batches
+from models.inputs import computed, longest_first_batches
 from models.span_loss import reader_loss
 from reading.batching import FeatureCollator, whole_questions, windows_of_questions
 from reading.decoding import FORBIDDEN
@@ -70,10 +70,17 @@ def read_features(
     device = model.device
     read: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
     losses: list[tuple[float, int]] = []
-    with reading_mode(model), autocast(precision, device):
-        for rows in progress_bar(batches, desc=what, unit="batch", leave=False, disable=quiet):
-            batch = collator([inputs[row] for row in rows])
-            loss, outputs = reader_loss(model, {name: tensor.to(device) for name, tensor in batch.items()})
+    with (
+        reading_mode(model),
+        autocast(precision, device),
+        progress_bar(total=len(batches), desc=what, unit="batch", leave=False, disable=quiet) as progress,
+    ):
+        for rows, (loss, outputs) in computed(
+            batches,
+            lambda rows: collator([inputs[row] for row in rows]),
+            lambda batch: reader_loss(model, batch),
+            device,
+        ):
             losses.append((loss.item(), len(rows)))
             beam_starts, end_logits = outputs.get("beam_starts"), outputs.get("beam_end_logits", outputs.end_logits)
             start_logits = outputs.start_logits.float().cpu().numpy()  # (batch, tokens)
@@ -81,6 +88,7 @@ def read_features(
             beams = [None] * len(rows) if beam_starts is None else beam_starts.cpu().numpy()  # (batch, beam)
             for row, start, end, beam in zip(rows, start_logits, end_logits, beams, strict=True):
                 read.append((row, start[: lengths[row]].copy(), end[..., : lengths[row]].copy(), beam))
+            progress.update()
     if accelerator is not None and accelerator.num_processes > 1:
         read, losses = gather_object(read), gather_object(losses)
     read.sort(key=lambda item: item[0])

@@ -15,7 +15,7 @@ from tiny_data import QUESTIONS
 
 import inference
 from loading.corpus import load_corpus
-from pipeline import Reader
+from processor import QAProcessor
 from reading.metrics import mean_scores
 from reading.postprocessing import DEFAULT_RULES
 from retrieval.bm25 import SparseRetrieval_BM25P
@@ -338,14 +338,14 @@ def test_passages_are_read_a_bounded_number_at_a_time_and_the_answers_stay(
     flags, evaluated = command, ["--do_eval", "--passage_reading", reading]
     expected = inference.main([*flags, *evaluated])
     whole = shutil.copytree(tmp_path / "out", tmp_path / "whole")
-    read, original = [], Reader.readings
+    read, original = [], QAProcessor.make_features
 
-    def counted(reader, examples, *rest):
+    def counted(qa_processor, examples, *rest, **options):
         read.append(sum(map(len, examples["passages"])))
-        return original(reader, examples, *rest)
+        return original(qa_processor, examples, *rest, **options)
 
-    monkeypatch.setattr(Reader, "readings", counted)
-    monkeypatch.setattr("retrieval.table._PASSAGES_AT_ONCE", 7)  # two questions of three passages
+    monkeypatch.setattr(QAProcessor, "make_features", counted)
+    monkeypatch.setattr("retrieval.table.PASSAGES_AT_ONCE", 7)  # two questions of three passages
     assert inference.main([*flags, *evaluated]) == close_to(expected)
     assert read[:3] == [6, 6, 6]
     table = ["--retriever_type", "get_retrieved_df", "--retrieved_df_path", str(tmp_path / "passages.csv")]
@@ -375,7 +375,7 @@ def test_what_a_reranker_puts_first_is_read_first(command: list[str], tmp_path: 
 def test_where_the_answers_go_is_found_out_before_the_work(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "answer", lambda args: pytest.fail("worked"))
+    monkeypatch.setattr(inference, "answer", lambda *_: pytest.fail("worked"))
     (tmp_path / "out").write_text("precious")
     with pytest.raises(UserError, match=r"--output_dir .*out is not a folder; name another one"):
         inference.main([*command, "--do_predict"])
