@@ -24,6 +24,7 @@ from processor import QAProcessor
 from reading.answers import Answer, Reading, weigh
 from reading.arguments import PassageArguments
 from reading.batching import FeatureCollator
+from reading.fitting import fit_reading
 from reading.logits import read_features
 from reading.passages import gold_passages, joined_passages, separate_passages
 from reading.reader_settings import as_trained
@@ -83,7 +84,7 @@ class Reader(NamedTuple):
         check_length(model, args.max_seq_len)
         padded_to = args.max_seq_len if args.use_max_padding else None
         collator = FeatureCollator(model, qa_processor.tokenizer, padded_to)
-        return cls(model, qa_processor, collator, args.per_device_eval_batch_size, precision)
+        return cls(model, qa_processor, collator, fit_reading(args, model, collator, precision), precision)
 
     def read(self, question: str, context: str, title: str = "") -> list[Answer]:
         """Return the n best answers to one question in one text, best first; :class:`UserError` if one is blank.

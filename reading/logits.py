@@ -19,6 +19,7 @@ from reading.decoding import FORBIDDEN
 from reading.features import example_ids
 from runtime.device import autocast, reading_mode
 from runtime.errors import NotFiniteError
+from runtime.fitting import memory_for
 from runtime.progress import progress_bar
 
 _LARGEST = 1e30  # of a logit: sums of them, which score spans and batches, must be numbers too
@@ -71,6 +72,7 @@ def read_features(
     read: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
     losses: list[tuple[float, int]] = []
     with (
+        memory_for("--per_device_eval_batch_size"),
         reading_mode(model),
         autocast(precision, device),
         progress_bar(total=len(batches), desc=what, unit="batch", leave=False, disable=quiet) as progress,

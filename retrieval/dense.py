@@ -191,9 +191,10 @@ class DenseRetrieval:
 
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
         from models.encoder import encode
+        from runtime.fitting import memory_for
 
         batch_size = self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
-        with self._blamed():
+        with self._blamed(), memory_for("--encode_batch_size"):
             return encode(embed, rows, self.bi_encoder.pad, batch_size, self.precision, self.device, what)
 
     def _encode_shard(self, part: Corpus, what: str) -> np.ndarray:
