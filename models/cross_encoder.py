@@ -102,7 +102,7 @@ class CrossEncoder:
         """
         rows, device = self.tokenize(pairs), self.model.device
         scores = np.empty(len(rows), dtype=np.float32)  # (pairs,)
-        batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size)
+        batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size, device)
         with reading_mode(self.model), autocast(resolve_precision(precision, device), device):
             for chosen, logits in computed(
                 batches,

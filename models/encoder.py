@@ -266,7 +266,7 @@ def encode(
     one. Batches hold rows of like length, the longest first, so that memory peaks at once; ``what`` names the bar.
     Raises :class:`NotFiniteError` for vectors that are no numbers.
     """
-    batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size)
+    batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size, device)
     vectors = np.empty((0, 0), np.float32)
     with (
         torch.inference_mode(),

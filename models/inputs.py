@@ -21,6 +21,8 @@ from runtime.text import is_blank
 Computed = TypeVar("Computed")
 Tensors = dict[str, torch.Tensor]
 
+_PADDED_TO = 32  # tokens, or less
+
 GLOBAL_ATTENTION = "global_attention_mask"  # Longformer: the tokens that see, and are seen by, all others
 
 
@@ -133,10 +135,20 @@ def padded(row: list[int], length: int, filler: int, side: str = "right") -> lis
     return padding + row if side == "left" else row + padding
 
 
-def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once."""
+def longest_first_batches(lengths: Sequence[int], batch_size: int, device: torch.device) -> list[list[int]]:
+    """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once.
+
+    Each has ``batch_size`` rows, but on a GPU those after the first have as many more as they are shorter: its cores
+    want many tokens, and its memory holds as many as the first batch has.
+    """
     rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    padded_to = [-(-max(1, lengths[row]) // _PADDED_TO) * _PADDED_TO for row in rows]
+    batches, start = [], 0
+    while start < len(rows):
+        more = 1 if device.type == "cpu" else padded_to[0] / padded_to[start]
+        batches.append(rows[start : start + int(batch_size * more)])
+        start += len(batches[-1])
+    return batches
 
 
 def computed(

@@ -64,7 +64,8 @@ def read_features(
     if collator.shared:
         batches = whole_questions(windows_of_questions(features["example_index"]), lengths, batch_size)
     else:
-        batches = longest_first_batches(lengths, batch_size)
+        padded_to = lengths if collator.max_length is None else [collator.max_length] * len(lengths)
+        batches = longest_first_batches(padded_to, batch_size, model.device)
     if accelerator is not None and accelerator.num_processes > 1:
         batches = batches[accelerator.process_index :: accelerator.num_processes]
     quiet = accelerator is not None and not accelerator.is_local_main_process
