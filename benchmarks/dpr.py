@@ -21,15 +21,12 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from sentence_transformers import (
-    SentenceTransformer,
-    SentenceTransformerTrainer,
-    SentenceTransformerTrainingArguments,
-)
-from sentence_transformers.sentence_transformer import losses, modules
+from sentence_transformers import SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.sentence_transformer import losses
 
 import retrieve
 import train_dpr
+from benchmarks.dense import peer
 from benchmarks.timing import machine
 from benchmarks.train import Clock
 from loading.examples import load_examples
@@ -69,9 +66,10 @@ def train_ours(arguments: argparse.Namespace, folder: Path) -> float:
     flags = {
         "dpr_model": arguments.model, "dataset_path": arguments.data, "retriever_dir": folder,
         "max_steps": arguments.steps, "dpr_train_batch": arguments.batch_size, "chunk_size": arguments.chunk_size,
-        "hard_negatives": 0, "shared_encoder": True, "normalize": True, "pooling": "mean", "temperature": arguments.temperature,
-        "passage_max_len": arguments.tokens, "dpr_learning_rate": arguments.learning_rate, "seed": arguments.seed,
-        "dpr_eval_steps": arguments.steps, "logging_steps": 1,
+        "hard_negatives": 0, "shared_encoder": True, "normalize": True, "pooling": "mean",
+        "temperature": arguments.temperature, "passage_max_len": arguments.tokens,
+        "dpr_learning_rate": arguments.learning_rate, "seed": arguments.seed, "dpr_eval_steps": arguments.steps,
+        "logging_steps": 1,
     }  # fmt: skip
     train_dpr.main(words_of(flags))
     timed = [line for line in read_metrics(folder / "metrics.jsonl") if "loss" in line][arguments.warmup :]
@@ -84,9 +82,7 @@ def train_peer(arguments: argparse.Namespace, folder: Path, by_tokens: bool) -> 
     passages = map(titled, rows["title"], rows["context"])
     pairs = {"question": list(rows["question"]), "passage": list(passages)}
     device = default_device()
-    encoder = modules.Transformer(arguments.model, max_seq_length=arguments.tokens)
-    parts = [encoder, modules.Pooling(encoder.get_embedding_dimension(), "mean"), modules.Normalize()]
-    model = SentenceTransformer(modules=parts, device=str(device))
+    model = peer(arguments.model, arguments.tokens, "mean", True, device)
     loss = losses.CachedMultipleNegativesRankingLoss(
         model,
         scale=1 / arguments.temperature,
