@@ -38,6 +38,7 @@ from retrieval.table import retrieved_blocks, write_retrieved_df
 from retrieval.trec import write_trec_run
 from retrieval.tuning import tune_fusion
 from runtime.device import default_device, free_memory, resolve_precision
+from runtime.division import places
 from runtime.errors import UserError, run_command
 from runtime.files import write_json, write_text
 from runtime.log import get_logger
@@ -145,7 +146,8 @@ def save(args: RetrieveArguments, report: Mapping[str, Any], fusions: Mapping[st
     output_dir = Path(args.output_dir)
     device = default_device()
     contents = {"retrieval.json": report, "arguments.json": record_of(args)}
-    contents["environment.json"] = environment(device, resolve_precision("auto", device), args.seed)
+    record = environment(device, resolve_precision("auto", device), args.seed)
+    contents["environment.json"] = record | {"processes": places()}
     if fusions:
         contents["fusion.json"] = fusions
     for name, content in contents.items():
