@@ -21,6 +21,7 @@ from reading.arguments import (
     CacheArguments,
     DatasetArguments,
     PassageArguments,
+    ReadingBatchArguments,
     ScoringArguments,
     WindowArguments,
     WorkerArguments,
@@ -148,6 +149,13 @@ class TrainMRCArguments(ReaderTrainingArguments, FreezeScheduleArguments):
     """A reader, trained with the loop of this project."""
 
     not_flags: ClassVar[dict[str, str]] = _OF_THE_TRAINER
+
+    per_device_train_batch_size: int | Literal["auto"] = changed(
+        OptimizationArguments,
+        "per_device_train_batch_size",
+        help="Features per forward and backward pass; auto is 16, or what of it fits into a GPU, and accumulates the "
+        "rest.",
+    )
 
 
 @command("train_mrc_v2.py", "Train a reader with the Hugging Face Trainer.")
@@ -352,7 +360,7 @@ class TrainRerankerArguments(
 class InferenceArguments(
     OutputArguments,
     ComputeArguments,
-    EvalBatchArguments,
+    ReadingBatchArguments,
     ReaderArguments,
     DataArguments,
     AsTrainedArguments,
@@ -394,7 +402,7 @@ class InferenceArguments(
 @flag_group("answers")
 @changes("n_best_size", help="Candidates weighed and kept per question.")
 class PipelineArguments(
-    EvalBatchArguments,
+    ReadingBatchArguments,
     ReaderArguments,
     SourceArguments,
     AsTrainedArguments,

@@ -18,17 +18,17 @@ if __name__ == "__main__":
     check_command_line(InferenceArguments)  # --help and mistakes are answered before the slow ones
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
 
 from arguments import InferenceArguments, parse_arguments, record_of
-from pipeline import Reader, processor_of
-from reading.answers import Answer, nbest_of, predictions_of
+from pipeline import Reader, own_contexts, processor_of
+from reading.answers import nbest_of, predictions_of
 from reading.comparison import Resampling
 from reading.metrics import mean_scores, references_of
-from reading.passages import gold_passages
 from reading.reader_settings import as_trained
 from reading.tuning import Settings, Trials, as_flags, record, report, tune
 from retrieval.finding import find_passages
@@ -36,14 +36,14 @@ from retrieval.metrics import KS, hit_at_k
 from retrieval.table import Retrieved, write_retrieved_df
 from retrieval.tuning import halves
 from runtime.device import default_device, keep_freed_memory, resolve_precision
+from runtime.division import gathered, places
 from runtime.errors import UserError, run_command
-from runtime.files import write_json
-from runtime.locks import claimed
-from runtime.log import configure_logging, get_logger
+from runtime.files import json_in_parts, write_json
+from runtime.log import get_logger
+from runtime.processes import joint_command
 from runtime.progress import progress_bar
 from runtime.record import environment
 from runtime.seeding import set_seed
-from runtime.text import is_blank
 from runtime.timing import Stopwatch
 
 logger = get_logger("inference")
@@ -57,13 +57,12 @@ def parse(argv: Sequence[str] | None = None) -> InferenceArguments:
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Answer the questions; return the metrics (empty without --do_eval)."""
     args = parse(argv)
-    configure_logging()
-    with claimed(args.output_dir):
-        return answer(args)
+    with joint_command(args.output_dir) as is_main:
+        return answer(args, is_main)
 
 
-def answer(args: InferenceArguments) -> dict[str, float]:
-    """Find, read and write as the arguments say; return the metrics."""
+def answer(args: InferenceArguments, is_main: bool) -> dict[str, float]:
+    """Find, read and, in the main process, write as the arguments say; return the metrics."""
     set_seed(args.seed)
     keep_freed_memory()
     device = default_device()
@@ -84,29 +83,37 @@ def answer(args: InferenceArguments) -> dict[str, float]:
     # read
     trials = trials_of(args, examples, retrieved) if args.tune else None
     if retrieved is None:
-        blocks = iter([reader.readings(own_contexts(examples))])
+        weight, blocks = 0.0, reader.readings(own_contexts(examples))
     else:
-        blocks = reader.retrieved_readings(retrieved, args.passage_reading)
-    answers: dict[str, list[Answer]] = {}
-    with progress_bar(total=len(examples), desc="answering", unit="question") as progress:
-        for readings in blocks:
-            answers |= reader.weigh(readings, args.retrieval_weight if retrieved is not None else 0.0)
+        weight, blocks = args.retrieval_weight, reader.retrieved_readings(retrieved, args.passage_reading)
+    predictions: dict[str, str] = {}
+    nbest: Any = json_in_parts(Path(args.output_dir) / "nbest_predictions.json")  # of all too large to be kept
+    with nbest if is_main else nullcontext(lambda answers: None) as write_nbest:
+        with progress_bar(total=len(examples), desc="answering", unit="question", disable=not is_main) as progress:
+            for readings in blocks:
+                answers = reader.weigh(readings, weight)
+                for found, read in gathered((answers, readings if args.tune else {})):
+                    predictions |= predictions_of(found)
+                    write_nbest(nbest_of(found))
+                    if trials is not None and is_main:
+                        trials.add(read)
+                    progress.update(len(found))
+        stopwatch.lap("read")
+
+        # score
+        metrics: dict[str, float] = {}
+        if args.do_eval:
+            metrics = score(reader, examples, retrieved, predictions)
+            stopwatch.lap("score")
+
+        # save
+        if is_main:
+            if args.do_eval:
+                print_metrics(metrics)
             if trials is not None:
-                trials.add(readings)
-            progress.update(len(readings))
-    stopwatch.lap("read")
-
-    # score
-    metrics: dict[str, float] = {}
-    if args.do_eval:
-        metrics = score(reader, examples, retrieved, answers)
-        stopwatch.lap("score")
-        print_metrics(metrics)
-        if trials is not None:
-            save_tuning(args, trials, examples)
-
-    # save
-    save(args, examples, retrieved, answers, metrics, environment(device, precision, args.seed), stopwatch.laps)
+                save_tuning(args, trials, examples)
+            record = environment(device, precision, args.seed) | {"processes": places()}
+            save(args, examples, retrieved, predictions, metrics, record, stopwatch.laps)
     return metrics
 
 
@@ -129,25 +136,17 @@ def save_tuning(args: InferenceArguments, trials: Trials, examples: Dataset) -> 
     print(f"The settings are in {args.output_dir}/tuned.json: add --config {args.output_dir}/tuned.json to later runs.")
 
 
-def own_contexts(examples: Dataset) -> Dataset:
-    """Return the examples to read without retrieval; :class:`UserError` if they come without contexts."""
-    without = [example["id"] for example in examples if is_blank(example["context"])]
-    if without:
-        raise UserError(
-            f"--retriever_type none reads the contexts of the examples, and {len(without)} have none "
-            f"(the first: {without[0]}): name a retriever"
-        )
-    return gold_passages(examples)
-
-
 def score(
-    reader: Reader, examples: Dataset, retrieved: Retrieved | None, answers: dict[str, list[Answer]]
+    reader: Reader, examples: Dataset, retrieved: Retrieved | None, predictions: dict[str, str]
 ) -> dict[str, float]:
     """Return end-to-end scores and, with retrieval, hit@k and the scores with the gold passage given (oracle)."""
     references = references_of(examples)
-    metrics = mean_scores(predictions_of(answers), references)
+    metrics = mean_scores(predictions, references)
     if retrieved is not None:
-        oracle = predictions_of(reader.read_examples(own_contexts(examples), "reading gold passages"))
+        oracle: dict[str, str] = {}
+        for readings in reader.readings(own_contexts(examples), "reading gold passages"):
+            for found in gathered(predictions_of(reader.weigh(readings))):
+                oracle |= found
         metrics |= {f"oracle_{name}": value for name, value in mean_scores(oracle, references).items()}
         metrics |= hit_at_k(retrieved.blocks(), examples, [k for k in KS if k < retrieved.k] + [retrieved.k])
     return metrics
@@ -169,16 +168,14 @@ def save(
     args: InferenceArguments,
     examples: Dataset,
     retrieved: Retrieved | None,
-    answers: dict[str, list[Answer]],
+    predictions: dict[str, str],
     metrics: dict[str, float],
     record: dict[str, Any],
     seconds: dict[str, float],
 ) -> None:
-    """Write answers, passages, metrics and what the run was to --output_dir."""
+    """Write the best answers, passages, metrics and what the run was to --output_dir."""
     output_dir = Path(args.output_dir)
-    predictions, nbest = predictions_of(answers), nbest_of(answers)
     write_json(output_dir / "predictions.json", {question: predictions[question] for question in examples["id"]})
-    write_json(output_dir / "nbest_predictions.json", {question: nbest[question] for question in examples["id"]})
     if retrieved is not None:
         write_retrieved_df(retrieved.blocks(), output_dir / "retrieved_passages.csv")
     if metrics:

@@ -9,10 +9,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import pandas as pd
 from datasets import Dataset
 from transformers import PreTrainedModel
 
@@ -23,12 +24,15 @@ from processor import QAProcessor
 from reading.answers import Answer, Reading, weigh
 from reading.arguments import PassageArguments
 from reading.batching import FeatureCollator
+from reading.fitting import fit_reading
 from reading.logits import read_features
 from reading.passages import gold_passages, joined_passages, separate_passages
 from reading.reader_settings import as_trained
 from retrieval.finding import PassageFinder, load_finder
-from retrieval.table import Retrieved
+from retrieval.table import PASSAGES_AT_ONCE, Retrieved
+from runtime.ahead import ahead
 from runtime.device import default_device, fastest_attention, resolve_precision
+from runtime.division import own_share
 from runtime.errors import UserError
 from runtime.text import is_blank
 
@@ -80,7 +84,7 @@ class Reader(NamedTuple):
         check_length(model, args.max_seq_len)
         padded_to = args.max_seq_len if args.use_max_padding else None
         collator = FeatureCollator(model, qa_processor.tokenizer, padded_to)
-        return cls(model, qa_processor, collator, args.per_device_eval_batch_size, precision)
+        return cls(model, qa_processor, collator, fit_reading(args, model, collator, precision), precision)
 
     def read(self, question: str, context: str, title: str = "") -> list[Answer]:
         """Return the n best answers to one question in one text, best first; :class:`UserError` if one is blank.
@@ -92,21 +96,29 @@ class Reader(NamedTuple):
             raise UserError("the context to read is blank: give the text that may hold the answer")
         example = {"id": "0", "question": question, "context": context, "title": title, "document_id": ""}
         examples = gold_passages(Dataset.from_list([example | {"answers": {"text": [], "answer_start": []}}]))
-        return self.read_examples(examples)["0"]
+        (readings,) = self.readings([examples])
+        return self.weigh(readings)["0"]
 
-    def read_examples(
-        self, examples: Dataset, what: str = "reading", retrieval_weight: float = 0.0
-    ) -> dict[str, list[Answer]]:
-        """Return the n best answers per question id, from reading examples (see ``reading/passages.py``)."""
-        return self.weigh(self.readings(examples, what), retrieval_weight)
+    def readings(self, blocks: Iterable[Dataset], what: str = "reading") -> Iterator[dict[str, list[Reading]]]:
+        """Yield for every block of reading examples what the reader finds in them, by question id, not yet weighed.
 
-    def readings(self, examples: Dataset, what: str = "reading") -> dict[str, list[Reading]]:
-        """Return per question id what the reader finds in each of its reading examples, not yet weighed."""
-        features = self.qa_processor.make_features(examples, what, cached=False)
-        logits = read_features(self.model, features, self.collator, self.batch_size, self.precision, what)
-        return self.qa_processor.find_readings(examples, features, logits.predictions)
+        While it reads one block, a thread makes the features of the next.
+        """
 
-    def weigh(self, readings: Mapping[str, list[Reading]], retrieval_weight: float) -> dict[str, list[Answer]]:
+        def with_features(examples: Dataset) -> tuple[Dataset, Dataset | None]:
+            few = not len(examples)  # as a process without a share has
+            return examples, None if few else self.qa_processor.make_features(examples, what, cached=False)
+
+        parts = map(with_features, blocks)
+        forks = self.qa_processor.dataset_args.preprocessing_num_workers > 1  # which a thread should not
+        for examples, features in parts if forks else ahead(parts):
+            if features is None:
+                yield {}
+                continue
+            logits = read_features(self.model, features, self.collator, self.batch_size, self.precision, what)
+            yield self.qa_processor.find_readings(examples, features, logits.predictions)
+
+    def weigh(self, readings: Mapping[str, list[Reading]], retrieval_weight: float = 0.0) -> dict[str, list[Answer]]:
         """Return the n best answers per question id, from what was read in all of its passages."""
         settings = self.qa_processor.dataset_args
         return {question: weigh(found, settings, retrieval_weight) for question, found in readings.items()}
@@ -122,10 +134,10 @@ class Reader(NamedTuple):
         """Yield what the reader finds in the retrieved passages.
 
         Some thousand passages are read at a time, so that memory stays bounded; no question is in two of these parts.
+        Of every part a process reads its share of the questions (see :func:`runtime.processes.joint_command`).
         """
         to_examples = joined_passages if passage_reading == "joined" else separate_passages
-        for block in retrieved.blocks():
-            yield self.readings(to_examples(block))
+        return self.readings(to_examples(_own_questions(block)) for block in retrieved.blocks())
 
 
 class Pipeline(NamedTuple):
@@ -192,6 +204,28 @@ def processor_of(args: PipelineArguments | InferenceArguments) -> QAProcessor:
     tokenizer = load_tokenizer(args.tokenizer or args.model)
     title_prefix = getattr(load_config(args.model), "title_prefix", False)
     return QAProcessor(part_of(args, DatasetArguments), tokenizer, title_prefix=title_prefix)
+
+
+def own_contexts(examples: Dataset) -> Iterator[Dataset]:
+    """Yield the examples to read without retrieval, some at a time and of each part this process's share.
+
+    Raises :class:`UserError` if they come without contexts.
+    """
+    blank = [name for name, context in zip(examples["id"], examples["context"], strict=True) if is_blank(context)]
+    if blank:
+        raise UserError(
+            f"--retriever_type none reads the contexts of the examples, and {len(blank)} have none "
+            f"(the first: {blank[0]}): name a retriever"
+        )
+    for start in range(0, len(examples), PASSAGES_AT_ONCE):
+        own = own_share(min(PASSAGES_AT_ONCE, len(examples) - start))
+        yield gold_passages(examples.select(range(start + own.start, start + own.stop)))
+
+
+def _own_questions(block: pd.DataFrame) -> pd.DataFrame:
+    questions = block["id"].unique()  # (questions,)
+    own = own_share(len(questions))
+    return block[block["id"].isin(questions[own.start : own.stop])] if len(own) < len(questions) else block
 
 
 def _with_source(answer: Answer, passages: Sequence[FoundPassage]) -> FoundAnswer:

@@ -38,10 +38,11 @@ from retrieval.table import retrieved_blocks, write_retrieved_df
 from retrieval.trec import write_trec_run
 from retrieval.tuning import tune_fusion
 from runtime.device import default_device, free_memory, resolve_precision
+from runtime.division import places
 from runtime.errors import UserError, run_command
 from runtime.files import write_json, write_text
-from runtime.locks import claimed
-from runtime.log import configure_logging, get_logger
+from runtime.log import get_logger
+from runtime.processes import joint_command
 from runtime.record import environment
 
 logger = get_logger("retrieve")
@@ -55,13 +56,12 @@ def parse(argv: Sequence[str] | None = None) -> RetrieveArguments:
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Measure the retrievers; return what retrieval.json holds."""
     args = parse(argv)
-    configure_logging()
-    with claimed(args.output_dir):
-        return compare(args)
+    with joint_command(args.output_dir) as is_main:
+        return compare(args, is_main)
 
 
-def compare(args: RetrieveArguments) -> dict[str, Any]:
-    """Retrieve with each retriever, one after the other, and write what came out."""
+def compare(args: RetrieveArguments, is_main: bool) -> dict[str, Any]:
+    """Retrieve with each retriever, one after the other; the main process writes what came out."""
     output_dir, top_k = Path(args.output_dir), args.top_k_retrieval
     specs = list(dict.fromkeys(args.retriever_type))
     for spec in specs:  # a mistake in one is found before anything is built
@@ -79,8 +79,9 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
         row = {"retriever": spec, **prepare(retriever, questions.corpus, args.index_dir)}
         results, row["milliseconds_per_question"] = timed_search(retriever, questions.examples["question"], top_k)
         rows.append(row | measure(results, questions))
-        write(args.write, output_dir / name if len(specs) > 1 else output_dir, name, results, questions)
-        if args.tune_fusion and isinstance(retriever, HybridRetrieval):
+        if is_main:
+            write(args.write, output_dir / name if len(specs) > 1 else output_dir, name, results, questions)
+        if args.tune_fusion and is_main and isinstance(retriever, HybridRetrieval):
             fused = part_of(arguments, HybridArguments).hybrid_retrievers
             fusions[spec] = tune_fusion(retriever, fused, questions, top_k)
             print(fusion_markdown(spec, fusions[spec]))
@@ -92,8 +93,9 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
     report = {"split": args.split, "questions": n, "passages": len(questions.corpus), "top_k": top_k}
     report |= {"gold_passages": int(gold.known.sum()), "in_corpus": int(gold.held.sum())}
     report |= {"answerable": int(questions.answerable.sum()), "retrievers": rows}
-    print(markdown(report))
-    save(args, report, fusions)
+    if is_main:
+        print(markdown(report))
+        save(args, report, fusions)
     return report
 
 
@@ -144,7 +146,8 @@ def save(args: RetrieveArguments, report: Mapping[str, Any], fusions: Mapping[st
     output_dir = Path(args.output_dir)
     device = default_device()
     contents = {"retrieval.json": report, "arguments.json": record_of(args)}
-    contents["environment.json"] = environment(device, resolve_precision("auto", device), args.seed)
+    record = environment(device, resolve_precision("auto", device), args.seed)
+    contents["environment.json"] = record | {"processes": places()}
     if fusions:
         contents["fusion.json"] = fusions
     for name, content in contents.items():

@@ -35,6 +35,7 @@ from processor import QAProcessor
 from reading.augmentation import augmentation_names
 from reading.batching import FeatureCollator, training_batches, training_loader
 from reading.features import example_ids
+from reading.fitting import try_training
 from reading.logits import read_features
 from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained, settings_of
@@ -99,8 +100,9 @@ def prepare(start: Start, args: TrainMRCArguments) -> Run:
     collator = FeatureCollator(model, tokenizer, padded_to, args.shared_normalization)
 
     # loop
+    size = start.fit_batch(args, partial(try_training, model, collator, args.max_seq_len, start.precision))
     place = start.accelerator.process_index, start.accelerator.num_processes
-    batches = training_batches(features, collator, args.per_device_train_batch_size, args.seed, *place)
+    batches = training_batches(features, collator, size, args.seed, *place)
     loader: Any = training_loader(start.accelerator, features, batches, collator)
 
     def start_epoch(epoch: int) -> list[list[int]]:

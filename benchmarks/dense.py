@@ -52,6 +52,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 # ------------------------------------------------------------------------------------------------------------ encoding
 
 
+def peer(model: str, tokens: int, pooling: str, normalize: bool, device: torch.device) -> SentenceTransformer:
+    """Return the encoder ``model`` as sentence-transformers has it."""
+    encoder = modules.Transformer(model, max_seq_length=tokens)
+    parts = [encoder, modules.Pooling(encoder.get_embedding_dimension(), pooling)]
+    return SentenceTransformer(modules=[*parts, *([modules.Normalize()] if normalize else [])], device=str(device))
+
+
 def compare_encoders(model: str, corpus: Corpus, tokens: int, repeats: int) -> str:
     """Return a table of passages per second."""
     retriever = DenseRetrieval(DenseArguments(retriever_dir=model, passage_max_len=tokens))
@@ -61,16 +68,13 @@ def compare_encoders(model: str, corpus: Corpus, tokens: int, repeats: int) -> s
         for title, text in zip(corpus.titles, corpus.texts, strict=True)
     ]
 
-    def peer(dtype: torch.dtype) -> SentenceTransformer:
-        encoder = modules.Transformer(model, max_seq_length=tokens)
-        pooling = modules.Pooling(retriever.bi_encoder.p_encoder.config.hidden_size, settings.pooling)
-        parts = [encoder, pooling, *([modules.Normalize()] if settings.normalize else [])]
-        return SentenceTransformer(modules=parts, device=str(retriever.device)).to(dtype)
-
     def encode(encoder: SentenceTransformer, batch_size: int) -> np.ndarray:
         return encoder.encode(texts, batch_size=batch_size, convert_to_tensor=True).float().cpu().numpy()
 
-    plain, bf16 = peer(torch.float32), peer(torch.bfloat16)
+    plain, bf16 = (
+        peer(model, tokens, settings.pooling, settings.normalize, retriever.device).to(dtype)
+        for dtype in (torch.float32, torch.bfloat16)
+    )
     ways: dict[str, Callable[[], np.ndarray]] = {
         f"ours, {retriever.precision}": lambda: retriever.encode_passages(corpus),
         "sentence-transformers, fp32, batch 32": lambda: encode(plain, 32),

@@ -60,7 +60,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class _Clock(Callback):
+class Clock(Callback):
     """Times the optimizer steps after the first ``warmup``."""
 
     def __init__(self, warmup: int) -> None:
@@ -91,7 +91,7 @@ def train_with_trainer(arguments: argparse.Namespace, folder: str, bf16: bool, d
     given = [name for name in ("input_ids", "token_type_ids", "attention_mask") if name in windows.column_names]
     full: dict[str, Any] = {"padding": "max_length", "max_length": arguments.max_seq_len}
     collate = DataCollatorWithPadding(tokenizer, **({} if dynamic else full))
-    clock = _Clock(arguments.warmup)
+    clock = Clock(arguments.warmup)
     trainer = Trainer(
         model=load_reader(arguments.model, attention="sdpa"),
         args=TrainingArguments(

@@ -19,7 +19,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from models import sentence_transformers_format
 from models.card import CARD_NAME, reranker_card
 from models.encoder import LENGTH_MULTIPLE
-from models.inputs import ModelInputs, longest_first_batches, titled, tokenize
+from models.inputs import ModelInputs, computed, longest_first_batches, titled, tokenize
 from models.loading import (
     attention_dropout,
     first_names,
@@ -102,10 +102,14 @@ class CrossEncoder:
         """
         rows, device = self.tokenize(pairs), self.model.device
         scores = np.empty(len(rows), dtype=np.float32)  # (pairs,)
+        batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size, device)
         with reading_mode(self.model), autocast(resolve_precision(precision, device), device):
-            for chosen in longest_first_batches([len(row["input_ids"]) for row in rows], batch_size):
-                batch = self.pad([rows[row] for row in chosen])
-                logits = self.model(**{name: tensor.to(device) for name, tensor in batch.items()}).logits
+            for chosen, logits in computed(
+                batches,
+                lambda chosen: self.pad([rows[row] for row in chosen]),
+                lambda batch: self.model(**batch).logits,
+                device,
+            ):
                 scores[chosen] = logits[:, 0].float().cpu().numpy()  # (batch, 1) -> (batch,)
                 if not np.isfinite(scores[chosen]).all():
                     raise NotFiniteError(

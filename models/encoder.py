@@ -21,7 +21,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from models import sentence_transformers_format
 from models.arguments import EncoderArguments, EncoderSettings
 from models.card import CARD_NAME, encoders_card
-from models.inputs import GLOBAL_ATTENTION, ModelInputs, longest_first_batches, titled
+from models.inputs import GLOBAL_ATTENTION, ModelInputs, computed, longest_first_batches, titled
 from models.loading import (
     attention_dropout,
     encoder_class_of,
@@ -266,13 +266,15 @@ def encode(
     one. Batches hold rows of like length, the longest first, so that memory peaks at once; ``what`` names the bar.
     Raises :class:`NotFiniteError` for vectors that are no numbers.
     """
-    batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size)
+    batches = longest_first_batches([len(row["input_ids"]) for row in rows], batch_size, device)
     vectors = np.empty((0, 0), np.float32)
-    with torch.inference_mode(), progress_bar(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress:
-        for chosen in batches:
-            batch = {name: tensor.to(device) for name, tensor in pad([rows[row] for row in chosen]).items()}
-            with autocast(precision, device):
-                embedded = embed(batch).float().cpu().numpy()  # (batch, H)
+    with (
+        torch.inference_mode(),
+        autocast(precision, device),
+        progress_bar(total=len(rows), desc=f"Encode {what}", unit="text", delay=1) as progress,
+    ):
+        for chosen, on_device in computed(batches, lambda chosen: pad([rows[row] for row in chosen]), embed, device):
+            embedded = on_device.float().cpu().numpy()  # (batch, H)
             if not np.isfinite(embedded).all():
                 raise NotFiniteError("the encoder", f"gives vectors that are not finite numbers ({what})")
             if chosen is batches[0]:

@@ -7,15 +7,21 @@ numbers two segments and weights that know one: it is fed no ``token_type_ids``.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import torch
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.loading import position_limit, word_embeddings
+from runtime.ahead import ahead, one_behind
 from runtime.errors import UserError
 from runtime.text import is_blank
+
+Computed = TypeVar("Computed")
+Tensors = dict[str, torch.Tensor]
+
+_PADDED_TO = 32  # tokens, or less
 
 GLOBAL_ATTENTION = "global_attention_mask"  # Longformer: the tokens that see, and are seen by, all others
 
@@ -129,10 +135,42 @@ def padded(row: list[int], length: int, filler: int, side: str = "right") -> lis
     return padding + row if side == "left" else row + padding
 
 
-def longest_first_batches(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once."""
+def longest_first_batches(lengths: Sequence[int], batch_size: int, device: torch.device) -> list[list[int]]:
+    """Return batches of row numbers for reading: all rows once, longest first, so that memory peaks at once.
+
+    Each has ``batch_size`` rows, but on a GPU those after the first have as many more as they are shorter: its cores
+    want many tokens, and its memory holds as many as the first batch has.
+    """
     rows = sorted(range(len(lengths)), key=lambda row: -lengths[row])
-    return [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    padded_to = [-(-max(1, lengths[row]) // _PADDED_TO) * _PADDED_TO for row in rows]
+    batches, start = [], 0
+    while start < len(rows):
+        more = 1 if device.type == "cpu" else padded_to[0] / padded_to[start]
+        batches.append(rows[start : start + int(batch_size * more)])
+        start += len(batches[-1])
+    return batches
+
+
+def computed(
+    batches: Iterable[list[int]],
+    pad: Callable[[list[int]], Tensors],
+    compute: Callable[[Tensors], Computed],
+    device: torch.device,
+) -> Iterator[tuple[list[int], Computed]]:
+    """Yield each of ``batches`` with what ``compute`` makes on ``device`` of the tensors that ``pad`` makes of it.
+
+    A GPU never waits: while it computes, a thread pads the next batch, which it then fetches by itself, and what is
+    yielded is the one before.
+    """
+
+    def padded(rows: list[int]) -> tuple[list[int], Tensors]:
+        tensors = pad(rows)
+        return rows, {name: one.pin_memory() for name, one in tensors.items()} if device.type == "cuda" else tensors
+
+    def sent(batch: Tensors) -> Tensors:
+        return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+    return one_behind((rows, compute(sent(batch))) for rows, batch in ahead(map(padded, batches)))
 
 
 def _control_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -9,6 +9,7 @@ from loading.arguments import DataArguments, SourceArguments, TrainingDataArgume
 from reading.augmentation import AUGMENTATIONS, names_in
 from reading.metrics import METRICS
 from reading.postprocessing import DEFAULT_RULES, RULES, fault_of
+from runtime.arguments import EvalBatchArguments
 from runtime.flags import changed, default_of, fields_by_name, flag, flag_group, flag_of, only_if, with_parameters
 
 
@@ -55,6 +56,17 @@ class AnswerArguments:
     )
     shared_normalization: bool = flag(
         False, "Compare spans of different passages by their logits alone; a trained reader brings its own."
+    )
+
+
+@flag_group("run")
+class ReadingBatchArguments(EvalBatchArguments):
+    """How many windows are read at once."""
+
+    per_device_eval_batch_size: int | Literal["auto"] = changed(  # type: ignore[assignment]
+        EvalBatchArguments,
+        "per_device_eval_batch_size",
+        help="Features per forward pass; auto is 32, and on a GPU as many of the longest as fit, up to 65,536 tokens.",
     )
 
 

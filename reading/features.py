@@ -39,6 +39,7 @@ logger = get_logger(__name__)
 # Part of every cache key: raise it when the features of equal input change.
 _FEATURES_VERSION = 5
 _SMALLEST_WINDOW = 16
+_EXAMPLES_AT_ONCE = 2560  # whose distinct texts are tokenised once
 _OWN_COLUMNS = {
     "example_id": Value("string"),
     "example_index": Value("int64"),
@@ -202,7 +203,7 @@ def build_features(
             features_table if bar is None else partial(_make_and_count, bar.update),
             batched=True,
             with_indices=True,
-            batch_size=200,
+            batch_size=_EXAMPLES_AT_ONCE,
             remove_columns=examples.column_names,
             fn_kwargs={
                 "tokenizer": tokenizer,

@@ -12,13 +12,14 @@ from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel
 
-from models.inputs import longest_first_batches
+from models.inputs import computed, longest_first_batches
 from models.span_loss import reader_loss
 from reading.batching import FeatureCollator, whole_questions, windows_of_questions
 from reading.decoding import FORBIDDEN
 from reading.features import example_ids
 from runtime.device import autocast, reading_mode
 from runtime.errors import NotFiniteError
+from runtime.fitting import memory_for
 from runtime.progress import progress_bar
 
 _LARGEST = 1e30  # of a logit: sums of them, which score spans and batches, must be numbers too
@@ -63,17 +64,26 @@ def read_features(
     if collator.shared:
         batches = whole_questions(windows_of_questions(features["example_index"]), lengths, batch_size)
     else:
-        batches = longest_first_batches(lengths, batch_size)
+        padded_to = lengths if collator.max_length is None else [collator.max_length] * len(lengths)
+        batches = longest_first_batches(padded_to, batch_size, model.device)
     if accelerator is not None and accelerator.num_processes > 1:
         batches = batches[accelerator.process_index :: accelerator.num_processes]
     quiet = accelerator is not None and not accelerator.is_local_main_process
     device = model.device
     read: list[tuple[int, np.ndarray, np.ndarray, np.ndarray | None]] = []
     losses: list[tuple[float, int]] = []
-    with reading_mode(model), autocast(precision, device):
-        for rows in progress_bar(batches, desc=what, unit="batch", leave=False, disable=quiet):
-            batch = collator([inputs[row] for row in rows])
-            loss, outputs = reader_loss(model, {name: tensor.to(device) for name, tensor in batch.items()})
+    with (
+        memory_for("--per_device_eval_batch_size"),
+        reading_mode(model),
+        autocast(precision, device),
+        progress_bar(total=len(batches), desc=what, unit="batch", leave=False, disable=quiet) as progress,
+    ):
+        for rows, (loss, outputs) in computed(
+            batches,
+            lambda rows: collator([inputs[row] for row in rows]),
+            lambda batch: reader_loss(model, batch),
+            device,
+        ):
             losses.append((loss.item(), len(rows)))
             beam_starts, end_logits = outputs.get("beam_starts"), outputs.get("beam_end_logits", outputs.end_logits)
             start_logits = outputs.start_logits.float().cpu().numpy()  # (batch, tokens)
@@ -81,6 +91,7 @@ def read_features(
             beams = [None] * len(rows) if beam_starts is None else beam_starts.cpu().numpy()  # (batch, beam)
             for row, start, end, beam in zip(rows, start_logits, end_logits, beams, strict=True):
                 read.append((row, start[: lengths[row]].copy(), end[..., : lengths[row]].copy(), beam))
+            progress.update()
     if accelerator is not None and accelerator.num_processes > 1:
         read, losses = gather_object(read), gather_object(losses)
     read.sort(key=lambda item: item[0])

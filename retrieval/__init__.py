@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
+
 from loading.corpus import Corpus
-from retrieval.base import NamedRetriever, Retriever, UnusableIndex, index_folder, parts_of
+from retrieval.base import NamedRetriever, Retriever, SearchResults, UnusableIndex, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
 from retrieval.dense import SHARDS, DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
@@ -15,6 +18,7 @@ from retrieval.hybrid import HybridRetrieval
 from retrieval.milvus import MilvusRetrieval
 from retrieval.rerank import RerankedRetrieval
 from retrieval.tfidf import SparseRetrieval_TFIDF
+from runtime.division import done_once, gathered, own_share, place
 from runtime.errors import UserError
 from runtime.files import remove_leftovers, remove_old
 from runtime.locks import check_writable
@@ -60,6 +64,9 @@ def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) 
     """Make ``retriever`` ready over ``corpus``: from its folder in ``index_dir`` if that is whole, else built and saved
     there. One that is made of others has no folder: its ``parts`` are made ready, each as if it stood alone.
 
+    Of several processes that divide the work the main one builds, or all do where the retriever ``divides_build``;
+    the others load what it saved, for which ``index_dir`` must be one folder for all.
+
     A server that does not answer, or refuses, is no damage: its :class:`UserError` is raised.
     """
     if parts := parts_of(retriever):
@@ -67,21 +74,43 @@ def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) 
             load_or_build(part, corpus, index_dir)
         retriever.corpus = corpus
         return retriever
-    remove_leftovers(index_dir)
-    remove_old(Path(index_dir).glob(f".*{SHARDS}"), days=_RESUMED_WITHIN)
+    if place() == 0:
+        remove_leftovers(index_dir)
+        remove_old(Path(index_dir).glob(f".*{SHARDS}"), days=_RESUMED_WITHIN)
     folder = index_folder(retriever, corpus, index_dir)
-    if folder.exists():
-        try:
-            retriever.load(folder, corpus)
-        except UnusableIndex as error:
-            logger.warning("index %s cannot be used and is rebuilt: %s", folder, error.reason)
-        else:
-            logger.info("index %s: loaded", folder)
-            return retriever
+    if all(gathered(folder.exists() and _is_loaded(retriever, folder, corpus))):
+        logger.info("index %s: loaded", folder)
+        return retriever
     check_writable(index_dir, "--index_dir")
     began = time.perf_counter()
-    retriever.build(corpus)
-    retriever.build_seconds = time.perf_counter() - began
-    retriever.save(folder)
+    divides = getattr(retriever, "divides_build", False)
+    if divides:
+        retriever.build(corpus)
+
+    def finish() -> None:
+        if not divides:
+            retriever.build(corpus)
+        retriever.build_seconds = time.perf_counter() - began
+        retriever.save(folder)
+
+    done_once(finish)
+    if place() > 0:
+        retriever.load(folder, corpus)
     logger.info("index %s: built over %d passages and saved", folder, len(corpus))
     return retriever
+
+
+def _is_loaded(retriever: Retriever, folder: Path, corpus: Corpus) -> bool:
+    try:
+        retriever.load(folder, corpus)
+    except UnusableIndex as error:
+        logger.warning("index %s cannot be used and is rebuilt: %s", folder, error.reason)
+        return False
+    return True
+
+
+def divided_search(retriever: Retriever, questions: Sequence[str], k: int) -> SearchResults:
+    """Return what ``retriever.search`` does, each process searching for its share of the questions."""
+    own = own_share(len(questions))
+    parts = gathered(retriever.search(questions[own.start : own.stop], k))
+    return SearchResults(*(np.concatenate(part) for part in zip(*parts, strict=True)))  # (n, k) each

@@ -12,7 +12,7 @@ from datasets import Dataset
 
 from loading.corpus import Corpus
 from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
-from retrieval import load_or_build
+from retrieval import divided_search, load_or_build
 from retrieval.base import MANIFEST_NAME, Retriever, SearchResults, index_folder, parts_of
 from retrieval.metrics import KS, GoldPassages, answerable, answers_among, first_ranks, ranking_metrics, recall_at
 from retrieval.training import corpus_passages
@@ -60,7 +60,7 @@ def timed_search(retriever: Retriever, questions: Sequence[str], k: int) -> tupl
     questions = list(questions)
     retriever.search(questions[:1], k)
     began = time.perf_counter()
-    results = retriever.search(questions, k)
+    results = divided_search(retriever, questions, k)
     return results, 1000 * (time.perf_counter() - began) / len(questions)
 
 

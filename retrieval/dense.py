@@ -22,6 +22,7 @@ from retrieval.base import (
     new_index_folder,
 )
 from runtime.checksums import fault_of_file, sealed_file
+from runtime.division import gathered, place, places
 from runtime.errors import NotFiniteError, UserError
 from runtime.flags import flag, flag_group, part_of
 from runtime.log import get_logger
@@ -68,12 +69,14 @@ class DenseRetrieval:
     """The inner product of question and passage vectors, over all passages.
 
     A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory.
+    killed goes on where it stopped; without ``index_dir`` in memory. Processes that divide the work encode their shards
+    each.
     """
 
     name = "DenseRetrieval"
     libraries: Sequence[str] = ("torch", "transformers")
     flags: type = DenseArguments
+    divides_build = True
     build_seconds: float
 
     def __init__(self, arguments: DenseArguments, index_dir: str | Path | None = None) -> None:
@@ -126,17 +129,16 @@ class DenseRetrieval:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{start:012d}.npy" for start in starts]
         width = self.bi_encoder.p_encoder.config.hidden_size
-        kept = [self._read_shard(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
-        if there := sum(shard is not None for shard in kept):
-            logger.info("resumed: %d of %d shards are there, in %s", there, len(parts), folder)
-        self.vectors = []
-        for number, (path, part, shard) in enumerate(zip(paths, parts, kept, strict=True), start=1):
-            if shard is None:
-                encoded = self._encode_shard(part, f"passages, shard {number} of {len(parts)}")
-                with sealed_file(path) as staging, staging.open("wb") as file:
+        kept = [self._is_kept(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
+        if sum(kept):
+            logger.info("resumed: %d of %d shards are there, in %s", sum(kept), len(parts), folder)
+        for number in range(place(), len(parts), places()):
+            if not kept[number]:
+                encoded = self._encode_shard(parts[number], f"passages, shard {number + 1} of {len(parts)}")
+                with sealed_file(paths[number]) as staging, staging.open("wb") as file:
                     np.save(file, encoded, allow_pickle=False)
-                shard = self._read_whole(path, len(part))
-            self.vectors.append(shard)
+        gathered(None)  # all shards are written
+        self.vectors = [self._read_whole(path, len(part)) for path, part in zip(paths, parts, strict=True)]
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         from retrieval.vector_search import search_vectors
@@ -189,9 +191,10 @@ class DenseRetrieval:
 
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
         from models.encoder import encode
+        from runtime.fitting import memory_for
 
         batch_size = self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
-        with self._blamed():
+        with self._blamed(), memory_for("--encode_batch_size"):
             return encode(embed, rows, self.bi_encoder.pad, batch_size, self.precision, self.device, what)
 
     def _encode_shard(self, part: Corpus, what: str) -> np.ndarray:
@@ -216,9 +219,9 @@ class DenseRetrieval:
             raise UnusableIndex(path.parent, f"it holds no vectors of {size} passages")
         return vectors
 
-    def _read_shard(self, path: Path, size: int, width: int) -> np.ndarray | None:
-        """Return what :meth:`_read` does of a shard that a killed build left; None if it is not as it was written."""
-        return self._read(path, size, width) if path.exists() and fault_of_file(path) is None else None
+    def _is_kept(self, path: Path, size: int, width: int) -> bool:
+        """Whether a killed build left the shard, as it was written."""
+        return path.exists() and fault_of_file(path) is None and self._read(path, size, width) is not None
 
     def _read(self, path: Path, size: int, width: int | None = None) -> np.ndarray | None:
         """Return the vectors (size, width) in ``path``, mapped into memory; None if it holds anything else."""

@@ -13,7 +13,7 @@ from loading.chunking import Chunking, chunk_corpus
 from loading.cleaning import clean_corpus
 from loading.corpus import Corpus, find_corpus, load_corpus
 from models.loading import load_tokenizer
-from retrieval import create_retriever, load_or_build
+from retrieval import create_retriever, divided_search, load_or_build
 from retrieval.arguments import CorpusArguments, IndexedRetrieverArguments, RetrieverArguments
 from retrieval.base import Retriever
 from retrieval.table import Retrieved, get_retrieved_df, retrieved_blocks, table_blocks
@@ -31,7 +31,7 @@ class PassageFinder(NamedTuple):
 
     def find(self, examples: Dataset, k: int) -> Retrieved:
         """Return the ``k`` best passages of every example (``id, question``)."""
-        results = self.retriever.search(examples["question"], k)
+        results = divided_search(self.retriever, examples["question"], k)
         return Retrieved(partial(retrieved_blocks, examples, self.corpus, results), results.ids.shape[1])
 
 

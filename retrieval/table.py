@@ -29,7 +29,7 @@ from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
-_PASSAGES_AT_ONCE = 2560  # rows of a table that is made block by block
+PASSAGES_AT_ONCE = 2560  # rows of a table that is made block by block
 COLUMNS = ["id", "question", "rank", "document_id", "title", "context", "score"]
 _NUMBERS = {"rank", "score", "passage_start"}
 _OPTIONAL = ["passage_start", "answers"]
@@ -76,7 +76,7 @@ class Retrieved(NamedTuple):
 
 def retrieved_blocks(examples: Dataset, corpus: Corpus, results: SearchResults) -> Iterator[pd.DataFrame]:
     """Yield the long table of ``results`` some questions at a time, never one question in two blocks."""
-    at_once = max(1, _PASSAGES_AT_ONCE // max(1, results.ids.shape[1]))
+    at_once = max(1, PASSAGES_AT_ONCE // max(1, results.ids.shape[1]))
     for start in range(0, len(examples), at_once):
         block = slice(start, start + at_once)
         questions = examples.select(range(*block.indices(len(examples))))
@@ -85,7 +85,7 @@ def retrieved_blocks(examples: Dataset, corpus: Corpus, results: SearchResults) 
 
 def table_blocks(df: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Yield a table whose questions follow each other some questions at a time, never one question in two blocks."""
-    at_once = max(1, _PASSAGES_AT_ONCE // int(df["rank"].max()))
+    at_once = max(1, PASSAGES_AT_ONCE // int(df["rank"].max()))
     starts = np.flatnonzero(df["id"] != df["id"].shift())[::at_once]  # (blocks,)
     for start, end in zip(starts, [*starts[1:], len(df)], strict=True):
         yield df.iloc[start:end]

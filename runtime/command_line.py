@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import functools
 import math
 import os
 import re
@@ -164,6 +165,9 @@ class _Parser(_FlagParser):
 def _options(hint: Any, choices: tuple[str, ...] | None) -> dict[str, Any]:
     """Return how argparse reads a flag of type ``hint``."""
     members = [one for one in typing.get_args(hint) if one is not type(None)]
+    words = [word for one in members if typing.get_origin(one) is typing.Literal for word in typing.get_args(one)]
+    if words and int in members:
+        return {"type": functools.partial(_number_or_word, words)}
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (hint,) = members
     if typing.get_origin(hint) is typing.Literal:
@@ -175,6 +179,13 @@ def _options(hint: Any, choices: tuple[str, ...] | None) -> dict[str, Any]:
     if hint is bool:
         return {"type": _truth, "nargs": "?", "const": True}
     return {"type": hint, "choices": choices}
+
+
+def _number_or_word(words: Sequence[str], given: str) -> int | str:
+    try:
+        return given if given in words else int(given)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{given!r} is neither a whole number nor {' or '.join(words)}") from None
 
 
 def _truth(word: str) -> bool:

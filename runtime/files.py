@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -293,6 +293,26 @@ def write_json(path: str | Path, content: Any) -> None:
     Raises :class:`UserError` as :func:`json_text` does.
     """
     write_text(path, json_text(path, content, ensure_ascii=False, indent=2) + "\n")
+
+
+@contextmanager
+def json_in_parts(path: str | Path) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """Yield what writes entries of a JSON object, some at a time; after the block it is there as by :func:`write_json`.
+
+    So that what is long is never in memory as a whole. Raises :class:`UserError` as :func:`json_text` does.
+    """
+    with staged_file(path) as staging, staging.open("w", encoding="utf-8") as file:
+        before = ""
+
+        def write(entries: Mapping[str, Any]) -> None:
+            nonlocal before
+            if entries:
+                text = json_text(path, entries, ensure_ascii=False, indent=2)
+                file.write((before or "{") + text.removeprefix("{").removesuffix("\n}"))
+                before = ","
+
+        yield write
+        file.write("\n}\n" if before else "{}\n")
 
 
 def json_text(path: str | Path, content: Any, **layout: Any) -> str:

@@ -72,9 +72,11 @@ def explanation(one: dataclasses.Field) -> str:
 
 
 def choices_of(one: dataclasses.Field, hint: Any) -> tuple[str, ...]:
-    """Return the words that a flag may be; none where it may be any."""
-    literals = [kind for kind in (hint, *typing.get_args(hint)) if typing.get_origin(kind) is typing.Literal]
-    return tuple(typing.get_args(literals[0])) if literals else one.metadata["flag"].choices or ()
+    """Return the words that a flag may be, N for a number beside them; none where it may be any."""
+    members = typing.get_args(hint)
+    literals = [kind for kind in (hint, *members) if typing.get_origin(kind) is typing.Literal]
+    number = ("N",) if int in members else ()
+    return (*number, *typing.get_args(literals[0])) if literals else one.metadata["flag"].choices or ()
 
 
 def _spelling(one: dataclasses.Field) -> str:

@@ -1,11 +1,11 @@
-"""The processes of a training command, however many they are: how they find each other and how they part."""
+"""The processes of a command, however many they are: how they find each other, divide work, and part."""
 
 from __future__ import annotations
 
 import atexit
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,16 +14,21 @@ from accelerate import Accelerator, InitProcessGroupKwargs, PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
 from runtime.device import default_device
+from runtime.division import divided
 from runtime.errors import NotFiniteError, UserError
+from runtime.locks import claimed
+from runtime.log import configure_logging
+
+_PATIENCE = timedelta(days=1)  # for one process, which may prepare the data
 
 
 def open_accelerator(precision: str, **options: Any) -> Accelerator:
     """Return the accelerator of a training command that computes in ``precision``, a resolved one.
 
     Without CUDA it is told so: several processes under ``accelerate launch`` or ``torchrun`` would else each train by
-    themselves and write over each other. They wait a day for one of them, which may prepare the data.
+    themselves and write over each other.
     """
-    handlers = [InitProcessGroupKwargs(timeout=timedelta(days=1)), *options.pop("kwargs_handlers", [])]
+    handlers = [InitProcessGroupKwargs(timeout=_PATIENCE), *options.pop("kwargs_handlers", [])]
     accelerator = Accelerator(
         cpu=default_device().type == "cpu",
         mixed_precision={"fp32": "no"}.get(precision, precision),
@@ -33,6 +38,22 @@ def open_accelerator(precision: str, **options: Any) -> Accelerator:
     if accelerator.num_processes > 1:
         atexit.register(_leave)
     return accelerator
+
+
+@contextmanager
+def joint_command(output_dir: str) -> Iterator[bool]:
+    """Keep ``output_dir`` to a command that trains nothing and whose processes divide what it reads.
+
+    Yields whether this is the main process, the one that prints and writes. In the block, which all of them enter and
+    leave alike, work is divided (see ``runtime/division.py``).
+    """
+    processes = PartialState(cpu=default_device().type == "cpu", timeout=_PATIENCE)
+    configure_logging(processes.is_main_process)
+    with ExitStack() as claims:
+        main_process_does(lambda: claims.enter_context(claimed(output_dir)))
+        with divided(processes.process_index, processes.num_processes):
+            yield processes.is_main_process
+        wait_for_all()
 
 
 @contextmanager

@@ -5,7 +5,9 @@ Run by ``bash script/test.sh --device cuda``, which also runs all other tests th
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,8 +27,12 @@ from models import load_reader, load_tokenizer
 from models.heads import HEADS
 from processor import QAProcessor
 from reading.batching import FeatureCollator
+from reading.fitting import fit_reading, try_training
 from reading.logits import read_features
+from runtime.device import free_memory
+from runtime.errors import UserError
 from runtime.files import read_json
+from runtime.fitting import largest_that_fits, memory_for
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
 from training.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
@@ -166,6 +172,26 @@ def test_a_reader_reads_on_the_gpu_as_on_the_cpu(
     assert on_gpu.loss == close_to(on_cpu.loss)
     for found, expected in zip(on_gpu.predictions, on_cpu.predictions, strict=True):
         assert_close(found, expected)
+
+
+def test_the_batch_that_fits_is_found(encoder_path: str, qa_processor: QAProcessor, device: torch.device) -> None:
+    model = load_reader(encoder_path).to(device)
+    collator = FeatureCollator(model, qa_processor.tokenizer)
+    args = SimpleNamespace(per_device_eval_batch_size="auto", max_seq_len=128)
+    assert fit_reading(args, model, collator, "fp32") == 2**16 // 128  # a small model
+    attempt = partial(try_training, model, collator, 128, "fp32")
+    free_memory()
+    torch.cuda.set_per_process_memory_fraction(2**29 / torch.cuda.mem_get_info()[1])  # half a GiB
+    try:
+        size = largest_that_fits(attempt, 2**14)
+        attempt(size)
+        with pytest.raises(UserError, match=r"there is not enough memory .*: lower --batch"), memory_for("--batch"):
+            attempt(2**14)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        free_memory()
+    assert 1 < size < 2**14
+    assert all(weight.grad is None for weight in model.parameters())
 
 
 def test_batches_of_the_trainer_come_through_pinned_memory(

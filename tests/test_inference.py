@@ -11,11 +11,12 @@ import pytest
 from comparing import close_to
 from datasets import Dataset, DatasetDict
 from killing import leave_half_written
+from launching import start_two_processes
 from tiny_data import QUESTIONS
 
 import inference
 from loading.corpus import load_corpus
-from pipeline import Reader
+from processor import QAProcessor
 from reading.metrics import mean_scores
 from reading.postprocessing import DEFAULT_RULES
 from retrieval.bm25 import SparseRetrieval_BM25P
@@ -338,14 +339,14 @@ def test_passages_are_read_a_bounded_number_at_a_time_and_the_answers_stay(
     flags, evaluated = command, ["--do_eval", "--passage_reading", reading]
     expected = inference.main([*flags, *evaluated])
     whole = shutil.copytree(tmp_path / "out", tmp_path / "whole")
-    read, original = [], Reader.readings
+    read, original = [], QAProcessor.make_features
 
-    def counted(reader, examples, *rest):
+    def counted(qa_processor, examples, *rest, **options):
         read.append(sum(map(len, examples["passages"])))
-        return original(reader, examples, *rest)
+        return original(qa_processor, examples, *rest, **options)
 
-    monkeypatch.setattr(Reader, "readings", counted)
-    monkeypatch.setattr("retrieval.table._PASSAGES_AT_ONCE", 7)  # two questions of three passages
+    monkeypatch.setattr(QAProcessor, "make_features", counted)
+    monkeypatch.setattr("retrieval.table.PASSAGES_AT_ONCE", 7)  # two questions of three passages
     assert inference.main([*flags, *evaluated]) == close_to(expected)
     assert read[:3] == [6, 6, 6]
     table = ["--retriever_type", "get_retrieved_df", "--retrieved_df_path", str(tmp_path / "passages.csv")]
@@ -356,6 +357,72 @@ def test_passages_are_read_a_bounded_number_at_a_time_and_the_answers_stay(
     inference.main([*without(flags, "analyzer", "index_dir"), *evaluated, *table])
     assert read[:3] == [6, 6, 6]
     assert_same_answers(tmp_path / "out", whole)
+
+
+def test_contexts_are_read_a_bounded_number_at_a_time_too(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [*without(command, "analyzer", "index_dir", "top_k_retrieval"), "--retriever_type", "none", "--do_eval"]
+    expected = inference.main(command)
+    whole = shutil.copytree(tmp_path / "out", tmp_path / "whole")
+    read, original = [], QAProcessor.make_features
+    monkeypatch.setattr(
+        QAProcessor, "make_features", lambda self, rows, *_, **flags: read.append(len(rows)) or original(self, rows)
+    )
+    monkeypatch.setattr("pipeline.PASSAGES_AT_ONCE", 4)
+    assert inference.main(command) == close_to(expected)
+    assert read == [4, 2]
+    assert_same_answers(tmp_path / "out", whole)
+
+
+IN_ONE_OF_TWO_PROCESSES = """
+import sys
+import torch
+import inference, retrieval.dense
+from runtime.division import place
+
+torch.cpu.get_capabilities = dict  # no bf16: scores of other batches would be rounded otherwise
+retrieval.dense.SHARD_SIZE = 2
+encode, search = retrieval.dense.DenseRetrieval._encode_shard, retrieval.dense.DenseRetrieval.search
+
+def encode_here(self, part, what):
+    print(f"process {place()} encodes {len(part)} passages", file=sys.stderr)
+    return encode(self, part, what)
+
+def search_here(self, questions, k):
+    print(f"process {place()} searches for {len(questions)} questions", file=sys.stderr)
+    return search(self, questions, k)
+
+retrieval.dense.DenseRetrieval._encode_shard = encode_here
+retrieval.dense.DenseRetrieval.search = search_here
+inference.main()
+"""
+
+
+def test_two_processes_encode_search_rerank_and_read_as_one(
+    command: list[str], tmp_path: Path, encoder_path: str, reranker_path: str, fp32: None
+) -> None:
+    spec = f"DenseRetrieval,pooling=mean,reranker={reranker_path},rerank_depth=2"
+    flags = [*without(command, "analyzer"), "--retriever_type", spec, "--retriever_dir", encoder_path]
+    flags += ["--passage_max_len", "128", "--do_eval", "--postprocess", "none"]
+    expected = inference.main([*flags, "--output_dir", str(tmp_path / "one"), "--index_dir", str(tmp_path / "other")])
+    (tmp_path / "both.py").write_text(IN_ONE_OF_TWO_PROCESSES)
+    result = start_two_processes(str(tmp_path / "both.py"), flags)
+    assert result.returncode == 0, result.stderr
+    for process, shards in ((0, 2), (1, 1)):  # of three
+        assert result.stderr.count(f"process {process} encodes 2 passages") == shards
+        assert f"process {process} searches for 3 questions" in result.stderr
+    one, both = tmp_path / "one", tmp_path / "out"
+    assert {path.name for path in both.iterdir()} == {path.name for path in one.iterdir()}
+    assert_same_answers(both, one)
+    assert list(read_json(both / "nbest_predictions.json")) == list(read_json(one / "nbest_predictions.json"))
+    found, alone = (pd.read_csv(folder / "retrieved_passages.csv") for folder in (both, one))
+    assert (found.drop(columns="score") == alone.drop(columns="score")).all(axis=None)
+    assert found["score"].to_list() == close_to(alone["score"].to_list())
+    metrics = read_json(both / "metrics.json")
+    assert {name: metrics[name] for name in expected} == close_to(expected)
+    assert read_json(both / "environment.json")["processes"] == 2
+    assert result.stdout.count("end to end") == 1
 
 
 def test_what_a_reranker_puts_first_is_read_first(command: list[str], tmp_path: Path, reranker_path: str) -> None:
@@ -375,7 +442,7 @@ def test_what_a_reranker_puts_first_is_read_first(command: list[str], tmp_path: 
 def test_where_the_answers_go_is_found_out_before_the_work(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inference, "answer", lambda args: pytest.fail("worked"))
+    monkeypatch.setattr(inference, "answer", lambda *_: pytest.fail("worked"))
     (tmp_path / "out").write_text("precious")
     with pytest.raises(UserError, match=r"--output_dir .*out is not a folder; name another one"):
         inference.main([*command, "--do_predict"])

@@ -177,6 +177,37 @@ def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path)
         assert resumed == close_to(undisturbed), name
 
 
+def test_a_batch_that_does_not_fit_is_accumulated_and_a_resumed_run_keeps_to_it(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [*_without(_without(command, "num_train_epochs"), "per_device_train_batch_size"), "--max_steps", "2"]
+    command.append("--per_device_train_batch_size")
+    monkeypatch.setattr(train_mrc, "try_training", lambda *_: pytest.fail("tried on a CPU"))
+    train_mrc.main([*command, "auto"])
+    run = tmp_path / "run"
+    usual = json.loads((run / "arguments.json").read_text())
+    assert (usual["per_device_train_batch_size"], usual["gradient_accumulation_steps"]) == (16, 1)
+
+    def fits(model, collator, tokens: int, precision: str, rows: int) -> None:
+        if rows > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB.")
+
+    monkeypatch.setattr("training.start.default_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(train_mrc, "try_training", fits)
+    train_mrc.main([*command, "auto", "--overwrite_output_dir"])
+    found = json.loads((run / "arguments.json").read_text())
+    assert (found["per_device_train_batch_size"], found["gradient_accumulation_steps"]) == (4, 4)
+    by_hand = [*command, "4", "--gradient_accumulation_steps", "4", "--output_dir", str(tmp_path / "by_hand")]
+    train_mrc.main(by_hand)
+    assert_equal_weights(run / "best", tmp_path / "by_hand" / "best")
+
+    monkeypatch.setattr(train_mrc, "try_training", lambda *_: pytest.fail("tried again"))
+    train_mrc.main([*command, "auto", "--resume_from_checkpoint", "true"])
+    assert json.loads((run / "arguments.json").read_text()) | {"resume_from_checkpoint": None} == found | {
+        "overwrite_output_dir": False
+    }
+
+
 def test_two_processes_are_one_run(command: list[str], tmp_path: Path) -> None:
     flags = [*_without(command, "num_train_epochs"), "--do_eval", "--max_steps", "2"]
     in_two_processes("train_mrc.py", [*flags, "--per_device_train_batch_size", "2"])

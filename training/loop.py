@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from runtime.fitting import memory_for
 from runtime.flags import part_of
 from runtime.log import get_logger
 from runtime.processes import take_step
@@ -113,11 +114,13 @@ class TrainingLoop(Generic[_Best]):
         """
         is_main, step = self.accelerator.is_main_process, self.progress.step
         self._read_again = read_again
+        bound = "--chunk_size" if hasattr(self.options, "gradient_chunk_size") else "--per_device_train_batch_size"
         self._window = LossWindow(self.accelerator, self._source.ids_of, self.progress.window)
         with (
             Tracker(self.start.args, self.start.records["arguments"], step, is_main) as self._tracker,
             progress_bar(total=self.total_steps, initial=step, desc="training", disable=not is_main) as self._bar,
             stop_requests() as self._stop,
+            memory_for(bound),
             self._window.ends_run(),
         ):
             self.model.train()

@@ -10,22 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import Accelerator, PartialState
+from accelerate.utils import gather_object
 
 from runtime.arguments import TrainingRunArguments
 from runtime.device import default_device, keep_freed_memory, resolve_precision
 from runtime.errors import UserError, WriteError
 from runtime.files import writing
-from runtime.flags import fields_by_name, given_of, record_of, spelling_of
+from runtime.fitting import largest_that_fits
+from runtime.flags import default_of, fields_by_name, given_of, record_of, spelling_of
 from runtime.hub import open_repository, upload_model
 from runtime.interrupts import Interrupted
 from runtime.locks import claimed
-from runtime.log import configure_logging
-from runtime.output import check_output_dir, find_model, open_output_dir, warn_of_changes
+from runtime.log import configure_logging, get_logger
+from runtime.output import check_output_dir, find_model, open_output_dir, read_record, warn_of_changes
 from runtime.processes import main_process_does, open_accelerator, wait_for_all
 from runtime.record import environment
 from runtime.seeding import set_seed
 from runtime.tracking import check_tracking
 from training.checkpoint import find_state, newest_step
+
+logger = get_logger(__name__)
 
 
 @dataclass
@@ -62,6 +66,28 @@ class Start:
         if processes.is_main_process:
             open_output_dir(self.folder, self.opened, self.records)
             self.opened = True
+
+    def fit_batch(self, args: Any, attempt: Callable[[int], object]) -> int:
+        """Return ``args.per_device_train_batch_size``; ``auto`` is the usual size, or what of it ``attempt(size)`` can.
+
+        What does not fit is accumulated, so that an optimizer step has as many rows. A resumed run takes the numbers
+        that it began with.
+        """
+        if args.per_device_train_batch_size != "auto":
+            return args.per_device_train_batch_size
+        names = "per_device_train_batch_size", "gradient_accumulation_steps"
+        if self.state is not None:
+            record = read_record(self.folder / "arguments.json")
+            size, steps = (record[name] for name in names)
+        else:
+            usual = size = default_of(fields_by_name(args)[names[0]])
+            if default_device().type != "cpu":
+                size = min(gather_object([largest_that_fits(attempt, usual)]))
+            steps = args.gradient_accumulation_steps * (usual // size)
+        for name, value in zip(names, (size, steps), strict=True):
+            logger.info("--per_device_train_batch_size auto: --%s %d", name, value)
+            setattr(args, name, value)
+        return size
 
 
 @contextmanager

@@ -219,8 +219,19 @@ def test_xlnet_vectors_are_those_of_its_last_token(bert_tokenizer: PreTrainedTok
 
 def test_reading_takes_the_longest_first_and_every_row_once() -> None:
     lengths = [3, 9, 5, 9, 1]
-    assert longest_first_batches(lengths, 2) == [[1, 3], [2, 0], [4]]
-    assert longest_first_batches([], 2) == []
+    for device in (torch.device("cpu"), torch.device("cuda")):  # a GPU counts tokens by 32
+        assert longest_first_batches(lengths, 2, device) == [[1, 3], [2, 0], [4]]
+        assert longest_first_batches([], 2, device) == []
+
+
+def test_a_gpu_reads_as_many_tokens_of_shorter_rows() -> None:
+    lengths = [*range(1, 200)]
+    batches = longest_first_batches(lengths, 4, torch.device("cuda"))
+    assert [row for batch in batches for row in batch] == list(range(198, -1, -1))
+    tokens = [len(batch) * -(-lengths[batch[0]] // 32) * 32 for batch in batches]
+    assert tokens[0] == max(tokens) == 4 * 224 and len(batches[0]) == 4
+    assert all(count > 600 for count in tokens[:-1])
+    assert {len(batch) for batch in longest_first_batches(lengths, 4, torch.device("cpu"))} == {4, 3}
 
 
 def test_rows_are_padded_on_the_side_that_is_asked_for() -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from made_up_commands import Command, Needy, Shape, parse
 
 from runtime.command_line import FlagError, check_command_line, parse_arguments, read_arguments
 from runtime.errors import UserError
-from runtime.flags import COMMANDS, command, flag, flag_group, only_if, record_of
+from runtime.flags import COMMANDS, command, fields_by_name, flag, flag_group, only_if, record_of
+from runtime.help_page import signature
 
 # -------------------------------------------------------------------------------------------------------------- values
 
@@ -251,3 +252,16 @@ def test_a_store_that_is_filled_may_be_read_only(places: type, tmp_path: Path, m
 def test_texts_that_are_none_are_refused(places: type, text: str, fault: str) -> None:
     with pytest.raises(FlagError, match=f"^--out {re.escape(ascii(text))} {fault}"):
         read_arguments(places, ["--out", text])
+
+
+@flag_group("sizes")
+class Sizes:
+    size: int | Literal["auto"] = flag(16, "How many.", at_least=1)
+
+
+def test_a_number_or_a_word() -> None:
+    assert [read_arguments(Sizes, ["--size", word], who="sizes").size for word in ("auto", "8")] == ["auto", 8]
+    for word, fault in (("many", "'many' is neither a whole number nor auto"), ("0", "--size 0 must be at least 1")):
+        with pytest.raises(FlagError, match=fault):
+            read_arguments(Sizes, ["--size", word], who="sizes")
+    assert signature(fields_by_name(Sizes)["size"], int | Literal["auto"]) == "--size {N,auto}"

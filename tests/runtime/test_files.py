@@ -24,6 +24,7 @@ from runtime import files
 from runtime.errors import DataError, UserError, WriteError
 from runtime.files import (
     finish_moves,
+    json_in_parts,
     link_or_copy,
     newest,
     read_json,
@@ -454,3 +455,21 @@ def test_a_small_file_that_unpacks_without_end_is_refused(tmp_path: Path, monkey
 def test_nan_that_an_earlier_version_wrote_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"loss": NaN, "best": -Infinity, "f1": 2.0}')
     assert read_json(tmp_path / "a.json") == {"loss": None, "best": None, "f1": 2.0}
+
+
+@pytest.mark.parametrize("parts", [[], [{}], [{"가": [1, {"b": "나"}]}], [{"a": 1}, {}, {"b": {}, "c": []}]])
+def test_an_object_written_in_parts_is_that_written_at_once(tmp_path: Path, parts: list[dict]) -> None:
+    with json_in_parts(tmp_path / "parts.json") as write:
+        for part in parts:
+            write(part)
+            assert not (tmp_path / "parts.json").exists()
+    write_json(tmp_path / "whole.json", {name: value for part in parts for name, value in part.items()})
+    assert (tmp_path / "parts.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_an_object_of_which_a_part_fails_leaves_the_one_before(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"old": 1})
+    with pytest.raises(UserError, match=r"a\.json"), json_in_parts(tmp_path / "a.json") as write:
+        write({"new": 1})
+        write({"worse": float("nan")})
+    assert read_json(tmp_path / "a.json") == {"old": 1} and len(list(tmp_path.iterdir())) == 1
