@@ -125,7 +125,7 @@ class DenseRetrieval:
         folder = self._shards_folder()
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{start:012d}.npy" for start in starts]
-        width = self.bi_encoder.p_encoder.config.hidden_size
+        width = self.bi_encoder.width
         kept = [self._read_shard(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
         if there := sum(shard is not None for shard in kept):
             logger.info("resumed: %d of %d shards are there, in %s", there, len(parts), folder)

@@ -86,7 +86,7 @@ class RetrievalEvaluation:
     ) -> np.ndarray:
         """Return float32 (texts, H)."""
         device = bi_encoder.p_encoder.device
-        blocks = [np.empty((0, bi_encoder.p_encoder.config.hidden_size), np.float32)]
+        blocks = [np.empty((0, bi_encoder.width), np.float32)]
         for start in range(0, len(texts), _TOKENIZED):
             rows = tokenize(texts[start : start + _TOKENIZED])
             blocks.append(encode(embed, rows, bi_encoder.pad, self.batch_size, self.precision, device, what))

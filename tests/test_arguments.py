@@ -36,7 +36,7 @@ from arguments import (
     record_of,
 )
 from loading.arguments import column_names
-from models.arguments import EncoderSettings
+from models.arguments import EncoderSpec
 from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
@@ -122,7 +122,7 @@ def test_every_condition_can_be_asked_of_its_command(command: type) -> None:
 
 # Flags that are read by their names in a registry or in the Trainer's arguments rather than one by one.
 _READ_BY_NAME = {
-    *(field.name for field in dataclasses.fields(EncoderSettings)),
+    *(field.name for field in dataclasses.fields(EncoderSpec)),
     *(name for head in HEADS.values() if head.flags for name in fields_by_name(head.flags)),
     *("max_seq_len", "stride_len", "max_ans_len", "version_2_with_negative", "postprocess"),  # reader_settings
     *OF_THE_TRAINER,
@@ -447,6 +447,7 @@ _VALUES = {
     "analyzer": "wordpiece",
     "analyzer_tags": "NNG",
     "pooling": "mean",
+    "padding_side": "left",
     "normalize": "true",
     "title_prefix": "false",
     "question_max_len": "32",
