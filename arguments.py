@@ -247,12 +247,18 @@ class TrainMRCV2Arguments(ReaderTrainingArguments, FreezeArguments, FormerTraine
 
 
 _MINES = only_if(lambda args: args.hard_negatives > 0, "--hard_negatives 0 mines nothing")
+_NOT_TAUGHT = only_if(lambda args: args.distil_from is None, "the passages of --distil_from are taken")
+_ONE_VECTOR = only_if(
+    lambda args: args.interaction == "single",
+    "--interaction multi trains one encoder that gives normalised vectors of all tokens of 'title: text'",
+)
 _MINES_WITH_BM25 = only_if(lambda args: args.mine_from == "bm25", "--mine_from dense counts no terms")
 
 
 @command("train_dpr.py", "Train a dense passage retriever.")
-@changes("index_dir", read_if=[_MINES])  # by encoders too
-@changes("mining_depth", also_if=_MINES)
+@changes("index_dir", read_if=[_MINES, _NOT_TAUGHT])  # by encoders too
+@changes("mining_depth", read_if=[_MINES, _NOT_TAUGHT])
+@changes("pooling", "normalize", "title_prefix", "shared_encoder", also_if=_ONE_VECTOR)
 @changes(
     "early_stopping_patience",
     "max_eval_samples",
@@ -279,7 +285,7 @@ class TrainDPRArguments(
     DPRArguments,
     EncoderArguments,
     MiningArguments,
-    read_only_if(BM25Arguments, _MINES, _MINES_WITH_BM25),  # type: ignore[misc]
+    read_only_if(BM25Arguments, _MINES, _NOT_TAUGHT, _MINES_WITH_BM25),  # type: ignore[misc]
     ScheduleArguments,
     PatienceArguments,
 ):
@@ -301,7 +307,7 @@ class TrainDPRArguments(
         "bm25",
         "Mine with BM25+, or with the encoder that training starts from (a second round).",
         group="negatives",
-        read_if=_MINES,
+        read_if=[_MINES, _NOT_TAUGHT],
     )
     eval_steps: int = changed(EvaluationArguments, "eval_steps", spelling="dpr_eval_steps", read_if=())
 

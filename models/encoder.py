@@ -95,6 +95,18 @@ class BiEncoder(torch.nn.Module):
             rows = [{**row, GLOBAL_ATTENTION: [1]} for row in rows]  # the first token gathers what the text says
         return self.inputs.pad(rows, LENGTH_MULTIPLE, side=self.settings.padding_side)
 
+    def question_batch(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return the inputs of a batch of questions."""
+        return self.pad(self.tokenize_questions(texts))
+
+    def passage_batch(self, pairs: Sequence[tuple[str, str]]) -> dict[str, torch.Tensor]:
+        """Return the inputs of a batch of (title, text)."""
+        return self.pad(self.tokenize_passages(pairs))
+
+    def score(self, questions: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """Return the inner products (Q, P) of vectors (Q, H) and (P, H)."""
+        return questions @ passages.T  # (Q, H) @ (H, P)
+
     def embed_questions(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return float32 (Q, H) of a padded batch of Q questions."""
         return self._embed(self.q_encoder, batch)
@@ -256,7 +268,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path, records: Mapping[
     write_text(folder / CARD_NAME, encoders_card(records or {}))
 
 
-def check_encoders(bi_encoder: BiEncoder, who: str) -> None:
+def check_encoders(bi_encoder: torch.nn.Module, who: str) -> None:
     """Raise :class:`NotFiniteError` about ``who`` unless the weights that vectors depend on are finite numbers."""
     weights = [(name, weight) for name, weight in bi_encoder.named_parameters() if ".pooler." not in name]
     check_weights(weights, who)

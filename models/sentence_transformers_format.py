@@ -114,6 +114,16 @@ def write_reranker_settings(folder: Path, max_len: int) -> None:
     write_json(folder / _PROMPTS, {"model_type": _RERANKER, "prompts": {}, "default_prompt_name": None})
 
 
+def is_multi_vector(name: str) -> bool:
+    """Whether ``name``, a folder or hub name, gives one vector a token: of sentence-transformers, PyLate or ColBERT."""
+    try:
+        kind = (_read(name, _PROMPTS) or {}).get("model_type")
+        architectures = (_read(name, "config.json") or {}).get("architectures") or []
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False  # what is damaged is said by who loads it
+    return kind in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in architectures
+
+
 def _pooling(name: str, config: Mapping[str, Any]) -> str:
     mode = config.get("pooling_mode") or [
         key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")

@@ -13,6 +13,7 @@ from retrieval.dense import SHARDS, DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
 from retrieval.hybrid import HybridRetrieval
 from retrieval.milvus import MilvusRetrieval
+from retrieval.multi_vector import MultiVectorRetrieval
 from retrieval.rerank import RerankedRetrieval
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
@@ -34,6 +35,7 @@ RETRIEVERS: dict[str, type[NamedRetriever]] = {
         SparseRetrieval_BM25P,
         SparseRetrieval_TFIDF,
         DenseRetrieval,
+        MultiVectorRetrieval,
         HybridRetrieval,
         ElasticRetrieval,
         MilvusRetrieval,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import Literal
 
 from loading.arguments import fault_of_columns
 from loading.chunking import UNITS
@@ -222,6 +223,23 @@ class DPRArguments:
         at_least=1,
         at_most=2**16,
         spelling="chunk_size",
+    )
+    interaction: Literal["single", "multi"] = flag(
+        "single",
+        "Train one vector a text, met by inner product, or one a token, met by MaxSim (for MultiVectorRetrieval).",
+    )
+    token_width: int | None = flag(
+        None,
+        "Numbers in a token's vector (default: the encoder's own, else 128).",
+        at_least=8,
+        at_most=4096,
+        read_if=only_if(lambda arguments: arguments.interaction == "multi", "add --interaction multi"),
+    )
+    distil_from: str | None = flag(
+        None,
+        "Also learn a teacher's order of passages: a file that retrieve.py --write scores wrote over the training "
+        "questions (.jsonl), whose passages are the hard negatives.",
+        read_if=only_if(lambda arguments: arguments.hard_negatives > 0, "--hard_negatives 0 leaves nothing to order"),
     )
     write_dpr_json: str | None = flag(
         None, "Also write the training questions with their mined negatives as DPR JSON to this file.", writes="file"

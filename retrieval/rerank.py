@@ -45,6 +45,20 @@ class Reranker(Protocol):
         """Return (pairs,) float32, the higher the better; ``progress`` gets the number of those done since."""
 
 
+def reordered(found: SearchResults, scores: np.ndarray, k: int) -> SearchResults:
+    """Return the ``k`` best of what was ``found``: its first by their ``scores`` (n, depth), the others below them.
+
+    Equal scores keep the order in which they were found.
+    """
+    order, scores = top_k(scores, scores.shape[1])  # (n, depth) each
+    depth = order.shape[1]
+    ids = [np.take_along_axis(found.ids, order, axis=1), found.ids[:, depth:]]  # (n, depth), (n, others)
+    others = ids[1].shape[1]
+    below = scores[:, -1:] - np.arange(1, others + 1, dtype=np.float32) / max(others, 1)  # (n, others)
+    results = SearchResults(np.concatenate(ids, axis=1), np.concatenate([scores, below], axis=1))
+    return SearchResults(*(part[:, :k] for part in results))  # (n, k) each
+
+
 class RerankedRetrieval:
     """The ``depth`` best passages of ``retriever`` in the order of a cross-encoder, the others below them.
 
@@ -90,13 +104,7 @@ class RerankedRetrieval:
         """
         questions = list(questions)
         found = self.retriever.search(questions, max(k, self.depth))
-        depth = min(self.depth, found.ids.shape[1])
-        order, scores = top_k(self._score(questions, found.ids[:, :depth]), depth)  # (n, depth) each
-        ids = [np.take_along_axis(found.ids, order, axis=1), found.ids[:, depth:]]  # (n, depth), (n, others)
-        others = ids[1].shape[1]
-        below = scores[:, -1:] - np.arange(1, others + 1, dtype=np.float32) / max(others, 1)  # (n, others)
-        results = SearchResults(np.concatenate(ids, axis=1), np.concatenate([scores, below], axis=1))
-        return SearchResults(*(part[:, :k] for part in results))  # (n, k) each
+        return reordered(found, self._score(questions, found.ids[:, : self.depth]), k)
 
     def save(self, folder: str | Path) -> None:
         self.retriever.save(folder)
