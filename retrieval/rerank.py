@@ -101,8 +101,9 @@ class RerankedRetrieval:
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
         """Return each passage's score, with rank and score before, and what the retriever says of these."""
         before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
-        can_explain = isinstance(self.retriever, Explaining)
-        own = self.retriever.explain(question, rows, k) if can_explain else Explanation({}, [()] * len(rows))
+        own = Explanation({}, [()] * len(rows))
+        if isinstance(self.retriever, Explaining):
+            own = self.retriever.explain(question, rows, k)
         parts = []
         for row, of_retriever in zip(rows, own.parts, strict=True):
             if row not in before:
