@@ -94,8 +94,8 @@ def as_text(explained: ExplainedQuestion) -> str:
 
 def _lines(parts: Sequence[Part], width: int, indent: str) -> Iterator[str]:
     for part in parts[:_SHOWN]:
-        detail = f"  ({part.detail})" if part.detail else ""
-        yield wrapped(f"{one_line(part.name)}{detail}", width, f"{indent}{part.score:>9.4f}  ", indent + " " * 11)
+        said = one_line(f"{part.name} ({part.detail})" if part.detail else part.name)
+        yield wrapped(said, width, f"{indent}{part.score:>9.4f}  ", indent + " " * 11)
         yield from _lines(part.parts, width, indent + " " * 4)
     if rest := parts[_SHOWN:]:
         yield f"{indent}{sum(part.score for part in rest):>9.4f}  in {len(rest)} smaller parts"
