@@ -38,6 +38,7 @@ from retrieval.arguments import (
     MiningArguments,
     RerankerArguments,
     RetrieverArguments,
+    unexplained,
 )
 from retrieval.bm25 import BM25Arguments
 from retrieval.rerank import RerankArguments
@@ -448,11 +449,16 @@ class AskArguments(PipelineArguments):
         read_if=only_if(lambda args: not args.json, "--json gives all --n_best_size of them"),
     )
     json: bool = flag(False, "Print one JSON object a line for each question, with all answers.", group="question")
+    explain: bool = flag(
+        False, "Also show why each passage was found: what its score is made of, term by term.", group="question"
+    )
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what finds nothing."""
+        """Yield what finds nothing, or does not say why."""
         if self.retriever_type in WITHOUT_INDEX:
             yield f"--retriever_type {self.retriever_type} searches nothing: name a retriever, or use inference.py"
+        if self.explain:
+            yield from unexplained([self.retriever_type])
 
 
 @command("tools.demo", "Answer questions on a web page.")
@@ -515,6 +521,11 @@ class RetrieveArguments(
         ["SparseRetrieval_BM25P"],
         help="Retrievers to measure side by side; NAME,flag=value,... gives one flags of its own.",
     )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what does not say why."""
+        if self.explain:
+            yield from unexplained(self.retriever_type)
 
 
 @command("average.py", "Average the weights of several checkpoints of one reader.")

@@ -5,7 +5,7 @@
 
 Writes to --output_dir: retrieval.json, retrieval.md (the table that is printed), retrieval.png (recall over k), and
 for each retriever what --write names: retrieved_passages.csv or .parquet, run.trec, dpr.json. --tune_fusion adds
-fusion.json, the weights of each HybridRetrieval.
+fusion.json, the weights of each HybridRetrieval; --explain explained.json, what the scores of passages are made of.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from loading.examples import load_examples
 from retrieval import create_retriever
 from retrieval.base import SearchResults
 from retrieval.comparison import Questions, measure, prepare, questions_of, timed_search, training_examples
+from retrieval.explanation import as_json, as_text, explain_questions, rows_of
 from retrieval.finding import corpus_path, load_passages
 from retrieval.hybrid import HybridArguments, HybridRetrieval
 from retrieval.report import fusion_markdown, markdown, plot
@@ -43,6 +44,7 @@ from runtime.files import write_json, write_text
 from runtime.locks import claimed
 from runtime.log import configure_logging, get_logger
 from runtime.record import environment
+from runtime.terminal import one_line
 
 logger = get_logger("retrieve")
 
@@ -69,6 +71,7 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
 
     # data
     questions = load(args)
+    asked = rows_of(args.explain, questions.examples)
 
     # retrieve and measure
     rows: list[dict[str, Any]] = []
@@ -79,7 +82,12 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
         row = {"retriever": spec, **prepare(retriever, questions.corpus, args.index_dir)}
         results, row["milliseconds_per_question"] = timed_search(retriever, questions.examples["question"], top_k)
         rows.append(row | measure(results, questions))
-        write(args.write, output_dir / name if len(specs) > 1 else output_dir, name, results, questions)
+        folder = output_dir / name if len(specs) > 1 else output_dir
+        if asked:
+            explained = explain_questions(retriever, questions, asked, results)
+            print("\n".join(f"{spec}: {one_line(of_one.question)}\n{as_text(of_one)}" for of_one in explained))
+            write_json(folder / "explained.json", list(map(as_json, explained)))
+        write(args.write, folder, name, results, questions)
         if args.tune_fusion and isinstance(retriever, HybridRetrieval):
             fused = part_of(arguments, HybridArguments).hybrid_retrievers
             fusions[spec] = tune_fusion(retriever, fused, questions, top_k)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 from loading.arguments import fault_of_columns
 from loading.chunking import UNITS
 from retrieval import RETRIEVERS
-from retrieval.base import CREDENTIALS_ARE_VARIABLES, IndexArguments
+from retrieval.base import CREDENTIALS_ARE_VARIABLES, Explaining, IndexArguments
 from retrieval.rerank import RerankArguments
 from retrieval.spec import own_flags
 from runtime.flags import changed, changes, fields_by_name, flag, flag_group, only_if, spelling_of, with_parameters
@@ -110,6 +110,14 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
         return seen
 
 
+def unexplained(specs: Iterable[str]) -> Iterator[str]:
+    """Yield what --explain cannot be given with: each of these retrievers that does not say why it finds a passage."""
+    explaining = [name for name, retriever in RETRIEVERS.items() if issubclass(retriever, Explaining)]
+    for spec in specs:
+        if name_of(spec) in RETRIEVERS.keys() - set(explaining):
+            yield f"--explain: {name_of(spec)} does not say why it finds a passage; {', '.join(explaining)} do"
+
+
 @flag_group("retriever")
 class DepthArguments:
     """How much is retrieved."""
@@ -165,6 +173,11 @@ class ComparisonArguments:
         [],
         "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives.",
         choices=["csv", "parquet", "trec", "dpr_json"],
+    )
+    explain: list[str] = flag(
+        [],
+        "Ids of questions: print and write to explained.json why each retriever finds their five best passages, and "
+        "what it gives the right ones.",
     )
     tune_fusion: bool = flag(
         False,

@@ -14,7 +14,9 @@ import numpy as np
 from loading.corpus import Corpus
 from models.arguments import EncoderArguments
 from retrieval.base import (
+    Explanation,
     IndexArguments,
+    Part,
     SearchResults,
     UnusableIndex,
     check_manifest,
@@ -144,6 +146,13 @@ class DenseRetrieval:
         vectors = self.encode_questions(questions)
         with self._blamed():
             return search_vectors(vectors, self.vectors, k, self.device)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return the inner product, which is all that there is to say of two vectors."""
+        (asked,) = self.encode_questions([question])  # (H,)
+        places = (divmod(row, len(self.vectors[0])) for row in rows)  # all shards but the last are of one size
+        scores = (float(asked @ self.vectors[shard][place].astype(np.float32)) for shard, place in places)
+        return Explanation({}, [[Part("inner product", score)] for score in scores])
 
     def save(self, folder: str | Path) -> None:
         shape = (len(self.corpus), self.vectors[0].shape[1])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from loading.corpus import Corpus
-from retrieval.base import Retriever, SearchResults, top_k
+from retrieval.base import Explaining, Explanation, Part, Retriever, SearchResults, places, top_k
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
 from runtime.output import find_model
@@ -105,6 +105,24 @@ class RerankedRetrieval:
         questions = list(questions)
         found = self.retriever.search(questions, max(k, self.depth))
         return reordered(found, self._score(questions, found.ids[:, : self.depth]), k)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return each passage's score, with rank and score before, and what the retriever says of these."""
+        before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
+        own = Explanation({}, [()] * len(rows))
+        if isinstance(self.retriever, Explaining):
+            own = self.retriever.explain(question, rows, k)
+        parts = []
+        for row, of_retriever in zip(rows, own.parts, strict=True):
+            if row not in before:
+                part = Part("reranker", 0.0, f"not among the {len(before)} best", of_retriever)
+            else:
+                rank, score = before[row]
+                detail = f"before: rank {rank}, score {score:.4g}"
+                name = "reranker" if rank <= self.depth else "below those re-ordered"
+                part = Part(name, after[row][1], detail, of_retriever)
+            parts.append([part])
+        return Explanation(own.cuts, parts)
 
     def save(self, folder: str | Path) -> None:
         self.retriever.save(folder)

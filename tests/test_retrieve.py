@@ -159,6 +159,22 @@ def test_figures_and_files(run, dataset_path, context_path, tmp_path, log_lines,
             assert wrong
 
 
+def test_an_explained_question_names_what_the_right_passage_lacks(run, tmp_path, capsys):
+    ids = [f"validation-{number}" for number in range(6)]
+    run(BM25, TFIDF, "--explain", *ids, top_k=1)
+    shown = capsys.readouterr().out
+    for spec in (BM25, TFIDF):
+        path = tmp_path / "out" / spec.replace(",", "_") / "explained.json"
+        explained = json.loads(path.read_text(encoding="utf-8"))
+        assert all(f"{spec}: {one['question']}\n" in shown for one in explained)
+        ranks = [tuple(passage["rank"] for passage in one["passages"]) for one in explained]
+        assert set(ranks) == {(1,), (1, None)}  # found at once, or not
+        for passage in (passage for one in explained for passage in one["passages"]):
+            assert sum(part["score"] for part in passage["parts"]) == pytest.approx(passage["score"], rel=1e-4)
+    with pytest.raises(UserError, match="--explain x: no question has this id"):
+        run(BM25, "--explain", "x")
+
+
 def test_a_second_run_loads_and_knows_how_long_the_build_took(run):
     (first,) = run(BM25)["retrievers"]
     (second,) = run(BM25)["retrievers"]

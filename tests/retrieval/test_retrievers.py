@@ -90,6 +90,26 @@ def test_contract(arguments, corpus, tmp_path):
         create_retriever(arguments).load(folder, changed(corpus))
 
 
+EXPLAINING = {
+    name: variant for name, variant in VARIANTS.items() if variant.retriever_type in (BM25, TFIDF, DENSE, HYBRID)
+}
+
+
+@pytest.mark.parametrize("arguments", list(EXPLAINING.values()), ids=list(EXPLAINING), indirect=True)
+def test_the_parts_of_a_score_add_up_to_it(arguments, corpus):
+    retriever = create_retriever(arguments)
+    retriever.build(corpus)
+    for question in (*corpus.titles[1:4], "서울의 강과 달", "없는말뿐"):
+        ids, scores = (part[0].tolist() for part in retriever.search([question], 5))
+        rows = [*ids, *(row for row in range(len(corpus)) if row not in ids)]
+        parts = retriever.explain(question, rows, 5).parts
+        sums = [sum(part.score for part in of_passage) for of_passage in parts]
+        assert sums[: len(ids)] == pytest.approx(scores, rel=1e-4, abs=1e-6)
+        assert max(sums[len(ids) :]) <= scores[-1] + 1e-5  # of those that were not found
+        for of_passage in parts:
+            assert [part.score for part in of_passage] == sorted((part.score for part in of_passage), reverse=True)
+
+
 @every_variant
 def test_an_index_is_free_of_pickle_and_describes_itself(arguments, corpus, tmp_path, monkeypatch):
     retriever = create_retriever(arguments)
