@@ -114,6 +114,16 @@ def write_reranker_settings(folder: Path, max_len: int) -> None:
     write_json(folder / _PROMPTS, {"model_type": _RERANKER, "prompts": {}, "default_prompt_name": None})
 
 
+def is_sparse(name: str) -> bool:
+    """Whether ``name``, a folder or hub name, is a ``SparseEncoder`` of sentence-transformers."""
+    try:
+        modules, config = _read(name, _MODULES) or [], _read(name, _PROMPTS) or {}
+        kinds = {module["type"].rpartition(".")[2] for module in modules}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False  # what is damaged is said by who loads it
+    return config.get("model_type") == "SparseEncoder" or "SpladePooling" in kinds
+
+
 def is_multi_vector(name: str) -> bool:
     """Whether ``name``, a folder or hub name, gives one vector a token: of sentence-transformers, PyLate or ColBERT."""
     try:

@@ -15,6 +15,7 @@ from retrieval.hybrid import HybridRetrieval
 from retrieval.milvus import MilvusRetrieval
 from retrieval.multi_vector import MultiVectorRetrieval
 from retrieval.rerank import RerankedRetrieval
+from retrieval.sparse_encoder import SparseEncoderRetrieval
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.errors import UserError
 from runtime.files import remove_leftovers, remove_old
@@ -36,6 +37,7 @@ RETRIEVERS: dict[str, type[NamedRetriever]] = {
         SparseRetrieval_TFIDF,
         DenseRetrieval,
         MultiVectorRetrieval,
+        SparseEncoderRetrieval,
         HybridRetrieval,
         ElasticRetrieval,
         MilvusRetrieval,

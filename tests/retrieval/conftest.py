@@ -9,7 +9,7 @@ import pytest
 import torch
 from elastic_stub import ElasticStub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
 from loading.corpus import Corpus
 
@@ -88,6 +88,30 @@ def bag_of_characters(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("bag_of_characters")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def sparse_characters(bag_of_characters: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a sparse encoder that weighs every character of a text by how often it is there."""
+    from sentence_transformers import SparseEncoder  # which takes seconds
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    tokenizer, encoder = AutoTokenizer.from_pretrained(bag_of_characters), BertModel.from_pretrained(bag_of_characters)
+    config = encoder.config
+    config.hidden_act = "relu"
+    model = BertForMaskedLM(config)
+    model.bert.load_state_dict(encoder.state_dict(), strict=False)
+    with torch.no_grad():
+        model.cls.predictions.transform.dense.weight.copy_(torch.eye(config.hidden_size))
+        model.cls.predictions.transform.dense.bias.zero_()
+    source = tmp_path_factory.mktemp("masked_characters")
+    model.save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    modules = [Transformer(str(source), transformer_task="fill-mask"), SpladePooling("sum")]
+    folder = tmp_path_factory.mktemp("sparse_characters")
+    SparseEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
     return str(folder)
 
 

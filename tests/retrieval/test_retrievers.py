@@ -38,6 +38,7 @@ VARIANTS = {
     "milvus dense": RetrieverArguments(retriever_type=MILVUS, milvus_vectors="dense", **ENCODING),
     "milvus hybrid": RetrieverArguments(retriever_type=MILVUS, analyzer="bigram", **ENCODING),
     "elastic": RetrieverArguments(retriever_type="ElasticRetrieval"),
+    "sparse encoder": RetrieverArguments(retriever_type="SparseEncoderRetrieval", passage_max_len=64),
 }
 PARTS = [f"{BM25},analyzer=bigram", f"{DENSE},pooling=mean,normalize=true,passage_max_len=64"]
 VARIANTS["hybrid rrf"] = RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=PARTS, fusion="rrf")
@@ -50,10 +51,10 @@ every_variant_with_its_own_index = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def arguments(request, bag_of_characters, tmp_path_factory):
+def arguments(request, bag_of_characters, sparse_characters, tmp_path_factory):
     """The variant's flags, with an encoder, a server if it needs one, and a folder for work in progress."""
     work = str(tmp_path_factory.mktemp("work"))
-    flags = {"retriever_dir": bag_of_characters, "index_dir": work}
+    flags = {"retriever_dir": bag_of_characters, "sparse_encoder": sparse_characters, "index_dir": work}
     if request.param.retriever_type == "ElasticRetrieval":
         flags["elastic_url"] = request.getfixturevalue("elastic_stub").url
     if request.param.retriever_type == MILVUS:
@@ -128,7 +129,12 @@ def test_an_index_is_free_of_pickle_and_describes_itself(arguments, corpus, tmp_
     assert list(manifest["library_versions"]) == list(retriever.libraries)
 
 
-TERMS = [name for name, variant in ALONE.items() if variant.milvus_vectors != "dense" and "dense" not in name]
+ENCODED = ("dense", "sparse encoder")
+TERMS = [
+    name
+    for name, variant in ALONE.items()
+    if variant.milvus_vectors != "dense" and not any(word in name for word in ENCODED)
+]
 
 
 @pytest.mark.parametrize("arguments", [VARIANTS[name] for name in TERMS], ids=TERMS, indirect=True)
