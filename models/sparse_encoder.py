@@ -93,7 +93,7 @@ def load_sparse_encoder(name: str, question_max_len: int, passage_max_len: int, 
             f'sparse encoders need sentence-transformers, which cannot be imported ({error}): pip install "{_PACKAGE}"'
         ) from None
     attention = fastest_attention(device, 0.0, training=False)
-    options = {"model_kwargs": {"dtype": torch.float32, "attn_implementation": attention}}
+    options: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32, "attn_implementation": attention}}
     with explained("sparse encoder", name), quiet():
         model = sentence_transformers.SparseEncoder(name, device=str(device), **options)
     if model.similarity_fn_name != "dot":

@@ -141,8 +141,8 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
     retriever_type: str = changed(
         IndexedRetrieverArguments,
         "retriever_type",
-        help=f"A retriever, with flags of its own as NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df "
-        "for a table written earlier, or none to read the examples' contexts.",
+        help=f"A retriever, or NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df (a written table); none "
+        "(the examples' contexts).",
     )
     retrieved_df_path: str | None = flag(
         None,
