@@ -77,8 +77,8 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
         arguments = arguments_of(spec, args, RetrieverArguments)
         retriever = create_retriever(arguments)
         row = {"retriever": spec, **prepare(retriever, questions.corpus, args.index_dir)}
-        results, row["milliseconds_per_question"] = timed_search(retriever, questions.examples["question"], top_k)
-        rows.append(row | measure(results, questions))
+        results, times = timed_search(retriever, questions.examples["question"], top_k)
+        rows.append(row | times | measure(results, questions))
         folder = output_dir / name if len(specs) > 1 else output_dir
         if asked:
             explained = explain_questions(retriever, questions, asked, results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -53,6 +54,7 @@ class RerankedRetrieval:
     """
 
     build_seconds: float
+    seconds_of_parts: list[float]  # that the last search took without the cross-encoder
 
     def __init__(
         self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] | None = None
@@ -89,7 +91,9 @@ class RerankedRetrieval:
         Equal scores keep the order of the retriever.
         """
         questions = list(questions)
+        began = time.perf_counter()
         found = self.retriever.search(questions, max(k, self.depth))
+        self.seconds_of_parts = [time.perf_counter() - began]
         depth = min(self.depth, found.ids.shape[1])
         order, scores = top_k(self._score(questions, found.ids[:, :depth]), depth)  # (n, depth) each
         ids = [np.take_along_axis(found.ids, order, axis=1), found.ids[:, depth:]]  # (n, depth), (n, others)

@@ -32,7 +32,7 @@ from loading.perturbations import perturbed
 from pipeline import Reader
 from reading.answers import predictions_of
 from reading.arguments import PassageArguments
-from reading.comparison import Estimate, Resampling, estimate, gain
+from reading.comparison import Resampling, estimate, gain
 from reading.metrics import METRICS, references_of, score_examples
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, SearchResults
@@ -111,7 +111,9 @@ def losses(
     answers = answers_to(reader, examples, questions, results)
     before = scores_of(results, answers, questions, args.metric)
     figures: dict[str, Any] = {
-        "as_asked": {name: estimate(values[counted], resampling) for name, (values, counted) in before.items()},
+        "as_asked": {
+            name: estimate(values[counted], resampling)._asdict() for name, (values, counted) in before.items()
+        },
         "changed": {},
     }
     for name, texts in asked.items():
@@ -126,7 +128,7 @@ def losses(
         after = scores_of(found, answers | answers_to(reader, differing, questions, of_changed), questions, args.metric)
         among = np.isin(everywhere, changed)
         figures["changed"][name] = {"questions": len(changed)} | {
-            metric: gain(values[counted & among], before[metric][0][counted & among], resampling)
+            metric: gain(values[counted & among], before[metric][0][counted & among], resampling)._asdict()
             for metric, (values, counted) in after.items()
             if (counted & among).any()
         }
@@ -149,7 +151,7 @@ def scores_of(
     """Return each figure of every question from 0 to 1, and which questions count: (n,) both."""
     ks = [k for k in KS if k <= results.ids.shape[1]]
     ranked = ranking_metrics(questions.gold.among(results.ids), ks)
-    scores = {name: (values, questions.gold.known) for name, values in ranked.items()}
+    scores = {name: (values, questions.gold.known) for name, values in ranked.items() if name != "ndcg@10"}
     if answers:
         read = score_examples(answers, references_of(questions.examples), metric)
         named = zip(("exact_match", METRICS[metric].overlap_name), read, strict=True)
@@ -160,16 +162,16 @@ def scores_of(
 def markdown(row: Mapping[str, Any]) -> str:
     """Return the table of one retriever: a line for each way to ask."""
     metrics = list(row["as_asked"])
-    lines = [["as asked", "", *(f"{row['as_asked'][metric].mean:.1f}" for metric in metrics)]]
+    lines = [["as asked", "", *(f"{row['as_asked'][metric]['mean']:.1f}" for metric in metrics)]]
     for name, of_way in row["changed"].items():
         lines.append([name, str(of_way["questions"]), *(_cell(of_way.get(metric)) for metric in metrics)])
     return f"**{markdown_text(row['retriever'])}**\n\n{table(['question', 'changed', *metrics], lines)}\n"
 
 
-def _cell(found: Estimate | None) -> str:
+def _cell(found: Mapping[str, float] | None) -> str:
     if found is None:
         return "–"
-    mean, low, high = (round(value, 1) + 0.0 for value in found)  # + 0.0: no minus before a zero
+    mean, low, high = (round(value, 1) + 0.0 for value in found.values())  # + 0.0: no minus before a zero
     return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
