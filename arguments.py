@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from loading.arguments import DataArguments, OtherEvaluationArguments, SourceArguments, TrainingDataArguments
+from loading.perturbations import PERTURBATIONS
 from models.arguments import EncoderArguments, ModelArguments, ReaderArguments
 from reading.arguments import (
     AnswerArguments,
@@ -36,6 +37,7 @@ from retrieval.arguments import (
     DPRArguments,
     IndexedRetrieverArguments,
     MiningArguments,
+    QuestionsArguments,
     RerankerArguments,
     RetrieverArguments,
     unexplained,
@@ -84,8 +86,9 @@ __all__ = [
     "AskArguments", "AugmentationArguments", "AverageArguments", "CheckArguments", "DatasetArguments", "DemoArguments",
     "EnsembleArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments",
     "OptimizationArguments", "PipelineArguments", "PostprocessArguments", "ReportArguments", "RetrieveArguments",
-    "RetrieverArguments", "RunArguments", "ScoreArguments", "SweepArguments", "TrainDPRArguments", "TrainMRCArguments",
-    "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
+    "RetrieverArguments", "RobustnessArguments", "RunArguments", "ScoreArguments", "SweepArguments",
+    "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line",
+    "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -496,13 +499,7 @@ class DemoArguments(PipelineArguments):
 @changes("output_dir", default="./outputs/retrieval")
 @changes("top_k_retrieval", default=100, help="Passages retrieved per question, and the deepest recall.")
 class RetrieveArguments(
-    OutputArguments,
-    SeedArguments,
-    DataArguments,
-    IndexedRetrieverArguments,
-    RerankArguments,
-    DepthArguments,
-    ComparisonArguments,
+    OutputArguments, IndexedRetrieverArguments, RerankArguments, DepthArguments, ComparisonArguments
 ):
     """Which retrievers are compared, over which questions."""
 
@@ -526,6 +523,36 @@ class RetrieveArguments(
         """Yield what does not say why."""
         if self.explain:
             yield from unexplained(self.retriever_type)
+
+
+_READS = only_if(lambda args: args.model is not None, "nothing is read without --model")
+
+
+@command("tools.robustness", "Measure what changed questions cost retrievers and a reader.")
+@changes("output_dir", default="./outputs/robustness")
+@changes("top_k_retrieval", help="Passages retrieved per question, the deepest recall, and what --model reads.")
+class RobustnessArguments(
+    OutputArguments, IndexedRetrieverArguments, RerankArguments, DepthArguments, QuestionsArguments
+):
+    """Which questions are asked otherwise, how, and who looks for their passages."""
+
+    not_read: ClassVar[dict[type, str]] = RetrieveArguments.not_read
+
+    retriever_type: list[str] = changed(
+        IndexedRetrieverArguments,
+        "retriever_type",
+        ["SparseRetrieval_BM25P"],
+        help="Retrievers to measure side by side; NAME,flag=value,... gives one flags of its own.",
+    )
+    perturbations: list[str] = flag(
+        list(PERTURBATIONS), "Ways in which every question is changed.", group="comparison", choices=list(PERTURBATIONS)
+    )
+    model: str | None = changed(
+        ReaderArguments, "model", None, help="Reader (folder or hub name), to measure its answers too."
+    )
+    metric: str = changed(ScoringArguments, "metric", read_if=_READS)
+    bootstrap_samples: int = changed(ScoringArguments, "bootstrap_samples")
+    score_seed: int = changed(ScoringArguments, "score_seed")
 
 
 @command("average.py", "Average the weights of several checkpoints of one reader.")

@@ -24,14 +24,11 @@ from pathlib import Path
 from typing import Any
 
 from arguments import RetrieveArguments, RetrieverArguments, parse_arguments, part_of, record_of
-from loading.arguments import column_names
 from loading.dpr_json import write_dpr_json
-from loading.examples import load_examples
 from retrieval import create_retriever
 from retrieval.base import SearchResults
-from retrieval.comparison import Questions, measure, prepare, questions_of, timed_search, training_examples
+from retrieval.comparison import Questions, load_questions, measure, prepare, timed_search, training_examples
 from retrieval.explanation import as_json, as_text, explain_questions, rows_of
-from retrieval.finding import corpus_path, load_passages
 from retrieval.hybrid import HybridArguments, HybridRetrieval
 from retrieval.report import fusion_markdown, markdown, plot
 from retrieval.spec import arguments_of
@@ -80,8 +77,8 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
         arguments = arguments_of(spec, args, RetrieverArguments)
         retriever = create_retriever(arguments)
         row = {"retriever": spec, **prepare(retriever, questions.corpus, args.index_dir)}
-        results, row["milliseconds_per_question"] = timed_search(retriever, questions.examples["question"], top_k)
-        rows.append(row | measure(results, questions))
+        results, times = timed_search(retriever, questions.examples["question"], top_k)
+        rows.append(row | times | measure(results, questions))
         folder = output_dir / name if len(specs) > 1 else output_dir
         if asked:
             explained = explain_questions(retriever, questions, asked, results)
@@ -107,18 +104,8 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
 
 def load(args: RetrieveArguments) -> Questions:
     """Return the questions and the passages; raise :class:`UserError` for what these questions cannot give."""
-    split = args.split
-    names = column_names(args.column)
-    examples = load_examples(args.dataset_path, [split], args.skip_bad_rows, names, questions_only=True)[split]
-    if args.max_eval_samples is not None:
-        examples = examples.select(range(min(args.max_eval_samples, len(examples))))
-    path = corpus_path(args, args.dataset_path)
-    corpus = load_passages(args, path, args.skip_bad_rows)
-    questions = questions_of(examples, corpus, args.seed)
-    known, held = questions.gold.known, questions.gold.held
-    if missing := int((known & ~held).sum()):
-        logger.warning("%d of %d questions are missed by all: no gold passage in %s", missing, len(examples), path)
-    if not known.any():
+    questions = load_questions(args)
+    if not questions.gold.known.any():
         if args.tune_fusion:
             raise UserError("--tune_fusion needs questions whose passages are known, and these name none")
         if "dpr_json" in args.write:

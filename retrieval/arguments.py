@@ -6,12 +6,13 @@ import copy
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-from loading.arguments import fault_of_columns
+from loading.arguments import DataArguments, fault_of_columns
 from loading.chunking import UNITS
 from retrieval import RETRIEVERS
 from retrieval.base import CREDENTIALS_ARE_VARIABLES, Explaining, IndexArguments
 from retrieval.rerank import RerankArguments
 from retrieval.spec import own_flags
+from runtime.arguments import SeedArguments
 from runtime.flags import changed, changes, fields_by_name, flag, flag_group, only_if, spelling_of, with_parameters
 from runtime.one_word import name_of
 
@@ -161,14 +162,20 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
 
 
 @flag_group("comparison")
-class ComparisonArguments:
-    """What retrievers are compared on, and what is written beside the figures."""
+class QuestionsArguments(SeedArguments, DataArguments, CorpusArguments):
+    """What retrievers are measured on."""
 
     split: str = flag(
         "validation",
         "Questions to search for; those of test have no gold answers and are only searched.",
         choices=["train", "validation", "test"],
     )
+
+
+@flag_group("comparison")
+class ComparisonArguments(QuestionsArguments):
+    """What retrievers are compared on, and what is written beside the figures."""
+
     write: list[str] = flag(
         [],
         "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives.",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from datasets import Dataset
 
 from loading.corpus import Corpus
 from retrieval.base import Explaining, Part, SearchResults, places
-from retrieval.comparison import Questions
 from runtime.errors import UserError
 from runtime.terminal import one_line, terminal_width, wrapped
+
+if TYPE_CHECKING:  # it needs what finds passages, which explains them
+    from retrieval.comparison import Questions
 
 _EXPLAINED = 5  # passages of a question, the best
 _SHOWN = 8  # of a score's parts, the largest

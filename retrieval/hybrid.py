@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class HybridRetrieval:
     libraries: Sequence[str] = ()
     flags: type = HybridArguments
     build_seconds: float
+    seconds_of_parts: list[float]  # that the last search took of each
 
     def __init__(
         self,
@@ -120,7 +122,12 @@ class HybridRetrieval:
 
     def search_parts(self, questions: Sequence[str], k: int) -> list[SearchResults]:
         """Return what each part finds, deep enough for the ``k`` best of all."""
-        return [part.search(questions, max(self.depth, k)) for part in self.parts]
+        found, self.seconds_of_parts = [], []
+        for part in self.parts:
+            began = time.perf_counter()
+            found.append(part.search(questions, max(self.depth, k)))
+            self.seconds_of_parts.append(time.perf_counter() - began)
+        return found
 
     def fuse(self, found: Sequence[SearchResults], k: int, weights: Sequence[float] | None = None) -> SearchResults:
         """Return the k best of what the parts found; ``weights`` instead of the retriever's own."""

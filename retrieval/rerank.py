@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,7 @@ class RerankedRetrieval:
     """
 
     build_seconds: float
+    seconds_of_parts: list[float]  # that the last search took without the cross-encoder
 
     def __init__(
         self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] | None = None
@@ -103,7 +105,9 @@ class RerankedRetrieval:
         Equal scores keep the order of the retriever.
         """
         questions = list(questions)
+        began = time.perf_counter()
         found = self.retriever.search(questions, max(k, self.depth))
+        self.seconds_of_parts = [time.perf_counter() - began]
         return reordered(found, self._score(questions, found.ids[:, : self.depth]), k)
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:

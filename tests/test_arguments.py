@@ -263,6 +263,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "tools.demo": None,
         "tools.ensemble": None,
         "tools.report": None,
+        "tools.robustness": "./outputs/robustness",
         "tools.sweep": "./saved/sweep",
         "tools.check": None,
         "tools.postprocess": None,
