@@ -40,6 +40,7 @@ from retrieval.arguments import (
     QuestionsArguments,
     RerankerArguments,
     RetrieverArguments,
+    TeacherArguments,
     unexplained,
 )
 from retrieval.bm25 import BM25Arguments
@@ -262,6 +263,8 @@ _MINES_WITH_BM25 = only_if(lambda args: args.mine_from == "bm25", "--mine_from d
 @command("train_dpr.py", "Train a dense passage retriever.")
 @changes("index_dir", read_if=[_MINES, _NOT_TAUGHT])  # by encoders too
 @changes("mining_depth", read_if=[_MINES, _NOT_TAUGHT])
+@changes("negatives_judge", "negatives_margin", also_if=_MINES)
+@changes("negatives_judge", "negatives_margin", also_if=_NOT_TAUGHT)
 @changes("pooling", "normalize", "title_prefix", "shared_encoder", also_if=_ONE_VECTOR)
 @changes(
     "early_stopping_patience",
@@ -333,6 +336,7 @@ class TrainRerankerArguments(
     RerankerArguments,
     IndexedRetrieverArguments,
     MiningArguments,
+    TeacherArguments,
     OptimizationArguments,
     EvaluationArguments,
 ):

@@ -4,8 +4,9 @@
         --dataset_path data/mini_wiki --top_k 100 --output_dir outputs/retrieval
 
 Writes to --output_dir: retrieval.json, retrieval.md (the table that is printed), retrieval.png (recall over k), and
-for each retriever what --write names: retrieved_passages.csv or .parquet, run.trec, dpr.json. --tune_fusion adds
-fusion.json, the weights of each HybridRetrieval; --explain explained.json, what the scores of passages are made of.
+for each retriever what --write names: retrieved_passages.csv or .parquet, run.trec, dpr.json, scores.jsonl.
+--tune_fusion adds fusion.json, the weights of each HybridRetrieval; --explain explained.json, what the scores of
+passages are made of.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import Any
 
 from arguments import RetrieveArguments, RetrieverArguments, parse_arguments, part_of, record_of
 from loading.dpr_json import write_dpr_json
+from loading.teacher_scores import write_teacher_scores
 from retrieval import create_retriever
 from retrieval.base import SearchResults
 from retrieval.comparison import Questions, load_questions, measure, prepare, timed_search, training_examples
@@ -33,6 +35,7 @@ from retrieval.hybrid import HybridArguments, HybridRetrieval
 from retrieval.report import fusion_markdown, markdown, plot
 from retrieval.spec import arguments_of
 from retrieval.table import retrieved_blocks, write_retrieved_df
+from retrieval.teaching import taught_scores
 from retrieval.trec import write_trec_run
 from retrieval.tuning import tune_fusion
 from runtime.device import default_device, free_memory, resolve_precision
@@ -85,6 +88,8 @@ def compare(args: RetrieveArguments) -> dict[str, Any]:
             print("\n".join(f"{spec}: {one_line(of_one.question)}\n{as_text(of_one)}" for of_one in explained))
             write_json(folder / "explained.json", list(map(as_json, explained)))
         write(args.write, folder, name, results, questions)
+        if "scores" in args.write:
+            write_teacher_scores(folder / "scores.jsonl", taught_scores(retriever, results, questions))
         if args.tune_fusion and isinstance(retriever, HybridRetrieval):
             fused = part_of(arguments, HybridArguments).hybrid_retrievers
             fusions[spec] = tune_fusion(retriever, fused, questions, top_k)

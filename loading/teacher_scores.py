@@ -1,18 +1,20 @@
-"""What a teacher thinks of passages: a file of scores, as ``retrieve.py --write scores`` writes it, to learn from.
+"""What a teacher thinks of passages: a file of scores, which ``retrieve.py --write scores`` writes, to learn from.
 
 JSON lines, a question each: {"id": …, "question": …, "passages": [{"id": …, "title": …, "text": …, "score": …}, …]}
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from loading.retrieval_examples import Passage
 from loading.tables import Fault, read_table
 from runtime.errors import DataError, Problem
+from runtime.files import staged_file
 from runtime.identifiers import identifier
 from runtime.text import comparable, is_blank, strip_blanks
 
@@ -55,6 +57,18 @@ def read_teacher_scores(path: str | Path) -> dict[str, TeacherScores]:
     if problems:
         raise DataError(problems, _WAY_OUT)
     return read
+
+
+def write_teacher_scores(path: str | Path, scored: Iterable[tuple[str, TeacherScores]]) -> None:
+    """Write the scores of questions with these ids, whole or not at all."""
+    with staged_file(path) as staging, staging.open("w", encoding="utf-8", newline="\n") as file:
+        for name, (question, passages, scores) in scored:
+            items = [
+                {"id": passage.passage_id, "title": passage.title, "text": passage.text, "score": score}
+                for passage, score in zip(passages, scores, strict=True)
+            ]
+            row = {"id": name, "question": question, "passages": items}
+            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _scores(row: Mapping[str, Any]) -> tuple[str, TeacherScores]:

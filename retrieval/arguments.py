@@ -178,8 +178,9 @@ class ComparisonArguments(QuestionsArguments):
 
     write: list[str] = flag(
         [],
-        "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives.",
-        choices=["csv", "parquet", "trec", "dpr_json"],
+        "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives, scores "
+        "for a student to learn.",
+        choices=["csv", "parquet", "trec", "dpr_json", "scores"],
     )
     explain: list[str] = flag(
         [],
@@ -207,6 +208,33 @@ class MiningArguments:
     )
     mining_depth: int = flag(
         50, "Best passages per question that negatives are drawn from.", at_least=1, at_most=10_000
+    )
+    negatives_judge: str | None = flag(
+        None,
+        "Cross-encoder (folder or hub name) that reads what is mined: a passage that it scores about as high as the "
+        "right one may be right too, and is no negative.",
+    )
+    negatives_margin: float = flag(
+        1.0,
+        "A negative's score is at least so much below the right passage's.",
+        at_least=0,
+        read_if=only_if(lambda arguments: arguments.negatives_judge is not None, "add --negatives_judge"),
+    )
+
+
+@flag_group("teacher")
+class TeacherArguments:
+    """Whose scores a student learns."""
+
+    teacher_scores: str | None = flag(
+        None,
+        "Learn the scores that a teacher gave passages: a file that retrieve.py --write scores wrote over the training "
+        "questions (.jsonl), whose passages are the hard negatives.",
+    )
+    teacher: str | None = flag(
+        None,
+        "Learn the scores of this cross-encoder (folder or hub name), which reads every batch first.",
+        read_if=only_if(lambda arguments: arguments.teacher_scores is None, "those of --teacher_scores are learnt"),
     )
 
 

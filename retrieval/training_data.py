@@ -97,12 +97,7 @@ def add_negatives(
     wordpiece``.
     """
     if args.distil_from is not None:
-        teacher = load_teacher_scores(args.distil_from, examples)
-        taught = [
-            row._replace(negatives=wrong_passages(row, teacher[row.id].passages)) if row.id in teacher else row
-            for row in examples
-        ]
-        return taught, {name: scores.by_text for name, scores in teacher.items()}
+        return with_taught_negatives(examples, args.distil_from, "--distil_from")
     return _with_mined(examples, corpus, args, default_tokenizer), {}
 
 
@@ -117,10 +112,26 @@ def _with_mined(
         miner = DenseRetrieval.from_arguments(part_of(args, DenseArguments, **start), default_tokenizer)
     else:
         miner = SparseRetrieval_BM25P.from_arguments(part_of(args, BM25Arguments), default_tokenizer)
-    return with_hard_negatives(examples, corpus, miner, args.mining_depth, args.index_dir)
+    return with_hard_negatives(examples, corpus, miner, args, args.index_dir)
 
 
-def load_teacher_scores(path: str, examples: Sequence[RetrievalExample]) -> dict[str, TeacherScores]:
+def with_taught_negatives(
+    examples: list[RetrievalExample], path: str | None, flag: str
+) -> tuple[list[RetrievalExample], dict[str, dict[str, float]]]:
+    """Return ``examples`` with the wrong passages among those that a teacher scored in ``path``, and its scores, by id
+    and by what makes a text the same.
+
+    A question without scores stays as it is, and without a file all. Raises as :func:`load_teacher_scores` does.
+    """
+    teacher = {} if path is None else load_teacher_scores(path, examples, flag)
+    taught = [
+        row._replace(negatives=wrong_passages(row, teacher[row.id].passages)) if row.id in teacher else row
+        for row in examples
+    ]
+    return taught, {name: scores.by_text for name, scores in teacher.items()}
+
+
+def load_teacher_scores(path: str, examples: Sequence[RetrievalExample], flag: str) -> dict[str, TeacherScores]:
     """Return the scores in ``path`` of those of ``examples`` that it holds, by id.
 
     Raises :class:`DataError` for a damaged file, and :class:`UserError` where it holds other questions alone.
@@ -133,11 +144,11 @@ def load_teacher_scores(path: str, examples: Sequence[RetrievalExample]) -> dict
     }
     if not found:
         raise UserError(
-            f"--distil_from {path} scores none of the {len(examples)} training questions: write it with "
+            f"{flag} {path} scores none of the {len(examples)} training questions: write it with "
             "retrieve.py --write scores --split train over the same --dataset_path"
         )
     if missing := len(examples) - len(found):
-        logger.warning("--distil_from %s: %d of %d questions have no scores", path, missing, len(examples))
+        logger.warning("%s %s: %d of %d questions have no scores", flag, path, missing, len(examples))
     return found
 
 

@@ -15,6 +15,8 @@ from arguments import RetrieverArguments
 from loading.corpus import load_corpus
 from loading.dpr_json import read_dpr_json
 from loading.examples import load_examples
+from loading.teacher_scores import read_teacher_scores
+from models.cross_encoder import Pair, load_cross_encoder
 from retrieval import create_retriever
 from retrieval.metrics import hit_at_k
 from retrieval.table import get_retrieved_df
@@ -382,3 +384,14 @@ def test_a_beir_folder_is_measured(run, tmp_path):
     assert (report["questions"], report["gold_passages"], report["in_corpus"], report["answerable"]) == (1, 1, 1, 0)
     assert report["retrievers"][0]["gold_passage"]["recall@1"]["mean"] == 0
     assert report["retrievers"][0]["gold_passage"]["mrr@10"]["mean"] == 50
+
+
+def test_scores_for_a_student_are_those_of_the_reranker(run, reranker_path, tmp_path):
+    run(BM25, reranker=reranker_path, rerank_depth=3, write="scores", split="train")
+    read = read_teacher_scores(tmp_path / "out" / "scores.jsonl")
+    assert len(read) == 12
+    judge = load_cross_encoder(reranker_path)
+    for scores in read.values():
+        assert 3 <= len(scores.passages) <= 4
+        pairs = [Pair(scores.question, passage.title, passage.text) for passage in scores.passages]
+        assert scores.scores == pytest.approx(judge.score(pairs).tolist(), abs=0.02)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from loading.retrieval_examples import Passage
-from loading.teacher_scores import TeacherScores, read_teacher_scores
+from loading.teacher_scores import TeacherScores, read_teacher_scores, write_teacher_scores
 from runtime.errors import DataError
 
 PASSAGES = [
@@ -28,6 +28,16 @@ def test_scores_are_read_by_question(tmp_path):
     read = read_teacher_scores(written(tmp_path, ROW, {**ROW, "id": 2}))
     passages = [Passage("한강", "서울을 지난다.", "7"), Passage("", "강릉은 도시다.", "8")]
     assert read == {name: TeacherScores("서울의 강은?", passages, [3.0, -1.5]) for name in ("q1", "2")}
+
+
+def test_what_is_written_is_read(tmp_path):
+    passages = [Passage("한강", '서울을 "지난다".\n', "7"), Passage("", "강릉은 도시다.", "8")]
+    scores = {name: TeacherScores("서울의 강은?", passages, [0.1, -1.5e-9]) for name in ("q1", "2")}
+    write_teacher_scores(tmp_path / "new" / "scores.jsonl", scores.items())
+    assert read_teacher_scores(tmp_path / "new" / "scores.jsonl") == scores
+    with pytest.raises(ValueError):
+        write_teacher_scores(tmp_path / "scores.jsonl", [("q", TeacherScores("?", passages, [1.0, float("nan")]))])
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_passage_is_found_by_its_text_whatever_its_blanks():
