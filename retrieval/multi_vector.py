@@ -94,7 +94,7 @@ class MultiVectorRetrieval:
         self._form = "int8" if arguments.token_vectors == "int8" else "float16"  # that passages are scored in
 
     @classmethod
-    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> MultiVectorRetrieval | CandidatesByTokens:
+    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> Any:
         """Return what ``arguments`` describe: :class:`MultiVectorArguments`, among all flags for the candidates."""
         own = part_of(arguments, MultiVectorArguments)
         index = cls(own, own.index_dir)
