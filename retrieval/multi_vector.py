@@ -13,6 +13,7 @@ import numpy as np
 
 from loading.corpus import Corpus
 from retrieval.base import (
+    CREDENTIALS_ARE_VARIABLES,
     IndexArguments,
     Retriever,
     SearchResults,
@@ -58,7 +59,10 @@ class MultiVectorArguments(IndexArguments):
         1, "Keep one vector for so many tokens of a passage, the means of clusters.", at_least=1, at_most=16
     )
     candidates: str | None = flag(
-        None, "Retriever whose best passages are scored, instead of all; NAME,flag=value,... gives it flags of its own."
+        None,
+        "Retriever whose best passages are scored, instead of all; NAME,flag=value,... gives it flags of its own.",
+        has_own_flags=True,
+        way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
     )
     candidate_depth: int = flag(
         200,
