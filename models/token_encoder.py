@@ -23,7 +23,7 @@ from models.arguments import EncoderArguments
 from models.card import CARD_NAME, token_encoder_card
 from models.encoder import BiEncoder, check_encoders, load_bi_encoder_to_train, load_settings, save_bi_encoder
 from models.inputs import titled
-from models.loading import attention_dropout, explained, load_config, load_tokenizer, quiet, set_dropout
+from models.loading import attention_dropout, explained, load_config, load_tokenizer, position_limit, quiet, set_dropout
 from models.sentence_transformers_format import is_multi_vector
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import NotFiniteError, UserError
@@ -52,7 +52,6 @@ class TokenEncoder(torch.nn.Module):
         super().__init__()
         self.model = model
         self.tokenizer: PreTrainedTokenizerBase = model.tokenizer
-        self._control = re.compile("|".join(map(re.escape, sorted(self.tokenizer.all_special_tokens, key=len)[::-1])))
 
     @property
     def p_encoder(self) -> PreTrainedModel:
@@ -105,8 +104,10 @@ class TokenEncoder(torch.nn.Module):
 
     def _plain(self, texts: Sequence[str]) -> list[str]:
         """Return ``texts`` composed, and their control tokens spelt so that they are cut like any other text."""
+        added = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
+        control = re.compile("|".join(map(re.escape, sorted(added.union(self.tokenizer.all_special_tokens)))))
         composed = (unicodedata.normalize("NFC", text) for text in texts)
-        return [self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in composed]
+        return [control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in composed]
 
     def _preprocess(self, texts: list[str], task: str) -> dict[str, Any]:
         return self.model.preprocess(texts, prompt=self.model.prompts.get(task), task=task)
@@ -121,25 +122,21 @@ class TokenEncoder(torch.nn.Module):
     ) -> list[np.ndarray]:
         from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
 
-        pool = HierarchicalTokenPooling(pooling) if pooling > 1 else None
         encode = self.model.encode_query if task == "query" else self.model.encode_document
         encoded: list[np.ndarray] = []
         with progress_bar(total=len(texts), desc=f"Encode {what}", unit="text", delay=1) as progress:
             for start in range(0, len(texts), _ENCODED):
                 part = texts[start : start + _ENCODED]
                 with autocast(precision, self.p_encoder.device):
-                    found = encode(
-                        part, batch_size=batch_size, show_progress_bar=False, convert_to_numpy=True, token_pooling=pool
-                    )
-                encoded += [_unit_length(vectors.astype(np.float32)) for vectors in found]
+                    found = encode(part, batch_size=batch_size, show_progress_bar=False)
+                vectors = [F.normalize(one.float(), dim=-1).cpu() for one in found]  # (tokens, D) each
+                if pooling > 1:  # in float32
+                    vectors = HierarchicalTokenPooling(pooling).pool(vectors)
+                encoded += [one.numpy() for one in vectors]
                 progress.update(len(part))
         if not all(np.isfinite(vectors).all() for vectors in encoded):
             raise NotFiniteError("the encoder", f"gives vectors that are not finite numbers ({what})")
         return encoded
-
-
-def _unit_length(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)  # (tokens, D)
 
 
 def load_token_encoder(path: str | Path, dropout: float | None = None, training: bool = False) -> TokenEncoder:
@@ -183,14 +180,17 @@ def load_token_encoder_to_train(
         settings = load_settings(name, arguments)
         encoder = _new_token_encoder(name, width or 128, dropout)
         own = {"query": settings.question_prefix, "document": settings.passage_prefix}
-        encoder.model.prompts = own if any(own.values()) else _add_markers(encoder)
+        encoder.model.prompts = {**(own if any(own.values()) else _add_markers(encoder))}
         lengths = (settings.question_max_len, settings.passage_max_len)
     transformer: Any = encoder.model[0]
     if lengths[0] is not None and transformer.query_expansion is not None:
         raise UserError(f"--question_max_len: questions of {name} are expanded to a length of its own")
-    for attribute, length in zip(("query_length", "document_length"), lengths, strict=True):
+    limit = position_limit(encoder.p_encoder) or max(filter(None, lengths), default=0)
+    for side, length in zip(("question", "passage"), lengths, strict=True):
+        if length is not None and length > limit:
+            raise UserError(f"--{side}_max_len {length} is more than {name} can read ({limit} tokens)")
         if length is not None:
-            setattr(transformer, attribute, length)
+            setattr(transformer, {"question": "query_length", "passage": "document_length"}[side], length)
     return encoder
 
 

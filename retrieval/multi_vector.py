@@ -13,6 +13,7 @@ import numpy as np
 
 from loading.corpus import Corpus
 from retrieval.base import (
+    CREDENTIALS_ARE_VARIABLES,
     IndexArguments,
     Retriever,
     SearchResults,
@@ -58,7 +59,10 @@ class MultiVectorArguments(IndexArguments):
         1, "Keep one vector for so many tokens of a passage, the means of clusters.", at_least=1, at_most=16
     )
     candidates: str | None = flag(
-        None, "Retriever whose best passages are scored, instead of all; NAME,flag=value,... gives it flags of its own."
+        None,
+        "Retriever whose best passages are scored, instead of all; NAME,flag=value,... gives it flags of its own.",
+        has_own_flags=True,
+        way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
     )
     candidate_depth: int = flag(
         200,
@@ -94,7 +98,7 @@ class MultiVectorRetrieval:
         self._form = "int8" if arguments.token_vectors == "int8" else "float16"  # that passages are scored in
 
     @classmethod
-    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> MultiVectorRetrieval | CandidatesByTokens:
+    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> Any:
         """Return what ``arguments`` describe: :class:`MultiVectorArguments`, among all flags for the candidates."""
         own = part_of(arguments, MultiVectorArguments)
         index = cls(own, own.index_dir)
@@ -145,7 +149,7 @@ class MultiVectorRetrieval:
         self.corpus = corpus
         parts = [_slice(corpus, start) for start in range(0, len(corpus), SHARD_SIZE)]
         if self.index_dir is None:
-            self.shards = [self._encode(part, "passages") for part in parts]
+            self.shards = [self.packed(self.encode_passages(part, "passages")) for part in parts]
             return
         folder = self._shards_folder()
         folder.mkdir(parents=True, exist_ok=True)
@@ -155,7 +159,7 @@ class MultiVectorRetrieval:
         self.shards = []
         for number, (path, part) in enumerate(zip(paths, parts, strict=True), start=1):
             if not _is_whole(path):
-                encoded = self._encode(part, f"passages, shard {number} of {len(parts)}")
+                encoded = self.packed(self.encode_passages(part, f"passages, shard {number} of {len(parts)}"))
                 for name, array in encoded._asdict().items():
                     with sealed_file(_file(path, name)) as staging, staging.open("wb") as file:
                         np.save(file, array, allow_pickle=False)
@@ -191,6 +195,17 @@ class MultiVectorRetrieval:
         self.corpus = corpus
         self._open(Path(folder))
 
+    def encode_passages(self, corpus: Corpus, what: str = "passages") -> list[np.ndarray]:
+        """Return float32 (tokens, D) of every passage; ``what`` names the progress bar."""
+        pairs, pooling = list(zip(corpus.titles, corpus.texts, strict=True)), self.arguments.token_pooling
+        return self._blamed(self.encoder.encode_passages, pairs, self._batch_size, self.precision, what, pooling)
+
+    def packed(self, vectors: Sequence[np.ndarray]) -> Tokens:
+        """Return the vectors (tokens, D) of passages as they are kept."""
+        from retrieval.token_vectors import FORMS
+
+        return Tokens(FORMS[self._form].pack(np.concatenate(vectors)), np.array([len(one) for one in vectors]))
+
     @cached_property
     def bits(self) -> list[Tokens]:
         """The signs of all numbers of ``shards``, in memory."""
@@ -218,15 +233,6 @@ class MultiVectorRetrieval:
 
     def _encode_questions(self, questions: Sequence[str]) -> list[np.ndarray]:
         return self._blamed(self.encoder.encode_questions, questions, self._batch_size, self.precision)
-
-    def _encode(self, part: Corpus, what: str) -> Tokens:
-        from retrieval.token_vectors import FORMS
-
-        pairs, pooling = list(zip(part.titles, part.texts, strict=True)), self.arguments.token_pooling
-        vectors = self._blamed(
-            self.encoder.encode_passages, pairs, self._batch_size, self.precision, what, pooling
-        )  # (tokens, D) each
-        return Tokens(FORMS[self._form].pack(np.concatenate(vectors)), np.array([len(one) for one in vectors]))
 
     def _blocks(self, shards: Iterable[Tokens], form: str) -> Iterator[list[np.ndarray]]:
         """Yield the vectors (tokens, D) of ``_BLOCK`` passages at a time."""

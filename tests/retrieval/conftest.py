@@ -12,6 +12,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
 from loading.corpus import Corpus
+from models.arguments import EncoderArguments
+from models.token_encoder import load_token_encoder_to_train, save_token_encoder
 
 PASSAGES = [
     ("왕", "왕은 나라를 다스리는 사람으로, 조선에서는 스물일곱 명이 차례로 자리에 올랐다."),
@@ -112,6 +114,41 @@ def sparse_characters(bag_of_characters: str, tmp_path_factory: pytest.TempPathF
     modules = [Transformer(str(source), transformer_task="fill-mask"), SpladePooling("sum")]
     folder = tmp_path_factory.mktemp("sparse_characters")
     SparseEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def characters_in_place(bag_of_characters: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a multi-vector encoder whose tokens match by their character and, as much, by their place.
+
+    So that a title finds the passage that begins with it, and nothing does as well.
+    """
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(bag_of_characters)
+    size, places = len(tokenizer), 64
+    config = BertConfig(
+        vocab_size=size,
+        hidden_size=size + places,
+        num_hidden_layers=0,
+        num_attention_heads=1,
+        intermediate_size=1,
+        max_position_embeddings=places,
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    with torch.no_grad():
+        for parameter in model.embeddings.parameters():
+            if parameter.ndim == 2:
+                parameter.zero_()
+        model.embeddings.word_embeddings.weight[:, :size] = torch.eye(size)
+        model.embeddings.position_embeddings.weight[:, size:] = torch.eye(places)
+    folder = tmp_path_factory.mktemp("characters_in_place")
+    model.save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+    flags = EncoderArguments(question_max_len=places, passage_max_len=places)
+    encoder = load_token_encoder_to_train(folder / "encoder", flags, size + places, None)
+    with torch.no_grad():
+        encoder.model[1].linear.weight.copy_(torch.eye(size + places))
+        encoder.p_encoder.embeddings.word_embeddings.weight[size:] = 0  # the markers
+    save_token_encoder(encoder, folder)
     return str(folder)
 
 

@@ -22,6 +22,7 @@ from runtime.errors import UserError
 
 BM25, TFIDF, DENSE = "SparseRetrieval_BM25P", "SparseRetrieval_TFIDF", "DenseRetrieval"
 HYBRID = "HybridRetrieval"
+TOKENS = "MultiVectorRetrieval"
 MILVUS = "MilvusRetrieval"
 ENCODING = {"pooling": "mean", "normalize": True, "passage_max_len": 64}
 VARIANTS = {
@@ -34,6 +35,9 @@ VARIANTS = {
     "tfidf word_char": RetrieverArguments(retriever_type=TFIDF, analyzer="bigram"),
     "dense": RetrieverArguments(retriever_type=DENSE, **ENCODING),
     "dense float16": RetrieverArguments(retriever_type=DENSE, vectors_dtype="float16", **ENCODING),
+    "tokens": RetrieverArguments(retriever_type=TOKENS),
+    "tokens int8": RetrieverArguments(retriever_type=TOKENS, token_vectors="int8"),
+    "tokens binary": RetrieverArguments(retriever_type=TOKENS, token_vectors="binary"),
     "milvus sparse": RetrieverArguments(retriever_type=MILVUS, analyzer="bigram", milvus_vectors="sparse"),
     "milvus dense": RetrieverArguments(retriever_type=MILVUS, milvus_vectors="dense", **ENCODING),
     "milvus hybrid": RetrieverArguments(retriever_type=MILVUS, analyzer="bigram", **ENCODING),
@@ -43,7 +47,13 @@ VARIANTS = {
 PARTS = [f"{BM25},analyzer=bigram", f"{DENSE},pooling=mean,normalize=true,passage_max_len=64"]
 VARIANTS["hybrid rrf"] = RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=PARTS, fusion="rrf")
 VARIANTS["hybrid weighted"] = RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=PARTS, fusion_depth=4)
-ALONE = {name: variant for name, variant in VARIANTS.items() if variant.retriever_type != HYBRID}
+CANDIDATES = {"candidates": f"{BM25},analyzer=bigram", "candidate_depth": 6}
+VARIANTS["tokens candidates"] = RetrieverArguments(retriever_type=TOKENS, **CANDIDATES)
+ALONE = {
+    name: variant
+    for name, variant in VARIANTS.items()
+    if variant.retriever_type != HYBRID and variant.candidates is None
+}
 every_variant = pytest.mark.parametrize("arguments", list(VARIANTS.values()), ids=list(VARIANTS), indirect=True)
 every_variant_with_its_own_index = pytest.mark.parametrize(
     "arguments", list(ALONE.values()), ids=list(ALONE), indirect=True
@@ -51,10 +61,11 @@ every_variant_with_its_own_index = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def arguments(request, bag_of_characters, sparse_characters, tmp_path_factory):
+def arguments(request, bag_of_characters, sparse_characters, characters_in_place, tmp_path_factory):
     """The variant's flags, with an encoder, a server if it needs one, and a folder for work in progress."""
     work = str(tmp_path_factory.mktemp("work"))
-    flags = {"retriever_dir": bag_of_characters, "sparse_encoder": sparse_characters, "index_dir": work}
+    encoder = characters_in_place if request.param.retriever_type == TOKENS else bag_of_characters
+    flags = {"retriever_dir": encoder, "sparse_encoder": sparse_characters, "index_dir": work}
     if request.param.retriever_type == "ElasticRetrieval":
         flags["elastic_url"] = request.getfixturevalue("elastic_stub").url
     if request.param.retriever_type == MILVUS:
@@ -69,7 +80,7 @@ def changed(corpus):
 @every_variant
 def test_contract(arguments, corpus, tmp_path):
     retriever = create_retriever(arguments)
-    assert type(retriever) is RETRIEVERS[arguments.retriever_type]
+    assert retriever.name == arguments.retriever_type and retriever.flags is RETRIEVERS[retriever.name].flags
     retriever.build(corpus)
 
     titles = corpus.titles[:-1]  # the last passage has none
@@ -129,11 +140,10 @@ def test_an_index_is_free_of_pickle_and_describes_itself(arguments, corpus, tmp_
     assert list(manifest["library_versions"]) == list(retriever.libraries)
 
 
-ENCODED = ("dense", "sparse encoder")
 TERMS = [
     name
     for name, variant in ALONE.items()
-    if variant.milvus_vectors != "dense" and not any(word in name for word in ENCODED)
+    if variant.milvus_vectors != "dense" and not name.startswith(("dense", "tokens", "sparse encoder"))
 ]
 
 
