@@ -34,7 +34,7 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def alike(others: list[tuple[str, str, str]], contexts: list[str]) -> list[tuple[str, str, str]]:
-    """Return the first of ``others``, in order, that are as often as each other in every tenth of the contexts' lengths."""
+    """Return the first of ``others``, in order, as many in every tenth of the contexts' lengths."""
     edges = np.quantile([len(text) for text in contexts], np.linspace(0, 1, 11))  # (11,)
     lengths = np.array([len(row[2]) for row in others])  # (others,)
     tenths = np.where((edges[0] <= lengths) & (lengths <= edges[-1]), np.searchsorted(edges[1:-1], lengths), -1)
