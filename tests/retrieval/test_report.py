@@ -22,7 +22,10 @@ def row(name, curve, **changes):
 
 REPORT = {
     "split": "validation", "questions": 4, "passages": 9, "top_k": 3, "gold_passages": 3, "in_corpus": 2,
-    "answerable": 4, "retrievers": [row("A", [50, 60, 70]), row("B|c", [10, 20, 30], built=False, milliseconds_of_parts=[0.0625, 0.05])],
+    "answerable": 4,
+    "retrievers": [
+        row("A", [50, 60, 70]), row("B|c", [10, 20, 30], built=False, milliseconds_of_parts=[0.0625, 0.05])
+    ],
 }  # fmt: skip
 
 

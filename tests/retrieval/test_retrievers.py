@@ -28,6 +28,7 @@ ENCODING = {"pooling": "mean", "normalize": True, "passage_max_len": 64}
 VARIANTS = {
     "bm25s kiwi": RetrieverArguments(retriever_type=BM25),
     "bm25s mecab": RetrieverArguments(retriever_type=BM25, analyzer="mecab"),
+    "bm25s characters": RetrieverArguments(retriever_type=BM25, analyzer="characters"),
     "bm25s bigram": RetrieverArguments(retriever_type=BM25, analyzer="bigram"),
     "rank_bm25 bigram": RetrieverArguments(retriever_type=BM25, analyzer="bigram", bm25_backend="rank_bm25"),
     "tfidf word": RetrieverArguments(retriever_type=TFIDF, analyzer="bigram", tfidf_features="word"),
@@ -100,6 +101,17 @@ def test_contract(arguments, corpus, tmp_path):
     assert [part.dtype for part in before] == [part.dtype for part in after]
     with pytest.raises(UserError, match=r"built for something else: corpus_hash is .* or another --index_dir"):
         create_retriever(arguments).load(folder, changed(corpus))
+
+
+@every_variant
+def test_a_bare_noun_finds_its_passages(arguments, corpus):
+    """No title, no verb, and in the passage a particle is on it."""
+    retriever = create_retriever(arguments)
+    retriever.build(corpus)
+    nouns = {"배추": 4, "화산": 8, "측우기": 1, "판소리": 9}
+    if arguments.retriever_type in (BM25, DENSE) and arguments.analyzer != "bigram":  # in which 별을 is not 별
+        nouns["별"] = 11
+    assert dict(zip(nouns, retriever.search(list(nouns), 1).ids[:, 0].tolist(), strict=True)) == nouns
 
 
 EXPLAINING = {
