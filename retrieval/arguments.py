@@ -142,7 +142,7 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
     retriever_type: str = changed(
         IndexedRetrieverArguments,
         "retriever_type",
-        help=f"A retriever, or NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df (a written table); none "
+        help=f"A retriever, or NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df (a table); none "
         "(the examples' contexts).",
     )
     retrieved_df_path: str | None = flag(

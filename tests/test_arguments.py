@@ -434,6 +434,8 @@ _CASES = {
         "{flag} {value} --augment mask_word,negative_passage --negative_passages_path a.csv",
     ),
     "only --head cnn_sds reads it": ("{flag} 1 --head lstm", "{flag} 1 --head Bert_CNN_Answering"),
+    "add --negatives_judge": ("{flag} 2", "{flag} 2 --negatives_judge a"),
+    "those of --teacher_scores are learnt": ("{flag} a --teacher_scores a.jsonl", "{flag} a"),
 }
 _VALUES = {
     "chunk_size": "3 --chunk words",
@@ -468,6 +470,7 @@ _VALUES = {
     "eval_on_start": "true",
     "negative_passages_path": "a.csv",
     "rerank_depth": "3 --reranker a",
+    "negatives_margin": "2 --negatives_judge a",
 }
 _WITH = {"analyzer_model": "--analyzer wordpiece", "bm25_delta": "--milvus_vectors sparse"}
 _RULES = [
