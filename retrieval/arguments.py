@@ -133,8 +133,8 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
     retriever_type: str = changed(
         IndexedRetrieverArguments,
         "retriever_type",
-        help=f"A retriever, with flags of its own as NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df "
-        "for a table written earlier, or none to read the examples' contexts.",
+        help=f"NAME or NAME,flag=value,... of {', '.join(RETRIEVERS)}; get_retrieved_df for a table written earlier, "
+        "none for the examples' contexts.",
     )
     retrieved_df_path: str | None = flag(
         None,
