@@ -266,6 +266,7 @@ _MINES_WITH_BM25 = only_if(lambda args: args.mine_from == "bm25", "--mine_from d
 @changes("negatives_judge", "negatives_margin", also_if=_MINES)
 @changes("negatives_judge", "negatives_margin", also_if=_NOT_TAUGHT)
 @changes("pooling", "normalize", "title_prefix", "shared_encoder", also_if=_ONE_VECTOR)
+@changes("dimensions", "append_eos", "padding_side", also_if=_ONE_VECTOR)
 @changes(
     "early_stopping_patience",
     "max_eval_samples",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -70,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         read = retriever.bits if form == "binary" else retriever.shards
         kept = retriever.shards + (retriever.bits if form == "binary" else [])
         sizes = [sum(tokens.kept.nbytes for tokens in some) / len(corpus) for some in (kept, read)]
-        seconds, results = timed(lambda retriever=retriever: retriever.search(questions, max(_KS)))
+        seconds, results = timed(partial(retriever.search, questions, max(_KS)))
         found = [f"{(results.ids[:, :k] == right).any(axis=1).mean():.1%}" for k in _KS]  # (n, k) against (n, 1)
         figures = [*(f"{size:,.0f}" for size in sizes), *found, f"{1000 * seconds / len(questions):.1f}"]
         print(f"| {form} | {pooling} | {' | '.join(figures)} |", flush=True)

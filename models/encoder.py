@@ -45,6 +45,7 @@ from runtime.progress import progress_bar
 
 SETTINGS_NAME = "encoder.json"
 SIDES = ("p_encoder", "q_encoder")
+TOKEN_FOLDER = "token_encoder"  # in that of a run, where one encoder gives vectors of tokens
 LENGTH_MULTIPLE = 16  # batches are padded to multiples of it
 # Of a folder's files, those that vectors depend on; encoder.json counts by the settings that it leads to.
 _MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
@@ -325,6 +326,11 @@ def _folders(path: str | Path) -> list[str]:
         raise UserError(f"{folder} holds {there[0].name} but no {missing.name}: copy or train the pair again")
     if there:
         return [str(side) for side in sides]
+    if newest(folder, TOKEN_FOLDER).is_dir():
+        raise UserError(
+            f"{folder} holds an encoder of token vectors: search with --retriever_type MultiVectorRetrieval, or train "
+            "it further with --interaction multi"
+        )
     is_path = folder.is_absolute() or str(path).startswith(".") or len(folder.parts) > 2
     if is_path and not folder.is_dir():
         raise UserError(

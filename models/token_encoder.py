@@ -21,7 +21,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models.arguments import EncoderArguments
 from models.card import CARD_NAME, token_encoder_card
-from models.encoder import BiEncoder, check_encoders, load_bi_encoder_to_train, load_settings, save_bi_encoder
+from models.encoder import (
+    TOKEN_FOLDER,
+    BiEncoder,
+    check_encoders,
+    load_bi_encoder_to_train,
+    load_settings,
+    save_bi_encoder,
+)
 from models.inputs import titled
 from models.loading import attention_dropout, explained, load_config, load_tokenizer, position_limit, quiet, set_dropout
 from models.sentence_transformers_format import is_multi_vector
@@ -35,7 +42,6 @@ from runtime.progress import progress_bar
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
 
-FOLDER = "token_encoder"  # in that of a run
 _MARKERS = {"query": "[Q] ", "document": "[D] "}  # for an encoder without prompts of its own
 _PACKAGE = "sentence-transformers>=6.2,<7"
 _ENCODED = 512  # texts between two looks of the progress bar
@@ -197,7 +203,7 @@ def load_token_encoder_to_train(
 def save_token_encoder(encoder: TokenEncoder, folder: str | Path, records: Mapping[str, Any] | None = None) -> None:
     """Write ``folder/token_encoder``, whole or not at all, and beside it a model card with what ``records`` say."""
     folder = Path(folder)
-    with staged_folder(folder / FOLDER) as staging, quiet():
+    with staged_folder(folder / TOKEN_FOLDER) as staging, quiet():
         encoder.model.save_pretrained(str(staging), create_model_card=False)
     write_text(folder / CARD_NAME, token_encoder_card(records or {}))
 
@@ -221,7 +227,7 @@ def save_encoder(
 
 def token_encoder_folder(path: str | Path) -> str:
     """Return the model that ``path`` means: of a run that trained token vectors its ``token_encoder``."""
-    inside = newest(Path(path), FOLDER)
+    inside = newest(Path(path), TOKEN_FOLDER)
     return str(inside) if inside.is_dir() else find_model(str(path))
 
 

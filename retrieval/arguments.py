@@ -142,8 +142,8 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
     retriever_type: str = changed(
         IndexedRetrieverArguments,
         "retriever_type",
-        help=f"A retriever, or NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df (a table); none "
-        "(the examples' contexts).",
+        help=f"NAME or NAME,flag=value,... of {', '.join(RETRIEVERS)}; get_retrieved_df for a table, none for the "
+        "examples' contexts.",
     )
     retrieved_df_path: str | None = flag(
         None,

@@ -421,6 +421,20 @@ _CASES = {
         "{flag} {value} --mine_from dense",
         "{flag} {value} {with} --mine_from bm25",
     ),
+    "the passages of --distil_from are taken": ("{flag} {value} --distil_from a.jsonl", "{flag} {value} {with}"),
+    "--hard_negatives 0 leaves nothing to order": (
+        "--distil_from a.jsonl --hard_negatives 0",
+        "--distil_from a.jsonl --hard_negatives 1",
+    ),
+    "add --interaction multi": ("--token_width 64", "--token_width 64 --interaction multi"),
+    "--interaction multi trains one encoder that gives normalised vectors of all tokens of 'title: text'": (
+        "{flag} {value} --interaction multi",
+        "{flag} {value} --interaction single",
+    ),
+    "add --candidates": (
+        "--candidate_depth 3 --retriever_type MultiVectorRetrieval",
+        "--candidate_depth 3 --retriever_type MultiVectorRetrieval --candidates A",
+    ),
     "--concat_eval leaves nothing to evaluate on: add --test_eval_dataset_path": (
         "{flag} 1 --concat_eval true",
         "{flag} 1 --concat_eval true --test_eval_dataset_path a",
@@ -457,6 +471,9 @@ _VALUES = {
     "passage_max_len": "128",
     "milvus_uri": "a.db",
     "vectors_dtype": "float16",
+    "token_vectors": "int8",
+    "candidate_depth": "3 --candidates A",
+    "shared_encoder": "true",
     "elastic_url": "http://a:9200",
     "elastic_index": "a",
     "elastic_user_dictionary": "a.txt",
@@ -615,7 +632,7 @@ def test_what_one_of_the_retrievers_reads_is_no_flag_without_effect(words: str) 
             "retriever_dir",
             [
                 "--milvus_vectors sparse encodes nothing",
-                "only --retriever_type DenseRetrieval, MilvusRetrieval read it",
+                "only --retriever_type DenseRetrieval, MultiVectorRetrieval, MilvusRetrieval read it",
             ],
         ),
         (

@@ -17,6 +17,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from transformers import AutoModel, AutoTokenizer
 
 from arguments import RetrieverArguments
+from models.encoder import load_bi_encoder
 from models.token_encoder import (
     hash_token_encoder,
     load_token_encoder,
@@ -151,6 +152,9 @@ def test_other_weights_are_another_encoder(folder: Path, tmp_path: Path) -> None
 def test_what_cannot_be_used_is_said_in_a_sentence(encoder_path: str, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(UserError, match=r"is no multi-vector encoder: train one with train_dpr.py --interaction multi"):
         load_token_encoder(encoder_path)
+    save_token_encoder(load_token_encoder_to_train(encoder_path, RetrieverArguments(**LENGTHS), 8, None), tmp_path)
+    with pytest.raises(UserError, match=r"holds an encoder of token vectors: search with .* MultiVectorRetrieval"):
+        load_bi_encoder(tmp_path, RetrieverArguments())
     long = RetrieverArguments(question_max_len=32, passage_max_len=256)
     with pytest.raises(UserError, match=r"--passage_max_len 256 is more than .* can read \(128 tokens\)"):
         load_token_encoder_to_train(encoder_path, long, None, None)
