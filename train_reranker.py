@@ -124,7 +124,7 @@ def load_data(
             )
     questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.hard_negatives, args.seed, scores)
     data = {"train": hash_rows(train_examples), "evaluation": hash_rows(eval_examples), "corpus": corpus.hash}
-    data["teacher"] = hash_json(scores)
+    data |= {"teacher": hash_json(scores)} if scores else {}
     return questions, evaluation, data
 
 
