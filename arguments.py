@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from loading.arguments import DataArguments, OtherEvaluationArguments, SourceArguments, TrainingDataArguments
+from loading.perturbations import PERTURBATIONS
 from models.arguments import EncoderArguments, ModelArguments, ReaderArguments
 from reading.arguments import (
     AnswerArguments,
@@ -37,8 +38,11 @@ from retrieval.arguments import (
     DPRArguments,
     IndexedRetrieverArguments,
     MiningArguments,
+    QuestionsArguments,
     RerankerArguments,
     RetrieverArguments,
+    TeacherArguments,
+    unexplained,
 )
 from retrieval.bm25 import BM25Arguments
 from retrieval.rerank import RerankArguments
@@ -84,8 +88,9 @@ __all__ = [
     "AskArguments", "AugmentationArguments", "AverageArguments", "CheckArguments", "DatasetArguments", "DemoArguments",
     "EnsembleArguments", "FreezeArguments", "FreezeScheduleArguments", "InferenceArguments", "ModelArguments",
     "OptimizationArguments", "PipelineArguments", "PostprocessArguments", "ReportArguments", "RetrieveArguments",
-    "RetrieverArguments", "RunArguments", "ScoreArguments", "SweepArguments", "TrainDPRArguments", "TrainMRCArguments",
-    "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line", "parse_arguments", "part_of", "record_of",
+    "RetrieverArguments", "RobustnessArguments", "RunArguments", "ScoreArguments", "SweepArguments",
+    "TrainDPRArguments", "TrainMRCArguments", "TrainMRCV2Arguments", "TrainRerankerArguments", "check_command_line",
+    "parse_arguments", "part_of", "record_of",
 ]  # fmt: skip
 
 _OF_THE_TRAINER = {
@@ -255,12 +260,21 @@ class TrainMRCV2Arguments(ReaderTrainingArguments, FreezeArguments, FormerTraine
 
 
 _MINES = only_if(lambda args: args.hard_negatives > 0, "--hard_negatives 0 mines nothing")
+_NOT_TAUGHT = only_if(lambda args: args.distil_from is None, "the passages of --distil_from are taken")
+_ONE_VECTOR = only_if(
+    lambda args: args.interaction == "single",
+    "--interaction multi trains one encoder that gives normalised vectors of all tokens of 'title: text'",
+)
 _MINES_WITH_BM25 = only_if(lambda args: args.mine_from == "bm25", "--mine_from dense counts no terms")
 
 
 @command("train_dpr.py", "Train a dense passage retriever.")
-@changes("index_dir", read_if=[_MINES])  # by encoders too
-@changes("mining_depth", also_if=_MINES)
+@changes("index_dir", read_if=[_MINES, _NOT_TAUGHT])  # by encoders too
+@changes("mining_depth", read_if=[_MINES, _NOT_TAUGHT])
+@changes("negatives_judge", "negatives_margin", also_if=_MINES)
+@changes("negatives_judge", "negatives_margin", also_if=_NOT_TAUGHT)
+@changes("pooling", "normalize", "title_prefix", "shared_encoder", also_if=_ONE_VECTOR)
+@changes("dimensions", "append_eos", "padding_side", also_if=_ONE_VECTOR)
 @changes(
     "early_stopping_patience",
     "max_eval_samples",
@@ -287,7 +301,7 @@ class TrainDPRArguments(
     DPRArguments,
     EncoderArguments,
     MiningArguments,
-    read_only_if(BM25Arguments, _MINES, _MINES_WITH_BM25),  # type: ignore[misc]
+    read_only_if(BM25Arguments, _MINES, _NOT_TAUGHT, _MINES_WITH_BM25),  # type: ignore[misc]
     ScheduleArguments,
     PatienceArguments,
 ):
@@ -309,7 +323,7 @@ class TrainDPRArguments(
         "bm25",
         "Mine with BM25+, or with the encoder that training starts from (a second round).",
         group="negatives",
-        read_if=_MINES,
+        read_if=[_MINES, _NOT_TAUGHT],
     )
     eval_steps: int = changed(EvaluationArguments, "eval_steps", spelling="dpr_eval_steps", read_if=())
 
@@ -331,6 +345,7 @@ class TrainRerankerArguments(
     RerankerArguments,
     IndexedRetrieverArguments,
     MiningArguments,
+    TeacherArguments,
     OptimizationArguments,
     EvaluationArguments,
 ):
@@ -450,11 +465,16 @@ class AskArguments(PipelineArguments):
         read_if=only_if(lambda args: not args.json, "--json gives all --n_best_size of them"),
     )
     json: bool = flag(False, "Print one JSON object a line for each question, with all answers.", group="question")
+    explain: bool = flag(
+        False, "Also show why each passage was found: what its score is made of, term by term.", group="question"
+    )
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what finds nothing."""
+        """Yield what finds nothing, or does not say why."""
         if self.retriever_type in WITHOUT_INDEX:
             yield f"--retriever_type {self.retriever_type} searches nothing: name a retriever, or use inference.py"
+        if self.explain:
+            yield from unexplained([self.retriever_type])
 
 
 @command("tools.demo", "Answer questions on a web page.")
@@ -492,13 +512,7 @@ class DemoArguments(PipelineArguments):
 @changes("output_dir", default="./outputs/retrieval")
 @changes("top_k_retrieval", default=100, help="Passages retrieved per question, and the deepest recall.")
 class RetrieveArguments(
-    OutputArguments,
-    SeedArguments,
-    DataArguments,
-    IndexedRetrieverArguments,
-    RerankArguments,
-    DepthArguments,
-    ComparisonArguments,
+    OutputArguments, IndexedRetrieverArguments, RerankArguments, DepthArguments, ComparisonArguments
 ):
     """Which retrievers are compared, over which questions."""
 
@@ -517,6 +531,41 @@ class RetrieveArguments(
         ["SparseRetrieval_BM25P"],
         help="Retrievers to measure side by side; NAME,flag=value,... gives one flags of its own.",
     )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield what does not say why."""
+        if self.explain:
+            yield from unexplained(self.retriever_type)
+
+
+_READS = only_if(lambda args: args.model is not None, "nothing is read without --model")
+
+
+@command("tools.robustness", "Measure what changed questions cost retrievers and a reader.")
+@changes("output_dir", default="./outputs/robustness")
+@changes("top_k_retrieval", help="Passages retrieved per question, the deepest recall, and what --model reads.")
+class RobustnessArguments(
+    OutputArguments, IndexedRetrieverArguments, RerankArguments, DepthArguments, QuestionsArguments
+):
+    """Which questions are asked otherwise, how, and who looks for their passages."""
+
+    not_read: ClassVar[dict[type, str]] = RetrieveArguments.not_read
+
+    retriever_type: list[str] = changed(
+        IndexedRetrieverArguments,
+        "retriever_type",
+        ["SparseRetrieval_BM25P"],
+        help="Retrievers to measure side by side; NAME,flag=value,... gives one flags of its own.",
+    )
+    perturbations: list[str] = flag(
+        list(PERTURBATIONS), "Ways in which every question is changed.", group="comparison", choices=list(PERTURBATIONS)
+    )
+    model: str | None = changed(
+        ReaderArguments, "model", None, help="Reader (folder or hub name), to measure its answers too."
+    )
+    metric: str = changed(ScoringArguments, "metric", read_if=_READS)
+    bootstrap_samples: int = changed(ScoringArguments, "bootstrap_samples")
+    score_seed: int = changed(ScoringArguments, "score_seed")
 
 
 @command("average.py", "Average the weights of several checkpoints of one reader.")

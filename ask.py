@@ -20,9 +20,12 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from arguments import AskArguments, parse_arguments
 from pipeline import FoundAnswer, Pipeline
+from retrieval import explanation
+from retrieval.explanation import ExplainedQuestion
 from runtime.device import keep_freed_memory
 from runtime.errors import UserError, run_command
 from runtime.log import configure_logging, show_only_warnings
@@ -49,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     show_only_warnings()
     for question in [given] if args.question else typed_questions():
         (answers,) = pipeline.answer([question])
-        print(as_json(question, answers) if args.json else as_text(question, answers[: args.show]), flush=True)
+        why = pipeline.finder.explain(question, args.top_k_retrieval) if args.explain else None
+        shown = as_json(question, answers, why) if args.json else as_text(question, answers[: args.show], why)
+        print(shown, flush=True)
 
 
 def typed_questions() -> Iterator[str]:
@@ -82,23 +87,25 @@ def check_question(question: str) -> None:
         raise UserError(f"the question is not UTF-8 text (character {error.start + 1}): type it again") from None
 
 
-def as_json(question: str, answers: Sequence[FoundAnswer]) -> str:
-    """Return one line of JSON: the question, the text of the best answer, and all answers.
+def as_json(question: str, answers: Sequence[FoundAnswer], why: ExplainedQuestion | None = None) -> str:
+    """Return one line of JSON: the question, the text of the best answer, all answers, and why passages were found.
 
     What would command a terminal or break the line is escaped, so that what is read from it is the text itself.
     """
-    content = {
+    content: dict[str, Any] = {
         "question": question,
         "answer": answers[0].text if answers else "",
         "answers": [asdict(answer) for answer in answers],
     }
+    if why is not None:
+        content |= {"explanation": explanation.as_json(why)}
     line = json.dumps(content, ensure_ascii=False)
     return "".join(character if character.isprintable() else json.dumps(character)[1:-1] for character in line)
 
 
-def as_text(question: str, answers: Sequence[FoundAnswer]) -> str:
-    """Return the answers with their probabilities, then each passage once, its best answer marked, as wide as the
-    terminal."""
+def as_text(question: str, answers: Sequence[FoundAnswer], why: ExplainedQuestion | None = None) -> str:
+    """Return the answers with their probabilities, then each passage once, its best answer marked, and why passages
+    were found, as wide as the terminal."""
     width, colour = terminal_width(), shows_colour()
     lines = [wrapped(one_line(question), width, "question  ", " " * 10)]
     if not answers:
@@ -113,6 +120,8 @@ def as_text(question: str, answers: Sequence[FoundAnswer]) -> str:
         title = one_line(answer.title) or "(no title)"
         head = f"{title} (passage {rank}, score {answer.retrieval_score:.2f})"
         lines += ["", wrapped(head, width), wrapped(excerpt(answer), width, "  ", "  ", colour)]
+    if why is not None:
+        lines += ["", "Why these passages:", explanation.as_text(why).rstrip("\n")]
     return "\n".join([*lines, ""])
 
 

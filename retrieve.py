@@ -4,8 +4,9 @@
         --dataset_path data/mini_wiki --top_k 100 --output_dir outputs/retrieval
 
 Writes to --output_dir: retrieval.json, retrieval.md (the table that is printed), retrieval.png (recall over k), and
-for each retriever what --write names: retrieved_passages.csv or .parquet, run.trec, dpr.json. --tune_fusion adds
-fusion.json, the weights of each HybridRetrieval.
+for each retriever what --write names: retrieved_passages.csv or .parquet, run.trec, dpr.json, scores.jsonl.
+--tune_fusion adds fusion.json, the weights of each HybridRetrieval; --explain explained.json, what the scores of
+passages are made of.
 """
 
 from __future__ import annotations
@@ -24,17 +25,17 @@ from pathlib import Path
 from typing import Any
 
 from arguments import RetrieveArguments, RetrieverArguments, parse_arguments, part_of, record_of
-from loading.arguments import column_names
 from loading.dpr_json import write_dpr_json
-from loading.examples import load_examples
+from loading.teacher_scores import write_teacher_scores
 from retrieval import create_retriever
 from retrieval.base import SearchResults
-from retrieval.comparison import Questions, measure, prepare, questions_of, timed_search, training_examples
-from retrieval.finding import corpus_path, load_passages
+from retrieval.comparison import Questions, load_questions, measure, prepare, timed_search, training_examples
+from retrieval.explanation import as_json, as_text, explain_questions, rows_of
 from retrieval.hybrid import HybridArguments, HybridRetrieval
 from retrieval.report import fusion_markdown, markdown, plot
 from retrieval.spec import arguments_of
 from retrieval.table import retrieved_blocks, write_retrieved_df
+from retrieval.teaching import taught_scores
 from retrieval.trec import write_trec_run
 from retrieval.tuning import tune_fusion
 from runtime.device import default_device, free_memory, resolve_precision
@@ -44,6 +45,7 @@ from runtime.files import write_json, write_text
 from runtime.log import get_logger
 from runtime.processes import joint_command
 from runtime.record import environment
+from runtime.terminal import one_line
 
 logger = get_logger("retrieve")
 
@@ -69,6 +71,7 @@ def compare(args: RetrieveArguments, is_main: bool) -> dict[str, Any]:
 
     # data
     questions = load(args)
+    asked = rows_of(args.explain, questions.examples)
 
     # retrieve and measure
     rows: list[dict[str, Any]] = []
@@ -77,10 +80,17 @@ def compare(args: RetrieveArguments, is_main: bool) -> dict[str, Any]:
         arguments = arguments_of(spec, args, RetrieverArguments)
         retriever = create_retriever(arguments)
         row = {"retriever": spec, **prepare(retriever, questions.corpus, args.index_dir)}
-        results, row["milliseconds_per_question"] = timed_search(retriever, questions.examples["question"], top_k)
-        rows.append(row | measure(results, questions))
+        results, times = timed_search(retriever, questions.examples["question"], top_k)
+        rows.append(row | times | measure(results, questions))
         if is_main:
-            write(args.write, output_dir / name if len(specs) > 1 else output_dir, name, results, questions)
+            folder = output_dir / name if len(specs) > 1 else output_dir
+            if asked:
+                explained = explain_questions(retriever, questions, asked, results)
+                print("\n".join(f"{spec}: {one_line(of_one.question)}\n{as_text(of_one)}" for of_one in explained))
+                write_json(folder / "explained.json", list(map(as_json, explained)))
+            write(args.write, folder, name, results, questions)
+            if "scores" in args.write:
+                write_teacher_scores(folder / "scores.jsonl", taught_scores(retriever, results, questions))
         if args.tune_fusion and is_main and isinstance(retriever, HybridRetrieval):
             fused = part_of(arguments, HybridArguments).hybrid_retrievers
             fusions[spec] = tune_fusion(retriever, fused, questions, top_k)
@@ -101,18 +111,8 @@ def compare(args: RetrieveArguments, is_main: bool) -> dict[str, Any]:
 
 def load(args: RetrieveArguments) -> Questions:
     """Return the questions and the passages; raise :class:`UserError` for what these questions cannot give."""
-    split = args.split
-    names = column_names(args.column)
-    examples = load_examples(args.dataset_path, [split], args.skip_bad_rows, names, questions_only=True)[split]
-    if args.max_eval_samples is not None:
-        examples = examples.select(range(min(args.max_eval_samples, len(examples))))
-    path = corpus_path(args, args.dataset_path)
-    corpus = load_passages(args, path, args.skip_bad_rows)
-    questions = questions_of(examples, corpus, args.seed)
-    known, held = questions.gold.known, questions.gold.held
-    if missing := int((known & ~held).sum()):
-        logger.warning("%d of %d questions are missed by all: no gold passage in %s", missing, len(examples), path)
-    if not known.any():
+    questions = load_questions(args)
+    if not questions.gold.known.any():
         if args.tune_fusion:
             raise UserError("--tune_fusion needs questions whose passages are known, and these name none")
         if "dpr_json" in args.write:

@@ -4,7 +4,8 @@
 
 Writes to --retriever_dir: p_encoder/ and q_encoder/ of the best evaluation (always of the same step), metrics.json,
 metrics.jsonl, arguments.json, environment.json, and resume/ for --resume_from_checkpoint true. Then retrieve with
---retriever_type DenseRetrieval --retriever_dir. The loop is the same from a CPU to several GPUs
+--retriever_type DenseRetrieval --retriever_dir. With --interaction multi it is one encoder, of a vector a token, in
+token_encoder/, for MultiVectorRetrieval. The loop is the same from a CPU to several GPUs
 (accelerate launch train_dpr.py ...): --dpr_train_batch is the joint batch of all processes.
 """
 
@@ -28,7 +29,8 @@ from accelerate.utils import send_to_device
 from arguments import TrainDPRArguments, parse_arguments
 from loading.dpr_json import write_dpr_json
 from models.contrastive import Batch, in_batch_loss, joint_backward
-from models.encoder import BiEncoder, load_bi_encoder_to_train, save_bi_encoder
+from models.encoder import BiEncoder
+from models.token_encoder import TokenEncoder, load_encoder_to_train, save_encoder
 from retrieval.evaluation import RetrievalEvaluation
 from retrieval.joint_batch import JointBatch
 from retrieval.training import TrainingQuestions, corpus_passages
@@ -51,7 +53,7 @@ class Run(NamedTuple):
 
     args: TrainDPRArguments
     start: Start
-    bi_encoder: BiEncoder
+    bi_encoder: BiEncoder | TokenEncoder
     questions: TrainingQuestions
     evaluation: RetrievalEvaluation | None
     loop: TrainingLoop[BestScores]
@@ -75,17 +77,17 @@ def prepare(start: Start, args: TrainDPRArguments) -> Run:
     """Return the run: its data and its encoders in a loop that stands where it is to go on."""
     # data and model
     train_examples, eval_examples = load_dpr_questions(args)
-    bi_encoder = load_bi_encoder_to_train(args.dpr_model, args, args.shared_encoder, args.dpr_dropout)
+    bi_encoder = load_encoder_to_train(args)
     if args.dpr_freeze_embeddings:
         freeze_embeddings(bi_encoder.q_encoder, bi_encoder.p_encoder)
     with start.accelerator.main_process_first():  # the others read its index and negatives
         tokenizer = bi_encoder.tokenizer.name_or_path
         corpus = choose_corpus(args, train_examples, tokenizer)
         train_examples, eval_examples = (with_positives_of(corpus, some) for some in (train_examples, eval_examples))
-        train_examples = add_negatives(train_examples, corpus, args, tokenizer)
+        train_examples, teacher = add_negatives(train_examples, corpus, args, tokenizer)
     if args.write_dpr_json is not None and start.accelerator.is_main_process:
         write_dpr_json(args.write_dpr_json, train_examples)
-    questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.hard_negatives, args.seed)
+    questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.hard_negatives, args.seed, teacher)
     evaluation = None
     if eval_examples:
         evaluation = RetrievalEvaluation(corpus, eval_examples, args.dpr_eval_batch, start.precision)
@@ -125,8 +127,11 @@ def train_step(run: Run, rows: Sequence[int]) -> None:
     """Forward and backward of the questions ``rows`` of all processes, which have their loss in common."""
     loop, accelerator = run.loop, run.start.accelerator
     batch = joint_batch(run, rows)
-    labels, same_passage = send_to_device(batch.targets(), accelerator.device)  # (Q,), (Q, P)
-    loss_of = partial(in_batch_loss, labels=labels, same_passage=same_passage, temperature=run.args.temperature)
+    targets = send_to_device(batch.targets(), accelerator.device)  # (Q,), (Q, P), (Q, P)
+
+    def loss_of(questions: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        return in_batch_loss(run.bi_encoder.score(questions, passages) / run.args.temperature, *targets)
+
     chunks = own_chunks(run, batch)
     loss = joint_backward(
         accelerator, loop.model, chunks, batch.counts, loss_of, loop.share_of_step(), loop.ends_step()
@@ -148,8 +153,7 @@ def own_chunks(run: Run, batch: JointBatch) -> list[tuple[Batch, Batch]]:
 
 def read_again(run: Run, rows: Sequence[int]) -> torch.Tensor:
     """Return the scores (questions, passages) that the encoders, as they are now, give in a first part of ``rows``."""
-    questions, passages = run.bi_encoder(*own_chunks(run, joint_batch(run, rows))[0])
-    return questions @ passages.T  # (questions, H) @ (H, passages)
+    return run.bi_encoder.score(*run.bi_encoder(*own_chunks(run, joint_batch(run, rows))[0]))
 
 
 def evaluate(run: Run, evaluation: RetrievalEvaluation) -> dict[str, float]:
@@ -174,7 +178,7 @@ def keep(run: Run, metrics: dict[str, float]) -> None:
     """Put both encoders and their metrics in place, all of the same step whenever one looks."""
     if run.start.accelerator.is_main_process:
         with staged_together(run.start.folder) as staging:
-            save_bi_encoder(run.bi_encoder, staging, run.start.records | {"metrics": metrics})
+            save_encoder(run.bi_encoder, staging, run.start.records | {"metrics": metrics})
             write_json(staging / "metrics.json", metrics)
 
 

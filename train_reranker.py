@@ -2,9 +2,10 @@
 
     python train_reranker.py --reranker_model klue/bert-base --dataset_path ../data --output_dir saved/reranker
 
-Hard negatives are mined with --retriever_type. Writes to --output_dir: best/, which --reranker takes, metrics.jsonl,
-metrics.json with recall@1 and MRR@10 of the validation questions before and after reranking, arguments.json,
-environment.json, and resume/ for --resume_from_checkpoint true. Runs on several GPUs under accelerate launch.
+Hard negatives are mined with --retriever_type; --teacher_scores or --teacher say whose scores are learnt. Writes to
+--output_dir: best/, which --reranker takes, metrics.jsonl, metrics.json with recall@1 and MRR@10 of the validation
+questions before and after reranking, arguments.json, environment.json, and resume/ for --resume_from_checkpoint true.
+Runs on several GPUs under accelerate launch.
 """
 
 from __future__ import annotations
@@ -26,17 +27,18 @@ import torch
 
 from arguments import TrainRerankerArguments, parse_arguments
 from loading.questions import load_questions
-from models.cross_encoder import CrossEncoder, Pair, RerankerSettings, load_cross_encoder_to_train, save_cross_encoder
+from models.cross_encoder import CrossEncoder, RerankerSettings, load_cross_encoder_to_train, save_cross_encoder
 from models.listwise import group_logits, listwise_loss
 from retrieval import create_retriever
 from retrieval.finding import corpus_path, load_passages
 from retrieval.mining import with_missing_negatives
 from retrieval.reranking_evaluation import RerankingEvaluation
+from retrieval.teaching import Teacher, draw_pairs, teacher_of
 from retrieval.training import TrainingQuestions, corpus_passages, with_gold_passages
-from retrieval.training_data import with_positives_of
+from retrieval.training_data import with_positives_of, with_taught_negatives
 from runtime.errors import run_command
 from runtime.files import write_json
-from runtime.hashing import hash_rows
+from runtime.hashing import hash_json, hash_rows
 from runtime.log import get_logger
 from runtime.output import find_model, read_record
 from training.checkpoint import BestScores
@@ -54,6 +56,7 @@ class Run(NamedTuple):
     start: Start
     cross_encoder: CrossEncoder
     questions: TrainingQuestions
+    teacher: Teacher | None
     evaluation: RerankingEvaluation | None
     loop: TrainingLoop[BestScores]
 
@@ -76,6 +79,7 @@ def prepare(start: Start, args: TrainRerankerArguments) -> Run:
     """Return the run: its data and its reranker in a loop that stands where it is to go on."""
     args = replace(args, reranker_model=find_model(args.reranker_model))
     questions, evaluation, data = load_data(start, args)
+    teacher = teacher_of(args, questions.teacher_scores, start.precision)
 
     # model
     settings = RerankerSettings(args.reranker_max_len, args.reranker_title_prefix)
@@ -96,7 +100,7 @@ def prepare(start: Start, args: TrainRerankerArguments) -> Run:
         BestScores(),
     )
     start.open(args, data, loop.resume)
-    return Run(args, start, cross_encoder, questions, evaluation, loop)
+    return Run(args, start, cross_encoder, questions, teacher, evaluation, loop)
 
 
 def load_data(
@@ -107,18 +111,20 @@ def load_data(
     corpus = load_passages(args, corpus_path(args, args.dataset_path), args.skip_bad_rows, args.reranker_model)
     train_examples, eval_examples = (with_positives_of(corpus, some) for some in (train_examples, eval_examples))
     corpus, _ = with_gold_passages(corpus, [example.positive for example in eval_examples])
+    train_examples, scores = with_taught_negatives(train_examples, args.teacher_scores, "--teacher_scores")
     evaluation, index_dir = None, args.index_dir
     with start.accelerator.main_process_first():  # the others read its index and negatives
         if eval_examples or not all(example.negatives for example in train_examples):
             retriever = create_retriever(args, args.reranker_model)
-            train_examples = with_missing_negatives(train_examples, corpus, retriever, args.mining_depth, index_dir)
+            train_examples = with_missing_negatives(train_examples, corpus, retriever, args, index_dir)
         if eval_examples:
             depth, batch_size = args.rerank_depth, args.per_device_eval_batch_size
             evaluation = RerankingEvaluation(
                 corpus, eval_examples, retriever, depth, index_dir, batch_size, start.precision
             )
-    questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.hard_negatives, args.seed)
+    questions = TrainingQuestions(train_examples, corpus_passages(corpus), args.hard_negatives, args.seed, scores)
     data = {"train": hash_rows(train_examples), "evaluation": hash_rows(eval_examples), "corpus": corpus.hash}
+    data |= {"teacher": hash_json(scores)} if scores else {}
     return questions, evaluation, data
 
 
@@ -138,25 +144,18 @@ def train(run: Run) -> None:
 def train_step(run: Run, rows: Sequence[int]) -> None:
     """Forward and backward of this process's share of the questions ``rows``."""
     own = rows[run.start.accelerator.process_index :: run.start.accelerator.num_processes]
-    groups = draw_pairs(run, own or rows[:1])  # without a question of its own it reads one, which counts for nothing
+    read = own or rows[:1]  # without a question of its own it reads one, which counts for nothing
+    groups = draw_pairs(run.questions, read, run.loop.progress.epoch)
+    taught = None if run.teacher is None else run.teacher(run.questions.ids(read), groups)
     with run.loop.synchronising():
-        loss = listwise_loss(*group_logits(run.cross_encoder, run.loop.model, groups))
+        loss = listwise_loss(*group_logits(run.cross_encoder, run.loop.model, groups), taught)
         run.loop.backward(loss, own)
 
 
 def read_again(run: Run, rows: Sequence[int]) -> torch.Tensor:
     """Return the scores (pairs,) that the reranker, as it is now, gives the passages of the first of ``rows``."""
-    (pairs,) = draw_pairs(run, rows[:1])
+    (pairs,) = draw_pairs(run.questions, rows[:1], run.loop.progress.epoch)
     return torch.from_numpy(run.cross_encoder.score(pairs, precision=run.start.precision))
-
-
-def draw_pairs(run: Run, rows: Sequence[int]) -> list[list[Pair]]:
-    """Return each of the questions ``rows`` with its passages of the epoch, the right one first."""
-    questions, epoch = run.questions, run.loop.progress.epoch
-    return [
-        [Pair(questions.examples[row].question, passage.title, passage.text) for passage in questions.draw(row, epoch)]
-        for row in rows
-    ]
 
 
 def evaluate(run: Run, evaluation: RerankingEvaluation) -> dict[str, float]:

@@ -11,6 +11,8 @@ import argparse
 import json
 from collections.abc import Sequence
 
+import numpy as np
+
 from loading.corpus import load_corpus
 from loading.examples import load_examples
 from runtime.files import write_text
@@ -22,8 +24,23 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--split", default="validation", choices=["train", "validation"], help="whose contexts")
     parser.add_argument("--passages", required=True, help="corpus, as --context_path takes it")
     parser.add_argument("--limit", type=int, help="take so many passages only, the first ones")
+    parser.add_argument(
+        "--same_lengths",
+        action="store_true",
+        help="take passages as long as the contexts, so that length tells nothing",
+    )
     parser.add_argument("--out", required=True, help="JSON lines to write")
     return parser.parse_args(argv)
+
+
+def alike(others: list[tuple[str, str, str]], contexts: list[str]) -> list[tuple[str, str, str]]:
+    """Return the first of ``others``, in order, as many in every tenth of the contexts' lengths."""
+    edges = np.quantile([len(text) for text in contexts], np.linspace(0, 1, 11))  # (11,)
+    lengths = np.array([len(row[2]) for row in others])  # (others,)
+    tenths = np.where((edges[0] <= lengths) & (lengths <= edges[-1]), np.searchsorted(edges[1:-1], lengths), -1)
+    members = [np.flatnonzero(tenths == tenth) for tenth in range(10)]
+    most = min(map(len, members))
+    return [others[row] for row in np.sort(np.concatenate([of_tenth[:most] for of_tenth in members]))]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = [(f"{arguments.split}-{row}", title, text) for row, (text, title) in enumerate(titles.items())]
     corpus = load_corpus(arguments.passages)
     others = list(zip(corpus.document_ids, corpus.titles, corpus.texts, strict=True))[: arguments.limit]
-    rows += [row for row in others if row[2] not in titles]
+    others = [row for row in others if row[2] not in titles]
+    rows += alike(others, list(titles)) if arguments.same_lengths else others
     lines = [json.dumps(dict(zip(("id", "title", "text"), row, strict=True)), ensure_ascii=False) for row in rows]
     write_text(arguments.out, "\n".join([*lines, ""]))
     print(f"{arguments.out}: {len(titles)} contexts and {len(rows) - len(titles)} other passages")

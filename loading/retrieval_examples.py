@@ -55,6 +55,16 @@ def given_negatives(example: RetrievalExample, passages: Iterable[Passage]) -> l
     return [passage for passage in passages if passage not in positives]
 
 
+def wrong_passages(example: RetrievalExample, passages: Iterable[Passage]) -> list[Passage]:
+    """Return those of ``passages`` that are no positive of ``example`` and hold no answer to it, as in a title too."""
+    answers = example.answers
+    return [
+        passage
+        for passage in given_negatives(example, passages)
+        if not answer_in_passage(answers, passage.title, passage.text)
+    ]
+
+
 def wrong_rows(example: RetrievalExample, rows: Iterable[int], corpus: Corpus) -> list[int]:
     """Return those of ``rows`` of ``corpus`` whose passages are no positive of ``example`` and hold no answer to it.
 

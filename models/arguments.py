@@ -46,26 +46,37 @@ class ModelArguments(ReaderArguments):
 
 
 @dataclass(frozen=True)
-class EncoderSettings:
-    """How both encoders of a retriever turn a text into one vector; a flag of the same name overrides each."""
+class EncoderSpec:
+    """How both encoders of a retriever turn a text into one vector; a flag of the same name overrides each.
 
-    pooling: Literal["cls", "mean"] = "cls"
+    Scores are inner products: what is compared by cosine is normalised. Vectors are computed in the best precision of
+    the device and pooled, compared and scored in float32.
+    """
+
+    pooling: Literal["cls", "mean", "last"] = "cls"
     normalize: bool = False
     question_prefix: str = ""
     passage_prefix: str = ""
     title_prefix: bool = True
     question_max_len: int = 64
     passage_max_len: int = 256
+    dimensions: int | None = None
+    append_eos: bool = False
+    padding_side: Literal["left", "right"] = "right"
 
 
 @flag_group("encoder")
 class EncoderArguments:
     """What overrides the settings that encoders were saved with."""
 
-    pooling: Literal["cls", "mean"] | None = flag(
-        None, "One vector of a text: its first token's, or the mean of all (default: the encoder's own, else cls)."
+    pooling: Literal["cls", "mean", "last"] | None = flag(
+        None,
+        "One vector of a text: its first token's, the mean of all, or its last token's (default: the encoder's own, "
+        "else cls).",
     )
-    question_prefix: str | None = flag(None, "Text before every question (default: the encoder's own, else none).")
+    question_prefix: str | None = flag(
+        None, "Text before every question, such as an instruction (default: the encoder's own, else none)."
+    )
     passage_prefix: str | None = flag(None, "Text before every passage (default: the encoder's own, else none).")
     title_prefix: bool | None = flag(
         None, "Encode 'title: text', or the text alone (default: the encoder's own, else with title)."
@@ -78,4 +89,19 @@ class EncoderArguments:
     )
     passage_max_len: int | None = flag(
         None, "Longest passage in tokens (default: the encoder's own, else 256).", at_least=8, at_most=2**16
+    )
+    dimensions: int | None = flag(
+        None,
+        "Keep the first so many numbers of a vector, for encoders whose first ones say most (Matryoshka) (default: "
+        "the encoder's own, else all).",
+        at_least=1,
+        at_most=2**16,
+    )
+    append_eos: bool | None = flag(
+        None,
+        "Put the tokenizer's end token behind every text, where its own template does not (default: the encoder's "
+        "own, else false).",
+    )
+    padding_side: Literal["left", "right"] | None = flag(
+        None, "Where short texts are padded (default: the encoder's own, else right)."
     )

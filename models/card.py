@@ -96,6 +96,28 @@ def encoders_card(records: Mapping[str, Any]) -> str:
     return _card(_Kind("sentence-similarity", title, "sentence-transformers", loading), records)
 
 
+def token_encoder_card(records: Mapping[str, Any]) -> str:
+    """Return the card of a multi-vector encoder; ``records`` as for :func:`reader_card`."""
+    loading = f"""
+        With the code of this project, once the folder is on disk (`hf download {_name(records)} --local-dir FOLDER`):
+
+        ```bash
+        python retrieve.py --retriever_type MultiVectorRetrieval --retriever_dir FOLDER --dataset_path DATA
+        ```
+
+        With sentence-transformers, where a passage is given as `title: text`:
+
+        ```python
+        from sentence_transformers import MultiVectorEncoder
+
+        encoder = MultiVectorEncoder("FOLDER/token_encoder")
+        print(encoder.similarity(encoder.encode_query(["질문"]), encoder.encode_document(["제목: 문단"])))
+        ```
+        """
+    title = "Korean multi-vector retriever: one vector for every token of questions and passages"
+    return _card(_Kind("sentence-similarity", title, "sentence-transformers", loading), records)
+
+
 def reranker_card(records: Mapping[str, Any]) -> str:
     """Return the card of a reranker; ``records`` as for :func:`reader_card`."""
     loading = f"""

@@ -1,4 +1,4 @@
-"""The in-batch contrastive loss of a bi-encoder, and a training step whose batch does not have to fit in memory.
+"""The losses of a retriever over a batch, and a training step whose batch does not have to fit in memory.
 
 Every question of a batch is compared with every passage of it (Karpukhin et al. 2020, section 3.2). With several
 processes the batch is the joint one: its vectors are shared out to all, so each process sees the whole loss.
@@ -18,15 +18,29 @@ Batch = Mapping[str, torch.Tensor]
 
 
 def in_batch_loss(
-    q: torch.Tensor, p: torch.Tensor, labels: torch.Tensor, same_passage: torch.Tensor, temperature: float = 1.0
+    scores: torch.Tensor, labels: torch.Tensor, same_passage: torch.Tensor, teacher: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return the mean cross-entropy () of questions ``q`` (Q, H) over passages ``p`` (P, H).
+    """Return the mean cross-entropy () of the ``scores`` (Q, P) of questions and passages.
 
-    ``labels`` (Q,) is the row of each question's positive; ``same_passage`` (Q, P), boolean, has True where a row is
-    that passage once more, which then is neither right nor wrong.
+    ``labels`` (Q,) is the column of each question's positive; ``same_passage`` (Q, P), boolean, has True where a column
+    is that passage once more, which then is neither right nor wrong. With the scores (Q, P) of a ``teacher``,
+    :func:`distillation_loss` is added.
     """
-    scores = q @ p.T / temperature  # (Q, H) @ (H, P) -> (Q, P)
-    return F.cross_entropy(scores.masked_fill(same_passage, float("-inf")), labels)
+    loss = F.cross_entropy(scores.masked_fill(same_passage, float("-inf")), labels)
+    return loss if teacher is None else loss + distillation_loss(scores, teacher)
+
+
+def distillation_loss(scores: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Return the mean () of KL(teacher || student) over the passages that the teacher scored for a question.
+
+    ``scores`` (Q, P) are the student's and ``teacher`` (Q, P) the teacher's, -inf where it has none. A question with
+    fewer than two says nothing of their order and counts 0.
+    """
+    scored = teacher > float("-inf")
+    known = scored.sum(dim=1) > 1  # (Q,)
+    scored, scores, teacher = scored[known], scores[known], teacher[known]  # (known, P)
+    student = F.log_softmax(scores.masked_fill(~scored, float("-inf")), dim=1).masked_fill(~scored, 0.0)
+    return F.kl_div(student, F.softmax(teacher, dim=1), reduction="sum") / len(known)
 
 
 def same_passages(keys: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -50,7 +64,8 @@ def joint_backward(
     """Add ``scale`` times the gradient of the joint loss to that of ``model``; return the loss (), detached.
 
     ``chunks`` are this process's questions and passages as padded batches, ``counts`` how many (questions, passages)
-    of them each process has, ``loss_of(q, p)`` the loss of the joint vectors in the order of the processes. A process
+    of them each process has, ``loss_of(q, p)`` the loss of the joint vectors in the order of the processes. A row may
+    be one vector or several (tokens, H), which zeros then follow to the most that a row has. A process
     without any still passes one chunk, whose vectors then count for nothing: the others wait for its gradients.
 
     One chunk is an ordinary step. Several are encoded first without a graph; the gradient with respect to their
@@ -67,7 +82,7 @@ def joint_backward(
         with nullcontext() if whole and synchronize else accelerator.no_sync(model), torch.set_grad_enabled(whole):
             encoded.append((model if whole else module)(*chunk))
 
-    vectors = [torch.cat([pair[side].detach() for pair in encoded]) for side in (0, 1)]  # (rows of a process, H) each
+    vectors = [_joined([pair[side].detach() for pair in encoded]) for side in (0, 1)]  # (rows of a process, H) each
     joint = [
         _gather(accelerator, own, [count[side] for count in counts]).requires_grad_()  # (rows of all processes, H)
         for side, own in enumerate(vectors)
@@ -88,11 +103,18 @@ def joint_backward(
             # linear in the vectors, so that its gradient is the loss's: the mean over processes gives their sum back
             surrogate = torch.zeros((), device=accelerator.device)
             for side, part in enumerate(encoded[index]):
-                surrogate = surrogate + (part * gradients[side][first[side] : first[side] + len(part)]).sum()
+                gradient = gradients[side][first[side] : first[side] + len(part), : part.shape[1]]
+                surrogate = surrogate + (part * gradient).sum()
                 first[side] += len(part)
             accelerator.backward(surrogate * scale * accelerator.num_processes)
         encoded[index] = None  # its graph is spent
     return loss.detach()
+
+
+def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the rows of all ``parts``, with zeros behind the vectors of those that have fewer."""
+    most = max(part.shape[1] for part in parts)
+    return torch.cat([F.pad(part, (0,) * (2 * part.ndim - 3) + (most - part.shape[1],)) for part in parts])
 
 
 def _gather(accelerator: Accelerator, own: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
@@ -100,7 +122,8 @@ def _gather(accelerator: Accelerator, own: torch.Tensor, counts: Sequence[int]) 
     if accelerator.num_processes == 1:
         return own
     height = max(counts)
-    padded = F.pad(own, (0, 0, 0, height - len(own)))  # (rows, H) -> (height, H)
+    own = accelerator.pad_across_processes(own, dim=1)  # where rows have several vectors
+    padded = _higher(own, height - len(own))  # (rows, H) -> (height, H)
     gathered = accelerator.gather(padded)  # (height, H) -> (processes * height, H)
     return torch.cat([part[:count] for part, count in zip(gathered.split(height), counts, strict=True)])
 
@@ -110,7 +133,12 @@ def _own_rows(accelerator: Accelerator, gradient: torch.Tensor, counts: Sequence
     index = accelerator.process_index
     begin = [0, *accumulate(counts)][index]
     own = gradient[begin : begin + counts[index]]
-    return F.pad(own, (0, 0, 0, rows - len(own)))  # (count, H) -> (rows, H)
+    return _higher(own, rows - len(own))  # (count, H) -> (rows, H)
+
+
+def _higher(rows: torch.Tensor, by: int) -> torch.Tensor:
+    """Return ``rows`` with ``by`` rows of zeros behind them."""
+    return torch.cat([rows, rows.new_zeros(by, *rows.shape[1:])])
 
 
 def _rng_state(device: torch.device) -> list[torch.Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import typing
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +20,16 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models import sentence_transformers_format
-from models.arguments import EncoderArguments, EncoderSettings
+from models.arguments import EncoderArguments, EncoderSpec
 from models.card import CARD_NAME, encoders_card
-from models.inputs import GLOBAL_ATTENTION, ModelInputs, computed, longest_first_batches, titled
+from models.inputs import (
+    GLOBAL_ATTENTION,
+    ModelInputs,
+    append_end_token,
+    computed,
+    longest_first_batches,
+    titled,
+)
 from models.loading import (
     attention_dropout,
     encoder_class_of,
@@ -44,6 +52,7 @@ from runtime.progress import progress_bar
 
 SETTINGS_NAME = "encoder.json"
 SIDES = ("p_encoder", "q_encoder")
+TOKEN_FOLDER = "token_encoder"  # in that of a run, where one encoder gives vectors of tokens
 LENGTH_MULTIPLE = 16  # batches are padded to multiples of it
 # Of a folder's files, those that vectors depend on; encoder.json counts by the settings that it leads to.
 _MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
@@ -57,7 +66,7 @@ class BiEncoder(torch.nn.Module):
         q_encoder: PreTrainedModel,
         p_encoder: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
-        settings: EncoderSettings,
+        settings: EncoderSpec,
     ) -> None:
         super().__init__()
         self.q_encoder = q_encoder
@@ -66,6 +75,11 @@ class BiEncoder(torch.nn.Module):
         self.settings = settings
         self.inputs = ModelInputs(p_encoder, tokenizer)
         self._cls_id = -1 if tokenizer.cls_token_id is None else tokenizer.cls_token_id
+
+    @property
+    def width(self) -> int:
+        """The size of a vector."""
+        return self.settings.dimensions or self.p_encoder.config.hidden_size
 
     def tokenize_questions(self, texts: Sequence[str]) -> list[dict[str, list[int]]]:
         """Return the inputs of every question: prefixed, composed (NFC), cut to its longest length."""
@@ -87,7 +101,19 @@ class BiEncoder(torch.nn.Module):
         """Return the encoders' inputs, each (batch, tokens); ``attention_mask`` is 1 for tokens, 0 for padding."""
         if GLOBAL_ATTENTION in self.inputs.names:
             rows = [{**row, GLOBAL_ATTENTION: [1]} for row in rows]  # the first token gathers what the text says
-        return self.inputs.pad(rows, LENGTH_MULTIPLE)
+        return self.inputs.pad(rows, LENGTH_MULTIPLE, side=self.settings.padding_side)
+
+    def question_batch(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return the inputs of a batch of questions."""
+        return self.pad(self.tokenize_questions(texts))
+
+    def passage_batch(self, pairs: Sequence[tuple[str, str]]) -> dict[str, torch.Tensor]:
+        """Return the inputs of a batch of (title, text)."""
+        return self.pad(self.tokenize_passages(pairs))
+
+    def score(self, questions: torch.Tensor, passages: torch.Tensor) -> torch.Tensor:
+        """Return the inner products (Q, P) of vectors (Q, H) and (P, H)."""
+        return questions @ passages.T  # (Q, H) @ (H, P)
 
     def embed_questions(self, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """Return float32 (Q, H) of a padded batch of Q questions."""
@@ -111,23 +137,36 @@ class BiEncoder(torch.nn.Module):
         hidden_states = encoder(**batch).last_hidden_state  # (batch, tokens) -> (batch, tokens, H)
         is_cls = batch["input_ids"] == self._cls_id  # (batch, tokens)
         settings = self.settings
-        return pool(hidden_states, batch["attention_mask"], is_cls, settings.pooling, settings.normalize)
+        return pool(
+            hidden_states, batch["attention_mask"], is_cls, settings.pooling, settings.normalize, settings.dimensions
+        )
 
 
 def pool(
-    hidden_states: torch.Tensor, attention_mask: torch.Tensor, is_cls: torch.Tensor, pooling: str, normalize: bool
+    hidden_states: torch.Tensor,
+    attention_mask: torch.Tensor,
+    is_cls: torch.Tensor,
+    pooling: str,
+    normalize: bool,
+    dimensions: int | None = None,
 ) -> torch.Tensor:
     """Return one float32 vector a text, (batch, H), of ``hidden_states`` (batch, tokens, H).
 
     ``cls`` takes the token that ``is_cls`` (batch, tokens) marks, the last one of XLNet, the first where there is
-    none; ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for.
+    none; ``last`` the last, and ``mean`` the mean of all that ``attention_mask`` (batch, tokens) has 1 for. Of a vector
+    the first ``dimensions`` are kept, then it is normalised.
     """
-    if pooling == "cls":
-        rows = torch.arange(len(hidden_states), device=hidden_states.device)  # (batch,)
-        vectors = hidden_states[rows, is_cls.int().argmax(dim=1)].float()  # (batch, tokens, H) -> (batch, H)
-    else:
+    if pooling == "mean":
         mask = attention_mask.unsqueeze(-1).float()  # (batch, tokens) -> (batch, tokens, 1)
         vectors = (hidden_states.float() * mask).sum(dim=1) / mask.sum(dim=1)  # (batch, tokens, H) -> (batch, H)
+    else:
+        if pooling == "cls":
+            chosen = (attention_mask + 2 * is_cls).argmax(dim=1)  # (batch, tokens) -> (batch,)
+        else:
+            chosen = attention_mask.cumsum(dim=1).argmax(dim=1)  # (batch, tokens) -> (batch,)
+        rows = torch.arange(len(hidden_states), device=hidden_states.device)  # (batch,)
+        vectors = hidden_states[rows, chosen].float()  # (batch, tokens, H) -> (batch, H)
+    vectors = vectors[:, :dimensions]  # (batch, H) -> (batch, dimensions)
     return F.normalize(vectors, dim=-1) if normalize else vectors
 
 
@@ -160,7 +199,12 @@ def load_bi_encoder(
     if p_encoder.config.hidden_size != q_encoder.config.hidden_size:
         sizes = f"{p_encoder.config.hidden_size} and {q_encoder.config.hidden_size}"
         raise UserError(f"p_encoder and q_encoder in {path} give vectors of different sizes: {sizes}")
+    if settings.dimensions is not None and settings.dimensions > p_encoder.config.hidden_size:
+        raise UserError(f"--dimensions {settings.dimensions} is more than the {p_encoder.config.hidden_size} of {path}")
     tokenizer = load_tokenizer(folders[0], "save the encoder's tokenizer there")
+    tokenizer.padding_side = settings.padding_side  # is saved with it
+    if settings.append_eos:
+        append_end_token(tokenizer)
     bi_encoder = BiEncoder(q_encoder, p_encoder, tokenizer, settings)
     limit = min(bi_encoder.inputs.limit, position_limit(q_encoder) or bi_encoder.inputs.limit)
     for flag in ("question_max_len", "passage_max_len"):
@@ -184,7 +228,7 @@ def load_bi_encoder_to_train(
     return bi_encoder
 
 
-def load_settings(path: str | Path, arguments: EncoderArguments) -> EncoderSettings:
+def load_settings(path: str | Path, arguments: EncoderArguments) -> EncoderSpec:
     """Return the settings of the encoders in ``path``: of the flags, else as they were saved, else the defaults.
 
     They are saved in ``encoder.json``, or in the format of sentence-transformers. Raises :class:`UserError` when
@@ -195,10 +239,10 @@ def load_settings(path: str | Path, arguments: EncoderArguments) -> EncoderSetti
     if both[0] != both[-1]:
         raise UserError(f"p_encoder and q_encoder in {path} do not belong together: copy or train the pair again")
     saved = both[0] or _foreign_settings(folders[0])
-    names = [field.name for field in dataclasses.fields(EncoderSettings)]
+    names = [field.name for field in dataclasses.fields(EncoderSpec)]
     saved = {name: saved[name] for name in names if name in saved}
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
-    return EncoderSettings(**saved | given)
+    return EncoderSpec(**saved | given)
 
 
 def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path, records: Mapping[str, Any] | None = None) -> None:
@@ -219,15 +263,12 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path, records: Mapping[
         pair = hash_json([hash_model(str(staging)) for staging in encoders])[:16]
         shared = bi_encoder.p_encoder is bi_encoder.q_encoder
         settings = bi_encoder.settings
-        prompts = {"query": settings.question_prefix, "document": settings.passage_prefix}
         lengths = {p_staging: settings.passage_max_len, q_staging: settings.question_max_len}
         for staging, encoder in encoders.items():
             write_json(staging / SETTINGS_NAME, {**dataclasses.asdict(settings), "shared": shared, "pair": pair})
             sentence_transformers_format.write_settings(
                 staging,
-                settings.pooling,
-                settings.normalize,
-                prompts,
+                settings,
                 own_prompt="document" if staging is p_staging else "query",
                 max_len=lengths[staging],
                 width=encoder.config.hidden_size,
@@ -235,7 +276,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path, records: Mapping[
     write_text(folder / CARD_NAME, encoders_card(records or {}))
 
 
-def check_encoders(bi_encoder: BiEncoder, who: str) -> None:
+def check_encoders(bi_encoder: torch.nn.Module, who: str) -> None:
     """Raise :class:`NotFiniteError` about ``who`` unless the weights that vectors depend on are finite numbers."""
     weights = [(name, weight) for name, weight in bi_encoder.named_parameters() if ".pooler." not in name]
     check_weights(weights, who)
@@ -294,6 +335,11 @@ def _folders(path: str | Path) -> list[str]:
         raise UserError(f"{folder} holds {there[0].name} but no {missing.name}: copy or train the pair again")
     if there:
         return [str(side) for side in sides]
+    if newest(folder, TOKEN_FOLDER).is_dir():
+        raise UserError(
+            f"{folder} holds an encoder of token vectors: search with --retriever_type MultiVectorRetrieval, or train "
+            "it further with --interaction multi"
+        )
     is_path = folder.is_absolute() or str(path).startswith(".") or len(folder.parts) > 2
     if is_path and not folder.is_dir():
         raise UserError(
@@ -304,7 +350,7 @@ def _folders(path: str | Path) -> list[str]:
 
 def _foreign_settings(name: str) -> dict[str, Any]:
     """Return the settings of an encoder of sentence-transformers; nothing of any other."""
-    saved, usual = sentence_transformers_format.read_settings(name), EncoderSettings()
+    saved, usual = sentence_transformers_format.read_settings(name), EncoderSpec()
     if (longest := saved.pop("max_len", None)) is not None:
         saved["question_max_len"] = min(usual.question_max_len, longest)
         saved["passage_max_len"] = min(usual.passage_max_len, longest)
@@ -318,12 +364,12 @@ def _read_settings(folder: str) -> dict[str, Any]:
         return {}
     try:
         content = dict(read_json(path))
-        expected = {**dataclasses.asdict(EncoderSettings()), "shared": False, "pair": ""}
+        kinds: dict[str, Any] = {**typing.get_type_hints(EncoderSpec), "shared": bool, "pair": str}
         for name, value in content.items():
-            if name not in expected:
+            if name not in kinds:
                 raise ValueError(f"{name} is unknown")
-            wrong = type(value) is not type(expected[name]) or (name == "pooling" and value not in ("cls", "mean"))
-            if wrong or (type(value) is int and value < 1):
+            allowed = typing.get_args(kinds[name]) or (kinds[name],)  # of a Literal its values, else types
+            if (value not in allowed and type(value) not in allowed) or (type(value) is int and value < 1):
                 raise ValueError(f"{name} cannot be {value!r}")
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): copy or train the encoder again") from None
@@ -334,6 +380,8 @@ def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTraine
     config = load_config(name)
     if dropout is not None:
         set_dropout(config, dropout)
+    if getattr(config, "use_cache", False):
+        config.use_cache = False  # of a decoder's keys and values, to write on from
     attention = fastest_attention(default_device(), attention_dropout(config), training)
     with explained("model", name):
         encoder, missing = load_pretrained(encoder_class_of(config), name, config, attention)

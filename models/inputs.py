@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
+from tokenizers import processors
 from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
 
 from models.loading import position_limit, word_embeddings
@@ -122,6 +123,29 @@ def tokenize(
                     )
                 ids[position] = tokenizer.unk_token_id
     return encoded
+
+
+def append_end_token(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Let ``tokenizer`` put its end token behind every text, and pair of texts, unless it does so already.
+
+    Raises :class:`UserError` where it has none.
+    """
+    if tokenizer.eos_token is None:
+        raise UserError(f"--append_eos: the tokenizer of {tokenizer.name_or_path} has no end token")
+    encoded = tokenizer(["가"])
+    (ids,), sequences = encoded["input_ids"], encoded.sequence_ids(0)
+    if ids[-1] == tokenizer.eos_token_id:
+        return
+    first, end = sequences.index(0), len(ids) - sequences[::-1].index(0)  # of the text's own tokens
+    around_ids = [*ids[:first], *ids[end:], tokenizer.eos_token_id]
+    around = tokenizer.convert_ids_to_tokens(around_ids)
+    before, behind = around[:first], around[first:]
+    backend: Any = tokenizer.backend_tokenizer
+    backend.post_processor = processors.TemplateProcessing(
+        single=[*before, "$A", *behind],
+        pair=[*before, "$A", "$B", *behind],
+        special_tokens=list(zip(around, around_ids, strict=True)),
+    )
 
 
 def titled(title: str, text: str) -> str:

@@ -35,12 +35,35 @@ def group_logits(
     return logits, [len(group) for group in groups]
 
 
-def listwise_loss(logits: torch.Tensor, sizes: list[int]) -> torch.Tensor:
+def listwise_loss(logits: torch.Tensor, sizes: list[int], teacher: torch.Tensor | None = None) -> torch.Tensor:
     """Return the cross-entropy of each group's first passage in the softmax over its passages, averaged.
 
     ``logits`` (pairs,) holds the groups one after the other, ``sizes`` how many pairs each has. (Gao et al. 2021,
     Rethink Training of BERT Rerankers in Multi-Stage Retrieval Pipeline, equation 3.)
+
+    With the scores (pairs,) of a ``teacher``, nan where it has none, a group whose first passage and one more it has
+    scored has :func:`margin_loss` instead.
     """
     scores = pad_sequence(logits.float().split(sizes), batch_first=True, padding_value=-torch.inf)
     first = torch.zeros(len(sizes), dtype=torch.long, device=logits.device)
-    return F.cross_entropy(scores, first)  # scores: (pairs,) -> (groups, longest group)
+    losses = F.cross_entropy(scores, first, reduction="none")  # scores: (pairs,) -> (groups, longest group)
+    if teacher is None:
+        return losses.mean()
+    taught = teacher.to(logits.device).split(sizes)
+    known = [group.isfinite() for group in taught]
+    of_groups = [
+        margin_loss(student[told], group[told]) if told[0] and told.sum() > 1 else loss
+        for student, group, told, loss in zip(logits.float().split(sizes), taught, known, losses, strict=True)
+    ]
+    return torch.stack(of_groups).mean()
+
+
+def margin_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Return the mean over pairs of passages of half the squared difference between the student's margin and the
+    teacher's, the scores of both (passages,).
+
+    That is Margin-MSE (Hofstätter et al. 2020, Improving Efficient Neural Ranking Models with Cross-Architecture
+    Knowledge Distillation, equation 2) over all pairs of a question's passages. Margins alone rank: a plain squared
+    error would also have the student learn where the teacher's scores have their zero.
+    """
+    return (student - teacher).var(correction=0)

@@ -6,17 +6,22 @@ prompts. An encoder saved so needs no flags here, and the encoders and rerankers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers.utils import cached_file
 
+from models.arguments import EncoderSpec
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 
 _MODULES, _PROMPTS, _LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
-_POOLING_NAMES = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens"}
+_POOLING_NAMES = {
+    "cls": "pooling_mode_cls_token",
+    "mean": "pooling_mode_mean_tokens",
+    "last": "pooling_mode_lasttoken",
+}
 _RERANKER = "CrossEncoder"
 RERANKER_CONFIG = {"activation_fn": "torch.nn.modules.linear.Identity"}  # the logit is the score, with no sigmoid
 _QUESTION_PROMPTS, _PASSAGE_PROMPTS = ("query", "question"), ("document", "passage", "corpus")
@@ -25,8 +30,10 @@ _QUESTION_PROMPTS, _PASSAGE_PROMPTS = ("query", "question"), ("document", "passa
 def read_settings(name: str) -> dict[str, Any]:
     """Return the settings of the encoder in the folder, or of the hub name, ``name``, as flags would give them.
 
-    ``pooling``, ``normalize``, ``question_prefix`` and ``passage_prefix``, and ``max_len`` where a length is saved;
-    nothing of an encoder in another format. Raises :class:`UserError` for steps that are not computed here.
+    ``pooling``, ``normalize``, ``question_prefix``, ``passage_prefix``, ``dimensions`` and ``padding_side``, and
+    ``max_len`` where a length is saved; nothing of an encoder in another format. Vectors that are compared by cosine,
+    as the library does unless it is told otherwise, are normalised. Raises :class:`UserError` for steps that are not
+    computed here.
     """
     try:
         modules = _read(name, _MODULES)
@@ -39,38 +46,54 @@ def read_settings(name: str) -> dict[str, Any]:
                 f"{name} is an encoder of sentence-transformers whose {_MODULES} lists {', '.join(kinds)}; only a "
                 "Transformer in the folder itself, Pooling and Normalize are computed here"
             )
-        prompts = (_read(name, _PROMPTS) or {}).get("prompts") or {}
+        config, transformer = _read(name, _PROMPTS) or {}, _read(name, _LENGTH) or {}
+        pooling = _read(name, f"{kinds['Pooling']}/config.json") or {}
+        similarity = config.get("similarity_fn_name") or "cosine"
+        if similarity not in ("cosine", "dot"):
+            raise UserError(f"{name} compares vectors by {similarity}; here they are compared by cosine or dot")
         settings: dict[str, Any] = {
-            "pooling": _pooling(name, _read(name, f"{kinds['Pooling']}/config.json") or {}),
-            "normalize": "Normalize" in kinds,
-            "question_prefix": _first(prompts, _QUESTION_PROMPTS),
-            "passage_prefix": _first(prompts, _PASSAGE_PROMPTS),
+            "pooling": _pooling(name, pooling),
+            "normalize": "Normalize" in kinds or similarity == "cosine",
+            "question_prefix": _prompt(config, _QUESTION_PROMPTS),
+            "passage_prefix": _prompt(config, _PASSAGE_PROMPTS),
+            "dimensions": config.get("truncate_dim"),
+            "padding_side": (_read(name, "tokenizer_config.json") or {}).get("padding_side", "right"),
         }
-        if (length := (_read(name, _LENGTH) or {}).get("max_seq_length")) is not None:
+        if pooling.get("include_prompt") is False and settings["question_prefix"] + settings["passage_prefix"]:
+            raise UserError(f"{name} leaves its prompts out of the pooling, which is not computed here")
+        if transformer.get("do_lower_case"):
+            raise UserError(f"{name} reads text in lower case beside its tokenizer, which is not done here")
+        if (length := transformer.get("max_seq_length")) is not None:
             settings["max_len"] = int(length)
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{name} has damaged files of sentence-transformers ({error!r}): save it again") from None
     return settings
 
 
-def write_settings(
-    folder: Path, pooling: str, normalize: bool, prompts: Mapping[str, str], own_prompt: str, max_len: int, width: int
-) -> None:
+def write_settings(folder: Path, spec: EncoderSpec, own_prompt: str, max_len: int, width: int) -> None:
     """Write beside the weights in ``folder`` what sentence-transformers needs to encode as this encoder does.
 
-    ``own_prompt`` is the one of ``prompts`` that texts get where none is asked for, ``width`` the size of a vector.
+    ``own_prompt``, query or document, is the prompt that texts get where none is asked for; ``width`` is the size of a
+    hidden state. The library shortens a vector after it is normalised: cosines there are the inner products here.
     """
-    kinds = ["Transformer", "Pooling", *(["Normalize"] if normalize else [])]
+    kinds = ["Transformer", "Pooling", *(["Normalize"] if spec.normalize else [])]
     paths = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds[1:], start=1))]
     modules = [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
     ]
-    modes = {name: mode == pooling for mode, name in _POOLING_NAMES.items()}
+    modes = {name: mode == spec.pooling for mode, name in _POOLING_NAMES.items()}
+    config: dict[str, Any] = {
+        "prompts": {"query": spec.question_prefix, "document": spec.passage_prefix},
+        "default_prompt_name": own_prompt,
+        "similarity_fn_name": "cosine" if spec.normalize else "dot",
+    }
+    if spec.dimensions is not None:
+        config["truncate_dim"] = spec.dimensions
     contents = {
         _MODULES: modules,
         _LENGTH: {"max_seq_length": max_len, "do_lower_case": False},
-        _PROMPTS: {"prompts": dict(prompts), "default_prompt_name": own_prompt, "similarity_fn_name": "dot"},
+        _PROMPTS: config,
         f"{paths[1]}/config.json": {"word_embedding_dimension": width, **modes},
     }
     for path in paths[1:]:
@@ -91,19 +114,45 @@ def write_reranker_settings(folder: Path, max_len: int) -> None:
     write_json(folder / _PROMPTS, {"model_type": _RERANKER, "prompts": {}, "default_prompt_name": None})
 
 
+def is_sparse(name: str) -> bool:
+    """Whether ``name``, a folder or hub name, is a ``SparseEncoder`` of sentence-transformers."""
+    try:
+        modules, config = _read(name, _MODULES) or [], _read(name, _PROMPTS) or {}
+        kinds = {module["type"].rpartition(".")[2] for module in modules}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return False  # what is damaged is said by who loads it
+    return config.get("model_type") == "SparseEncoder" or "SpladePooling" in kinds
+
+
+def is_multi_vector(name: str) -> bool:
+    """Whether ``name``, a folder or hub name, gives one vector a token: of sentence-transformers, PyLate or ColBERT."""
+    try:
+        kind = (_read(name, _PROMPTS) or {}).get("model_type")
+        architectures = (_read(name, "config.json") or {}).get("architectures") or []
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False  # what is damaged is said by who loads it
+    return kind in ("MultiVectorEncoder", "ColBERT") or "HF_ColBERT" in architectures
+
+
 def _pooling(name: str, config: Mapping[str, Any]) -> str:
     mode = config.get("pooling_mode") or [
         key.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
         for key, value in config.items()
         if key.startswith("pooling_mode_") and value is True
     ]
-    modes = [mode] if isinstance(mode, str) else list(mode)
+    modes = [{"lasttoken": "last"}.get(mode, mode) for mode in ([mode] if isinstance(mode, str) else mode)]
     if len(modes) != 1 or modes[0] not in _POOLING_NAMES:
-        raise UserError(f"{name} pools by {' and '.join(modes) or 'nothing'}; here an encoder pools by cls or mean")
+        raise UserError(
+            f"{name} pools by {' and '.join(modes) or 'nothing'}; here an encoder pools by cls, mean or last"
+        )
     return modes[0]
 
 
-def _first(prompts: Mapping[str, str], names: tuple[str, ...]) -> str:
+def _prompt(config: Mapping[str, Any], names: Sequence[str | None]) -> str:
+    """Return the prompt that goes by one of ``names``; where there is none, the default one, if it is for any text."""
+    prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
+    if default not in (*_QUESTION_PROMPTS, *_PASSAGE_PROMPTS) and not any(name in prompts for name in names):
+        names = [default]
     return next((prompts[name] for name in names if prompts.get(name)), "")
 
 

@@ -96,12 +96,16 @@ def estimate(values: np.ndarray, resampling: Resampling) -> Estimate:
     return Estimate(percent(values), *bootstrap_interval(100 * values, *resampling))
 
 
+def gain(first: np.ndarray, second: np.ndarray, resampling: Resampling) -> Estimate:
+    """Return by how much the mean of ``first`` is above that of ``second``, (n,) each from 0 to 1, of the same n."""
+    return Estimate(
+        percent(first) - percent(second), *paired_bootstrap_interval(100 * first, 100 * second, *resampling)
+    )
+
+
 def difference(first: ExampleScores, second: ExampleScores, resampling: Resampling) -> Difference:
     """Return by how much ``first`` is better than ``second`` on the same questions; no other pairs are meant."""
-    exact, overlap = (
-        Estimate(percent(ours) - percent(theirs), *paired_bootstrap_interval(100 * ours, 100 * theirs, *resampling))
-        for ours, theirs in zip(first, second, strict=True)
-    )
+    exact, overlap = (gain(ours, theirs, resampling) for ours, theirs in zip(first, second, strict=True))
     only_first = int((first.exact_match > second.exact_match).sum())
     only_second = int((first.exact_match < second.exact_match).sum())
     return Difference(exact, overlap, only_first, only_second, mcnemar_p(only_first, only_second))

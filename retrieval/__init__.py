@@ -16,7 +16,9 @@ from retrieval.dense import SHARDS, DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
 from retrieval.hybrid import HybridRetrieval
 from retrieval.milvus import MilvusRetrieval
+from retrieval.multi_vector import MultiVectorRetrieval
 from retrieval.rerank import RerankedRetrieval
+from retrieval.sparse_encoder import SparseEncoderRetrieval
 from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.division import done_once, gathered, own_share, place
 from runtime.errors import UserError
@@ -38,6 +40,8 @@ RETRIEVERS: dict[str, type[NamedRetriever]] = {
         SparseRetrieval_BM25P,
         SparseRetrieval_TFIDF,
         DenseRetrieval,
+        MultiVectorRetrieval,
+        SparseEncoderRetrieval,
         HybridRetrieval,
         ElasticRetrieval,
         MilvusRetrieval,

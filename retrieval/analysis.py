@@ -20,7 +20,7 @@ from runtime.text import FOLD_VERSION
 logger = get_logger(__name__)
 
 FORMAT_VERSION = 1  # of kept analyses: raise it when older ones must not be read any more
-KEPT = ("kiwi", "mecab", "wordpiece")  # the others run about as fast as they could be read back
+KEPT = ("kiwi", "kiwi_characters", "mecab", "wordpiece")  # the others run about as fast as they could be read back
 
 
 def analyze_corpus(analyzer: Analyzer, corpus: Corpus, cache_dir: str | Path | None) -> list[list[str]]:

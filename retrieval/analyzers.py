@@ -29,6 +29,7 @@ from runtime.text import fold
 KIWI_TAGS = ["NNG", "NNP", "NNB", "NR", "VV", "VA", "XR", "SL", "SH", "SN", "W"]
 # The same in the tag set of mecab-ko-dic, and what the dictionary does not know, which are mostly names.
 MECAB_TAGS = ["NNG", "NNP", "NNB", "NNBC", "NR", "VV", "VA", "XR", "SL", "SH", "SN", "UNKNOWN"]
+_IF_ALONE = ("MM", "MAG", "IC")  # determiners, adverbs and exclamations
 _SEJONG_TAGS = [
     "NNG", "NNP", "NNB", "NR", "NP", "VV", "VA", "VX", "VCP", "VCN", "MM", "MAG", "MAJ", "IC", "JKS", "JKC", "JKG",
     "JKO", "JKB", "JKV", "JKQ", "JX", "JC", "EP", "EF", "EC", "ETN", "ETM", "XPN", "XSN", "XSV", "XSA", "XR", "SF",
@@ -38,6 +39,7 @@ TAG_SETS = {
     "kiwi": [*_SEJONG_TAGS, "XSM", "SS", "SO", "SW", "SB", "UN", "W", "Z"],
     "mecab": [*_SEJONG_TAGS, "NNBC", "SC", "SY", "UNKNOWN"],
 }
+TAG_SETS["kiwi_characters"] = TAG_SETS["kiwi"]
 _BATCH = 256
 
 
@@ -72,9 +74,14 @@ class KiwiAnalyzer:
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
         return [
-            [token.form.lower() for token in tokens if self._is_kept(token.tag)]
+            self._terms_of(tokens)
             for tokens in _progress(kiwi("--analyzer kiwi").tokenize(map(fold, texts)), len(texts))
         ]
+
+    def _terms_of(self, tokens: Sequence[Any]) -> list[str]:
+        kept = [token for token in tokens if self._is_kept(token.tag)]
+        # a noun that is all of a question may pass for another word: 별 (star) for the determiner 별
+        return [token.form.lower() for token in kept or (token for token in tokens if token.tag in _IF_ALONE)]
 
 
 class MecabAnalyzer:
@@ -176,12 +183,49 @@ class BigramAnalyzer:
         ]
 
 
+class CharacterAnalyzer:
+    """Characters and pairs of neighbouring ones, whatever the spaces between them: 조선 왕 → 조, 선, 왕, 조선, 선왕.
+
+    A pair reaches over spaces, since people leave them out and put them in, and not over punctuation.
+    """
+
+    description = {"name": "characters"}  # noqa: RUF012
+
+    def analyze(self, texts: Sequence[str]) -> list[list[str]]:
+        return [
+            [
+                run[start : start + length]
+                for run in ("".join(words.split()) for words in re.findall(r"[\w\s]+", normalize(text)))
+                for length in (1, 2)
+                for start in range(len(run) - length + 1)
+            ]
+            for text in _progress(texts, len(texts))
+        ]
+
+
+class KiwiCharacterAnalyzer:
+    """The terms of both ``kiwi`` and ``characters``: words where they are recognised, and characters where not."""
+
+    def __init__(self, tags: Sequence[str] | None = None) -> None:
+        self.words, self.characters = KiwiAnalyzer(tags), CharacterAnalyzer()
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        return {**self.words.description, "name": "kiwi_characters"}
+
+    def analyze(self, texts: Sequence[str]) -> list[list[str]]:
+        both = zip(self.words.analyze(texts), self.characters.analyze(texts), strict=True)
+        return [words + characters for words, characters in both]
+
+
 ANALYZERS: dict[str, Callable[..., Analyzer]] = {
     "kiwi": KiwiAnalyzer,
     "mecab": MecabAnalyzer,
     "wordpiece": WordPieceAnalyzer,
     "whitespace": WhitespaceAnalyzer,
     "bigram": BigramAnalyzer,
+    "characters": CharacterAnalyzer,
+    "kiwi_characters": KiwiCharacterAnalyzer,
 }
 
 
@@ -191,7 +235,8 @@ class AnalyzerArguments:
 
     analyzer: str = flag(
         "kiwi",
-        "How text becomes terms: Kiwi or mecab content words, a model's word pieces, words, character bigrams.",
+        "How text becomes terms: content words of Kiwi or mecab, a model's word pieces, words as they are spaced, "
+        "bigrams in words, characters and bigrams whatever the spaces, or Kiwi's words and characters together.",
         choices=list(ANALYZERS),
     )
     analyzer_model: str | None = flag(
@@ -201,7 +246,7 @@ class AnalyzerArguments:
     )
     analyzer_tags: list[str] | None = flag(
         None,
-        "Parts of speech that --analyzer kiwi or mecab keeps, such as NNG NNP (default: its content words).",
+        "Parts of speech that Kiwi or mecab keeps, such as NNG NNP (default: its content words).",
         read_if=only_if(
             lambda terms: terms.analyzer in TAG_SETS, f"only --analyzer {' and '.join(TAG_SETS)} know parts of speech"
         ),

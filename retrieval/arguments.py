@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Literal
 
-from loading.arguments import fault_of_columns
+from loading.arguments import DataArguments, fault_of_columns
 from loading.chunking import UNITS
 from retrieval import RETRIEVERS
-from retrieval.base import CREDENTIALS_ARE_VARIABLES, IndexArguments
+from retrieval.base import CREDENTIALS_ARE_VARIABLES, Explaining, IndexArguments
 from retrieval.rerank import RerankArguments
 from retrieval.spec import own_flags
+from runtime.arguments import SeedArguments
 from runtime.flags import changed, changes, fields_by_name, flag, flag_group, only_if, spelling_of, with_parameters
 from runtime.one_word import name_of
 
@@ -109,6 +111,14 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
         return seen
 
 
+def unexplained(specs: Iterable[str]) -> Iterator[str]:
+    """Yield what --explain cannot be given with: each of these retrievers that does not say why it finds a passage."""
+    explaining = [name for name, retriever in RETRIEVERS.items() if issubclass(retriever, Explaining)]
+    for spec in specs:
+        if name_of(spec) in RETRIEVERS.keys() - set(explaining):
+            yield f"--explain: {name_of(spec)} does not say why it finds a passage; {', '.join(explaining)} do"
+
+
 @flag_group("retriever")
 class DepthArguments:
     """How much is retrieved."""
@@ -132,8 +142,8 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
     retriever_type: str = changed(
         IndexedRetrieverArguments,
         "retriever_type",
-        help=f"A retriever, with flags of its own as NAME,flag=value,...: {', '.join(RETRIEVERS)}; get_retrieved_df "
-        "for a table written earlier, or none to read the examples' contexts.",
+        help=f"NAME or NAME,flag=value,... of {', '.join(RETRIEVERS)}; get_retrieved_df for a table, none for the "
+        "examples' contexts.",
     )
     retrieved_df_path: str | None = flag(
         None,
@@ -152,18 +162,30 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
 
 
 @flag_group("comparison")
-class ComparisonArguments:
-    """What retrievers are compared on, and what is written beside the figures."""
+class QuestionsArguments(SeedArguments, DataArguments, CorpusArguments):
+    """What retrievers are measured on."""
 
     split: str = flag(
         "validation",
         "Questions to search for; those of test have no gold answers and are only searched.",
         choices=["train", "validation", "test"],
     )
+
+
+@flag_group("comparison")
+class ComparisonArguments(QuestionsArguments):
+    """What retrievers are compared on, and what is written beside the figures."""
+
     write: list[str] = flag(
         [],
-        "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives.",
-        choices=["csv", "parquet", "trec", "dpr_json"],
+        "Forms to write the passages in: a table as csv or parquet, a trec run, dpr_json with hard negatives, scores "
+        "for a student to learn.",
+        choices=["csv", "parquet", "trec", "dpr_json", "scores"],
+    )
+    explain: list[str] = flag(
+        [],
+        "Ids of questions: print and write to explained.json why each retriever finds their five best passages, and "
+        "what it gives the right ones.",
     )
     tune_fusion: bool = flag(
         False,
@@ -186,6 +208,33 @@ class MiningArguments:
     )
     mining_depth: int = flag(
         50, "Best passages per question that negatives are drawn from.", at_least=1, at_most=10_000
+    )
+    negatives_judge: str | None = flag(
+        None,
+        "Cross-encoder (folder or hub name) that reads what is mined: a passage that it scores about as high as the "
+        "right one may be right too, and is no negative.",
+    )
+    negatives_margin: float = flag(
+        1.0,
+        "A negative's score is at least so much below the right passage's.",
+        at_least=0,
+        read_if=only_if(lambda arguments: arguments.negatives_judge is not None, "add --negatives_judge"),
+    )
+
+
+@flag_group("teacher")
+class TeacherArguments:
+    """Whose scores a student learns."""
+
+    teacher_scores: str | None = flag(
+        None,
+        "Learn the scores that a teacher gave passages: a file that retrieve.py --write scores wrote over the training "
+        "questions (.jsonl), whose passages are the hard negatives.",
+    )
+    teacher: str | None = flag(
+        None,
+        "Learn the scores of this cross-encoder (folder or hub name), which reads every batch first.",
+        read_if=only_if(lambda arguments: arguments.teacher_scores is None, "those of --teacher_scores are learnt"),
     )
 
 
@@ -222,6 +271,23 @@ class DPRArguments:
         at_least=1,
         at_most=2**16,
         spelling="chunk_size",
+    )
+    interaction: Literal["single", "multi"] = flag(
+        "single",
+        "Train one vector a text, met by inner product, or one a token, met by MaxSim (for MultiVectorRetrieval).",
+    )
+    token_width: int | None = flag(
+        None,
+        "Numbers in a token's vector (default: the encoder's own, else 128).",
+        at_least=8,
+        at_most=4096,
+        read_if=only_if(lambda arguments: arguments.interaction == "multi", "add --interaction multi"),
+    )
+    distil_from: str | None = flag(
+        None,
+        "Also learn a teacher's order of passages: a file that retrieve.py --write scores wrote over the training "
+        "questions (.jsonl), whose passages are the hard negatives.",
+        read_if=only_if(lambda arguments: arguments.hard_negatives > 0, "--hard_negatives 0 leaves nothing to order"),
     )
     write_dpr_json: str | None = flag(
         None, "Also write the training questions with their mined negatives as DPR JSON to this file.", writes="file"

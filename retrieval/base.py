@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -57,6 +57,29 @@ class IndexArguments:
     )
 
 
+class Part(NamedTuple):
+    """What adds ``score`` to a passage's: a term, a token with the one that it matches, one of several retrievers.
+
+    ``detail`` says where the score comes from; ``parts`` make up a retriever's own score.
+    """
+
+    name: str
+    score: float
+    detail: str = ""
+    parts: Sequence[Part] = ()
+
+
+class Explanation(NamedTuple):
+    """Why passages have their scores.
+
+    ``cuts`` are what the question became, in order, under the name of what cut it; empty where nothing does. ``parts``
+    are those of each passage, the largest first: their scores add up to the passage's.
+    """
+
+    cuts: Mapping[str, Sequence[str]]
+    parts: Sequence[Sequence[Part]]
+
+
 class Retriever(Protocol):
     """Finds passages.
 
@@ -86,6 +109,14 @@ class Retriever(Protocol):
         :class:`UnusableIndex` when it is damaged or gone."""
 
 
+@runtime_checkable
+class Explaining(Protocol):
+    """What a retriever may do beside: say why. One that leaves it out is refused where reasons are asked for."""
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Say why the passages in ``rows``, found or not, have the scores that ``search([question], k)`` gives."""
+
+
 class NamedRetriever(Retriever, Protocol):
     """A retriever that users can name; ``flags`` is the dataclass of the flags that it reads."""
 
@@ -113,6 +144,17 @@ def refuse_credentials(arguments: Any, name: str) -> None:
 def parts_of(retriever: Retriever) -> Sequence[Retriever]:
     """Return the retrievers that ``retriever`` is made of; none for one that has an index of its own."""
     return getattr(retriever, "parts", ())
+
+
+def places(results: SearchResults) -> dict[int, tuple[int, float]]:
+    """Return rank, from 1, and score of every passage that was found for the first question, by its row."""
+    ids, scores = (part[0].tolist() for part in results)  # (n, k) -> (k,) each
+    return {row: (rank, score) for rank, (row, score) in enumerate(zip(ids, scores, strict=True), start=1)}
+
+
+def largest_first(parts: Iterable[Part]) -> list[Part]:
+    """Return ``parts`` by their scores, equal ones as they stand."""
+    return sorted(parts, key=lambda part: -part.score)
 
 
 def top_k(scores: np.ndarray, k: int) -> SearchResults:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +14,13 @@ from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
 from retrieval.analyzers import Analyzer, AnalyzerArguments, analyzer_of
 from retrieval.base import (
+    Explanation,
     IndexArguments,
+    Part,
     SearchResults,
     check_manifest,
     import_optional,
+    largest_first,
     new_index_folder,
     search_in_blocks,
 )
@@ -97,6 +101,20 @@ class SparseRetrieval_BM25P:
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         return search_in_blocks(self.engine.scores, self.analyzer.analyze(questions), len(self.corpus), k)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return the terms, each with what it adds: delta * idf to every passage, and more where it occurs."""
+        (terms,) = self.analyzer.analyze([question])
+        texts = self.corpus.search_texts()
+        held = [Counter(terms) for terms in self.analyzer.analyze([texts[row] for row in rows])]
+        parts: list[list[Part]] = [[] for _ in rows]
+        for term, asked in Counter(terms).items():
+            gains = asked * self.engine.scores([[term]])[0]  # (N,)
+            known = gains.any()
+            for of_passage, row, counts in zip(parts, rows, held, strict=True):
+                detail = f"{counts[term]}×" if counts[term] else "not in it" if known else "in no passage"
+                of_passage.append(Part(term, float(gains[row]), detail))
+        return Explanation({self.analyzer.description["name"]: terms}, list(map(largest_first, parts)))
 
     def save(self, folder: str | Path) -> None:
         with new_index_folder(folder, self, self.corpus) as staging:

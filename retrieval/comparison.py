@@ -10,15 +10,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from datasets import Dataset
 
+from loading.arguments import column_names
 from loading.corpus import Corpus
+from loading.examples import load_examples
 from loading.retrieval_examples import Passage, RetrievalExample, wrong_rows
 from retrieval import divided_search, load_or_build
+from retrieval.arguments import QuestionsArguments
 from retrieval.base import MANIFEST_NAME, Retriever, SearchResults, index_folder, parts_of
+from retrieval.finding import corpus_path, load_passages
 from retrieval.metrics import KS, GoldPassages, answerable, answers_among, first_ranks, ranking_metrics, recall_at
 from retrieval.training import corpus_passages
 from runtime.files import read_json
+from runtime.log import get_logger
 from runtime.statistics import bootstrap_interval, percent
 from runtime.text import is_blank
+
+logger = get_logger(__name__)
 
 _RESAMPLES = 1000
 
@@ -38,6 +45,21 @@ def questions_of(examples: Dataset, corpus: Corpus, seed: int) -> Questions:
     return Questions(examples, corpus, GoldPassages(examples, corpus), answerable(examples), seed)
 
 
+def load_questions(arguments: QuestionsArguments) -> Questions:
+    """Return the questions and the passages that the flags name; a warning counts those whose passage is not there."""
+    split, names = arguments.split, column_names(arguments.column)
+    examples = load_examples(arguments.dataset_path, [split], arguments.skip_bad_rows, names, questions_only=True)[
+        split
+    ]
+    if arguments.max_eval_samples is not None:
+        examples = examples.select(range(min(arguments.max_eval_samples, len(examples))))
+    path = corpus_path(arguments, arguments.dataset_path)
+    questions = questions_of(examples, load_passages(arguments, path, arguments.skip_bad_rows), arguments.seed)
+    if missing := int((questions.gold.known & ~questions.gold.held).sum()):
+        logger.warning("%d of %d questions are missed by all: no gold passage in %s", missing, len(examples), path)
+    return questions
+
+
 def prepare(retriever: Retriever, corpus: Corpus, index_dir: str) -> dict[str, Any]:
     """Make ``retriever`` ready; return whether and how long it was built, and how large its indexes are."""
     began = time.perf_counter()
@@ -55,13 +77,18 @@ def prepare(retriever: Retriever, corpus: Corpus, index_dir: str) -> dict[str, A
     }
 
 
-def timed_search(retriever: Retriever, questions: Sequence[str], k: int) -> tuple[SearchResults, float]:
-    """Return the k best passages of all questions, and the milliseconds that one took after a warm-up."""
+def timed_search(
+    retriever: Retriever, questions: Sequence[str], k: int
+) -> tuple[SearchResults, dict[str, float | list[float]]]:
+    """Return the k best passages of all questions, and the milliseconds that one took after a warm-up, in all and in
+    each part of a retriever that is made of others."""
     questions = list(questions)
     retriever.search(questions[:1], k)
     began = time.perf_counter()
     results = divided_search(retriever, questions, k)
-    return results, 1000 * (time.perf_counter() - began) / len(questions)
+    seconds = [time.perf_counter() - began, *getattr(retriever, "seconds_of_parts", [])]
+    total, *parts = (1000 * of_one / len(questions) for of_one in seconds)
+    return results, {"milliseconds_per_question": total, "milliseconds_of_parts": parts}
 
 
 def measure(results: SearchResults, questions: Questions) -> dict[str, Any]:

@@ -14,7 +14,9 @@ import numpy as np
 from loading.corpus import Corpus
 from models.arguments import EncoderArguments
 from retrieval.base import (
+    Explanation,
     IndexArguments,
+    Part,
     SearchResults,
     UnusableIndex,
     check_manifest,
@@ -128,7 +130,7 @@ class DenseRetrieval:
         folder = self._shards_folder()
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / f"{start:012d}.npy" for start in starts]
-        width = self.bi_encoder.p_encoder.config.hidden_size
+        width = self.bi_encoder.width
         kept = [self._is_kept(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
         if sum(kept):
             logger.info("resumed: %d of %d shards are there, in %s", sum(kept), len(parts), folder)
@@ -146,6 +148,13 @@ class DenseRetrieval:
         vectors = self.encode_questions(questions)
         with self._blamed():
             return search_vectors(vectors, self.vectors, k, self.device)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return the inner product, which is all that there is to say of two vectors."""
+        (asked,) = self.encode_questions([question])  # (H,)
+        places = (divmod(row, len(self.vectors[0])) for row in rows)  # all shards but the last are of one size
+        scores = (float(asked @ self.vectors[shard][place].astype(np.float32)) for shard, place in places)
+        return Explanation({}, [[Part("inner product", score)] for score in scores])
 
     def save(self, folder: str | Path) -> None:
         shape = (len(self.corpus), self.vectors[0].shape[1])

@@ -1,9 +1,9 @@
-"""How well a bi-encoder in training retrieves: over the whole corpus, not only over its batches."""
+"""How well an encoder in training retrieves: over the whole corpus, not only over its batches."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from loading.corpus import Corpus
 from loading.retrieval_examples import RetrievalExample
 from models.contrastive import in_batch_loss, same_passages
 from models.encoder import BiEncoder, encode
+from models.token_encoder import TokenEncoder
 from retrieval.base import SearchResults, top_k
 from retrieval.metrics import GoldPassages, ranking_metrics
+from retrieval.token_vectors import score_tokens, search_tokens
 from retrieval.training import with_gold_passages
 from retrieval.vector_search import search_vectors
 from runtime.device import reading_mode
@@ -30,6 +32,7 @@ logger = get_logger(__name__)
 
 KS = (1, 5, 20, 100)
 _TOKENIZED = 2**14  # passages held as tokens at once
+_BLOCK = 2**10  # passages whose token vectors are held at once
 
 
 class RetrievalEvaluation:
@@ -46,7 +49,7 @@ class RetrievalEvaluation:
         self.precision = precision
 
     def evaluate(
-        self, bi_encoder: BiEncoder, accelerator: Accelerator, loss_batch: int, temperature: float
+        self, bi_encoder: BiEncoder | TokenEncoder, accelerator: Accelerator, loss_batch: int, temperature: float
     ) -> dict[str, float]:
         """Return ``eval_loss``, and in percent ``eval_recall@k`` and ``eval_mrr@10``, the same in every process.
 
@@ -56,17 +59,11 @@ class RetrievalEvaluation:
         """
         size, processes, index = len(self.corpus), accelerator.num_processes, accelerator.process_index
         share = range(size * index // processes, size * (index + 1) // processes)
-        pairs = list(zip(self.corpus.titles, self.corpus.texts, strict=True))[share.start : share.stop]
-        with reading_mode(bi_encoder.q_encoder), reading_mode(bi_encoder.p_encoder), together(accelerator):
-            questions = self._encode(
-                bi_encoder, bi_encoder.embed_questions, bi_encoder.tokenize_questions, self.questions, "questions"
-            )  # (n, H)
-            passages = self._encode(
-                bi_encoder, bi_encoder.embed_passages, bi_encoder.tokenize_passages, pairs, "passages"
-            )  # (N of the share, H)
-        metrics = {"eval_loss": self._loss(questions, passages, share, accelerator, loss_batch, temperature)}
-        with together(accelerator):
-            results = search_vectors(questions, [passages], max(KS), accelerator.device)
+        if isinstance(bi_encoder, TokenEncoder):
+            loss, results = self._measure_tokens(bi_encoder, share, accelerator, loss_batch, temperature)
+        else:
+            loss, results = self._measure(bi_encoder, share, accelerator, loss_batch, temperature)
+        metrics = {"eval_loss": loss}
         gathered = gather_object([results._replace(ids=results.ids + share.start)])  # of every process, in order
         if accelerator.is_main_process:
             ids = _best(gathered)  # (n, k)
@@ -75,6 +72,50 @@ class RetrievalEvaluation:
             metrics |= {f"eval_{name}": percent(scores[name]) for name in names}
         (metrics,) = broadcast_object_list([metrics])
         return metrics
+
+    def _pairs(self, rows: Iterable[int]) -> list[tuple[str, str]]:
+        return [(self.corpus.titles[row], self.corpus.texts[row]) for row in rows]
+
+    def _measure_tokens(
+        self, encoder: TokenEncoder, share: range, accelerator: Accelerator, loss_batch: int, temperature: float
+    ) -> tuple[float, SearchResults]:
+        """Return what :meth:`_measure` does; passages are encoded and searched block after block."""
+        with reading_mode(encoder.p_encoder), together(accelerator):
+            questions = encoder.encode_questions(self.questions, self.batch_size, self.precision)  # (tokens, D) each
+            golds = encoder.encode_passages(self._pairs(self.gold_rows), self.batch_size, self.precision, "golds")
+            blocks = (
+                encoder.encode_passages(self._pairs(share[start : start + _BLOCK]), self.batch_size, self.precision)
+                for start in range(0, len(share), _BLOCK)
+            )
+            results = search_tokens(questions, blocks, max(KS), accelerator.device)
+
+        def score(batch: list[int]) -> torch.Tensor:
+            asked, right = ([side[row] for row in batch] for side in (questions, golds))
+            return torch.from_numpy(score_tokens(asked, right, accelerator.device))  # (batch, batch)
+
+        return self._loss(score, torch.device("cpu"), loss_batch, temperature), results
+
+    def _measure(
+        self, bi_encoder: BiEncoder, share: range, accelerator: Accelerator, loss_batch: int, temperature: float
+    ) -> tuple[float, SearchResults]:
+        """Return the loss, and the best passages among the rows ``share`` of the corpus by their place in it."""
+        with reading_mode(bi_encoder.q_encoder), reading_mode(bi_encoder.p_encoder), together(accelerator):
+            questions = self._encode(
+                bi_encoder, bi_encoder.embed_questions, bi_encoder.tokenize_questions, self.questions, "questions"
+            )  # (n, H)
+            passages = self._encode(
+                bi_encoder, bi_encoder.embed_passages, bi_encoder.tokenize_passages, self._pairs(share), "passages"
+            )  # (N of the share, H)
+        asked = torch.from_numpy(questions).to(accelerator.device)  # (n, H)
+        positives = self._positives(passages, share, accelerator)  # (n, H)
+        loss = self._loss(
+            lambda batch: asked[batch] @ positives[batch].T,  # (batch, H) @ (H, batch)
+            accelerator.device,
+            loss_batch,
+            temperature,
+        )
+        with together(accelerator):
+            return loss, search_vectors(questions, [passages], max(KS), accelerator.device)
 
     def _encode(
         self,
@@ -86,39 +127,35 @@ class RetrievalEvaluation:
     ) -> np.ndarray:
         """Return float32 (texts, H)."""
         device = bi_encoder.p_encoder.device
-        blocks = [np.empty((0, bi_encoder.p_encoder.config.hidden_size), np.float32)]
+        blocks = [np.empty((0, bi_encoder.width), np.float32)]
         for start in range(0, len(texts), _TOKENIZED):
             rows = tokenize(texts[start : start + _TOKENIZED])
             blocks.append(encode(embed, rows, bi_encoder.pad, self.batch_size, self.precision, device, what))
         return np.concatenate(blocks)  # (texts, H)
 
-    def _loss(
-        self,
-        questions: np.ndarray,
-        passages: np.ndarray,
-        share: range,
-        accelerator: Accelerator,
-        batch_size: int,
-        temperature: float,
-    ) -> float:
-        """Return the mean loss; ``passages`` (N of the share, H) are the rows ``share`` of the corpus."""
+    def _positives(self, passages: np.ndarray, share: range, accelerator: Accelerator) -> torch.Tensor:
+        """Return the vectors (n, H) of the questions' passages; ``passages`` are the rows ``share`` of the corpus."""
         own = torch.tensor([row in share for row in self.gold_rows])  # (n,)
         rows = torch.tensor(self.gold_rows) - share.start  # (n,)
-        positives = torch.zeros(len(rows), questions.shape[1])  # (n, H)
+        positives = torch.zeros(len(rows), passages.shape[1])  # (n, H)
         positives[own] = torch.from_numpy(passages)[rows[own]]
-        positives = accelerator.reduce(positives.to(accelerator.device), "sum")  # each is in one process's share
-        asked = torch.from_numpy(questions).to(accelerator.device)  # (n, H)
-        keys = torch.tensor(self.gold_rows, device=accelerator.device)  # (n,)
+        return accelerator.reduce(positives.to(accelerator.device), "sum")  # each is in one process's share
+
+    def _loss(
+        self, score: Callable[[list[int]], torch.Tensor], device: torch.device, batch_size: int, temperature: float
+    ) -> float:
+        """Return the mean loss; ``score(rows)`` gives the scores (rows, rows) of questions and their passages."""
+        keys = torch.tensor(self.gold_rows, device=device)  # (n,)
         total = 0.0
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).to(accelerator.device)  # (n,)
+        order = torch.randperm(len(keys), generator=torch.Generator().manual_seed(0))  # (n,)
         for batch in order.split(batch_size):
-            labels = torch.arange(len(batch), device=accelerator.device)
+            labels = torch.arange(len(batch), device=device)
             same = same_passages(keys[batch], labels)  # (batch, batch)
-            loss = in_batch_loss(asked[batch], positives[batch], labels, same, temperature)
+            loss = in_batch_loss(score(batch.tolist()) / temperature, labels, same)
             total += loss.item() * len(batch)
         if not math.isfinite(total):
             raise NotFiniteError("the encoder", f"gives an evaluation loss of {total}")
-        return total / len(rows)
+        return total / len(keys)
 
 
 def _best(results: Sequence[SearchResults]) -> np.ndarray:

@@ -16,6 +16,7 @@ from models.loading import load_tokenizer
 from retrieval import create_retriever, divided_search, load_or_build
 from retrieval.arguments import CorpusArguments, IndexedRetrieverArguments, RetrieverArguments
 from retrieval.base import Retriever
+from retrieval.explanation import ExplainedQuestion, explain_found
 from retrieval.table import Retrieved, get_retrieved_df, retrieved_blocks, table_blocks
 from runtime.errors import UserError
 from runtime.log import get_logger
@@ -33,6 +34,11 @@ class PassageFinder(NamedTuple):
         """Return the ``k`` best passages of every example (``id, question``)."""
         results = divided_search(self.retriever, examples["question"], k)
         return Retrieved(partial(retrieved_blocks, examples, self.corpus, results), results.ids.shape[1])
+
+    def explain(self, question: str, k: int) -> ExplainedQuestion:
+        """Say why the ``k`` best passages of ``question`` are found, by a retriever that is ``Explaining``."""
+        found = self.retriever.search([question], k)
+        return explain_found(self.retriever, self.corpus, question, found, k)  # type: ignore[arg-type]
 
 
 def corpus_path(arguments: CorpusArguments, dataset_path: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,18 @@ from typing import Any
 import numpy as np
 
 from loading.corpus import Corpus
-from retrieval.base import CREDENTIALS_ARE_VARIABLES, Retriever, SearchResults, check_manifest, new_index_folder
+from retrieval.base import (
+    CREDENTIALS_ARE_VARIABLES,
+    Explaining,
+    Explanation,
+    Part,
+    Retriever,
+    SearchResults,
+    check_manifest,
+    largest_first,
+    new_index_folder,
+    places,
+)
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group
 from runtime.one_word import name_of
@@ -53,6 +65,7 @@ class HybridRetrieval:
     libraries: Sequence[str] = ()
     flags: type = HybridArguments
     build_seconds: float
+    seconds_of_parts: list[float]  # that the last search took of each
 
     def __init__(
         self,
@@ -109,12 +122,34 @@ class HybridRetrieval:
 
     def search_parts(self, questions: Sequence[str], k: int) -> list[SearchResults]:
         """Return what each part finds, deep enough for the ``k`` best of all."""
-        return [part.search(questions, max(self.depth, k)) for part in self.parts]
+        found, self.seconds_of_parts = [], []
+        for part in self.parts:
+            began = time.perf_counter()
+            found.append(part.search(questions, max(self.depth, k)))
+            self.seconds_of_parts.append(time.perf_counter() - began)
+        return found
 
     def fuse(self, found: Sequence[SearchResults], k: int, weights: Sequence[float] | None = None) -> SearchResults:
         """Return the k best of what the parts found; ``weights`` instead of the retriever's own."""
         points = [POINTS[self.fusion](results.scores) for results in found]  # each (n, depth)
         return fuse([results.ids for results in found], points, self.weights if weights is None else weights, k)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return what each retriever adds, weighted, with its rank and its score, and what it says of that itself."""
+        cuts: dict[str, Sequence[str]] = {}
+        parts: list[list[Part]] = [[] for _ in rows]
+        for part, weight, found in zip(self.parts, self.weights, self.search_parts([question], k), strict=True):
+            own = part.explain(question, rows, k) if isinstance(part, Explaining) else None
+            cuts |= own.cuts if own is not None else {}
+            points = POINTS[self.fusion](found.scores)[0].tolist()  # (1, depth) -> (depth,)
+            known = places(found)
+            for number, row in enumerate(rows):
+                gain, detail = 0.0, f"not among its {len(points)} best"
+                if row in known:
+                    rank, score = known[row]
+                    gain, detail = weight * points[rank - 1], f"rank {rank}, score {score:.4g}, weight {weight:g}"
+                parts[number].append(Part(part.name, gain, detail, own.parts[number] if own is not None else ()))
+        return Explanation(cuts, list(map(largest_first, parts)))
 
     def save(self, folder: str | Path) -> None:
         with new_index_folder(folder, self, self.corpus) as staging:

@@ -32,7 +32,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     lines = [
         [
             row["retriever"],
-            f"{row['milliseconds_per_question']:.2f}",
+            _milliseconds(row),
             f"{row['build_seconds']:.1f}",
             f"{'built' if row['built'] else 'loaded'} in {row['ready_seconds']:.1f} s",
             f"{row['index_bytes'] / 1e6:.1f}",
@@ -103,6 +103,11 @@ def plot(report: Mapping[str, Any], path: str | Path) -> None:
 
 def _figure(summary: Mapping[str, float]) -> str:
     return f"{summary['mean']:.2f} ({summary['low']:.1f}–{summary['high']:.1f})"
+
+
+def _milliseconds(row: Mapping[str, Any]) -> str:
+    parts = " + ".join(f"{of_part:.2f}" for of_part in row["milliseconds_of_parts"])
+    return f"{row['milliseconds_per_question']:.2f}" + (f" ({parts})" if parts else "")
 
 
 def _counted(report: Mapping[str, Any], definition: str) -> str:

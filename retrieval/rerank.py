@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from loading.corpus import Corpus
-from retrieval.base import Retriever, SearchResults, top_k
+from retrieval.base import Explaining, Explanation, Part, Retriever, SearchResults, places, top_k
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
 from runtime.output import find_model
@@ -45,6 +46,20 @@ class Reranker(Protocol):
         """Return (pairs,) float32, the higher the better; ``progress`` gets the number of those done since."""
 
 
+def reordered(found: SearchResults, scores: np.ndarray, k: int) -> SearchResults:
+    """Return the ``k`` best of what was ``found``: its first by their ``scores`` (n, depth), the others below them.
+
+    Equal scores keep the order in which they were found.
+    """
+    order, scores = top_k(scores, scores.shape[1])  # (n, depth) each
+    depth = order.shape[1]
+    ids = [np.take_along_axis(found.ids, order, axis=1), found.ids[:, depth:]]  # (n, depth), (n, others)
+    others = ids[1].shape[1]
+    below = scores[:, -1:] - np.arange(1, others + 1, dtype=np.float32) / max(others, 1)  # (n, others)
+    results = SearchResults(np.concatenate(ids, axis=1), np.concatenate([scores, below], axis=1))
+    return SearchResults(*(part[:, :k] for part in results))  # (n, k) each
+
+
 class RerankedRetrieval:
     """The ``depth`` best passages of ``retriever`` in the order of a cross-encoder, the others below them.
 
@@ -53,6 +68,7 @@ class RerankedRetrieval:
     """
 
     build_seconds: float
+    seconds_of_parts: list[float]  # that the last search took without the cross-encoder
 
     def __init__(
         self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] | None = None
@@ -89,14 +105,28 @@ class RerankedRetrieval:
         Equal scores keep the order of the retriever.
         """
         questions = list(questions)
+        began = time.perf_counter()
         found = self.retriever.search(questions, max(k, self.depth))
-        depth = min(self.depth, found.ids.shape[1])
-        order, scores = top_k(self._score(questions, found.ids[:, :depth]), depth)  # (n, depth) each
-        ids = [np.take_along_axis(found.ids, order, axis=1), found.ids[:, depth:]]  # (n, depth), (n, others)
-        others = ids[1].shape[1]
-        below = scores[:, -1:] - np.arange(1, others + 1, dtype=np.float32) / max(others, 1)  # (n, others)
-        results = SearchResults(np.concatenate(ids, axis=1), np.concatenate([scores, below], axis=1))
-        return SearchResults(*(part[:, :k] for part in results))  # (n, k) each
+        self.seconds_of_parts = [time.perf_counter() - began]
+        return reordered(found, self._score(questions, found.ids[:, : self.depth]), k)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return each passage's score, with rank and score before, and what the retriever says of these."""
+        before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
+        own = Explanation({}, [()] * len(rows))
+        if isinstance(self.retriever, Explaining):
+            own = self.retriever.explain(question, rows, k)
+        parts = []
+        for row, of_retriever in zip(rows, own.parts, strict=True):
+            if row not in before:
+                part = Part("reranker", 0.0, f"not among the {len(before)} best", of_retriever)
+            else:
+                rank, score = before[row]
+                detail = f"before: rank {rank}, score {score:.4g}"
+                name = "reranker" if rank <= self.depth else "below those re-ordered"
+                part = Part(name, after[row][1], detail, of_retriever)
+            parts.append([part])
+        return Explanation(own.cuts, parts)
 
     def save(self, folder: str | Path) -> None:
         self.retriever.save(folder)

@@ -11,13 +11,23 @@ import numpy as np
 from loading.corpus import Corpus
 from retrieval.analysis import analyze_corpus
 from retrieval.analyzers import Analyzer, AnalyzerArguments, analyzer_of, normalize
-from retrieval.base import IndexArguments, SearchResults, check_manifest, new_index_folder, search_in_blocks
+from retrieval.base import (
+    Explanation,
+    IndexArguments,
+    Part,
+    SearchResults,
+    check_manifest,
+    largest_first,
+    new_index_folder,
+    search_in_blocks,
+)
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from runtime.flags import flag, flag_group
 from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
 
+_DETAILS = {"word": "terms", "char": "characters"}
 FEATURES = {"word": ["word"], "char": ["char"], "word_char": ["word", "char"]}
 
 
@@ -82,6 +92,20 @@ class SparseRetrieval_TFIDF:
             return (sum(cosines) / len(cosines)).toarray()
 
         return search_in_blocks(score, range(len(questions)), len(self.corpus), k)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return the n-grams that question and passage share, each with what it adds to the mean of the cosines."""
+        parts: list[list[Part]] = [[] for _ in rows]
+        for kind in self.kinds:
+            asked = self.vectorizers[kind].transform(self._documents(kind, [question]))  # (1, V)
+            names = self.vectorizers[kind].get_feature_names_out()[asked.indices].tolist()
+            gains = self.weights[kind][asked.indices][:, list(rows)].toarray()  # (V, N) -> (n-grams, rows)
+            gains *= asked.data[:, None] / len(self.kinds)
+            for of_passage, of_row in zip(parts, gains.T.tolist(), strict=True):
+                found = zip(names, of_row, strict=True)
+                of_passage += [Part(name.replace(" ", "␣"), gain, _DETAILS[kind]) for name, gain in found if gain]
+        cuts = {self.analyzer.description["name"]: self.analyzer.analyze([question])[0]} if "word" in self.kinds else {}
+        return Explanation(cuts, list(map(largest_first, parts)))
 
     def save(self, folder: str | Path) -> None:
         from scipy.sparse import save_npz

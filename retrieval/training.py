@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import torch
@@ -67,16 +67,22 @@ class TrainingQuestions:
     All of it is a function of the seed, the epoch and the row: a resumed run, and every process of a distributed one,
     draws the same. ``passages`` are where a random negative comes from once an example's own are used up; there are
     fewer negatives only where these hold no more that would do. None is a positive of the question, and no text is
-    drawn twice.
+    drawn twice. ``teacher_scores`` are those of passages, by the question's id and by what makes a text the same.
     """
 
     def __init__(
-        self, examples: Sequence[RetrievalExample], passages: Sequence[Passage], negatives: int, seed: int
+        self,
+        examples: Sequence[RetrievalExample],
+        passages: Sequence[Passage],
+        negatives: int,
+        seed: int,
+        teacher_scores: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         self.examples = examples
         self.passages = passages
         self.negatives = negatives
         self.seed = seed
+        self.teacher_scores = teacher_scores or {}
 
     def __len__(self) -> int:
         return len(self.examples)

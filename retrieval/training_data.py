@@ -12,7 +12,8 @@ from loading.arguments import DataArguments, TrainingDataArguments
 from loading.corpus import Corpus, find_corpus
 from loading.dpr_json import find_dpr_json
 from loading.questions import load_questions
-from loading.retrieval_examples import RetrievalExample
+from loading.retrieval_examples import RetrievalExample, wrong_passages
+from loading.teacher_scores import TeacherScores, read_teacher_scores
 from retrieval.base import Retriever
 from retrieval.bm25 import BM25Arguments, SparseRetrieval_BM25P
 from retrieval.dense import DenseArguments, DenseRetrieval
@@ -88,11 +89,21 @@ def with_positives_of(corpus: Corpus, examples: list[RetrievalExample]) -> list[
 
 def add_negatives(
     examples: list[RetrievalExample], corpus: Corpus, args: Any, default_tokenizer: str
-) -> list[RetrievalExample]:
-    """Return ``examples`` with hard negatives: their own, and those that --mine_from finds.
+) -> tuple[list[RetrievalExample], dict[str, dict[str, float]]]:
+    """Return ``examples`` with hard negatives, and what a teacher says of their passages, if there is one.
 
-    ``args`` are those of train_dpr.py; ``default_tokenizer`` serves ``--analyzer wordpiece``.
+    Negatives are those that the teacher scored, else their own and those that --mine_from finds. Its scores are by id
+    and by what makes a text the same. ``args`` are those of train_dpr.py; ``default_tokenizer`` serves ``--analyzer
+    wordpiece``.
     """
+    if args.distil_from is not None:
+        return with_taught_negatives(examples, args.distil_from, "--distil_from")
+    return _with_mined(examples, corpus, args, default_tokenizer), {}
+
+
+def _with_mined(
+    examples: list[RetrievalExample], corpus: Corpus, args: Any, default_tokenizer: str
+) -> list[RetrievalExample]:
     if args.hard_negatives == 0 or (args.context_path is None and _brings_negatives(args)):
         return examples
     miner: Retriever
@@ -101,7 +112,44 @@ def add_negatives(
         miner = DenseRetrieval.from_arguments(part_of(args, DenseArguments, **start), default_tokenizer)
     else:
         miner = SparseRetrieval_BM25P.from_arguments(part_of(args, BM25Arguments), default_tokenizer)
-    return with_hard_negatives(examples, corpus, miner, args.mining_depth, args.index_dir)
+    return with_hard_negatives(examples, corpus, miner, args, args.index_dir)
+
+
+def with_taught_negatives(
+    examples: list[RetrievalExample], path: str | None, flag: str
+) -> tuple[list[RetrievalExample], dict[str, dict[str, float]]]:
+    """Return ``examples`` with the wrong passages among those that a teacher scored in ``path``, and its scores, by id
+    and by what makes a text the same.
+
+    A question without scores stays as it is, and without a file all. Raises as :func:`load_teacher_scores` does.
+    """
+    teacher = {} if path is None else load_teacher_scores(path, examples, flag)
+    taught = [
+        row._replace(negatives=wrong_passages(row, teacher[row.id].passages)) if row.id in teacher else row
+        for row in examples
+    ]
+    return taught, {name: scores.by_text for name, scores in teacher.items()}
+
+
+def load_teacher_scores(path: str, examples: Sequence[RetrievalExample], flag: str) -> dict[str, TeacherScores]:
+    """Return the scores in ``path`` of those of ``examples`` that it holds, by id.
+
+    Raises :class:`DataError` for a damaged file, and :class:`UserError` where it holds other questions alone.
+    """
+    read = read_teacher_scores(path)
+    found = {
+        example.id: read[example.id]
+        for example in examples
+        if example.id in read and read[example.id].question == example.question
+    }
+    if not found:
+        raise UserError(
+            f"{flag} {path} scores none of the {len(examples)} training questions: write it with "
+            "retrieve.py --write scores --split train over the same --dataset_path"
+        )
+    if missing := len(examples) - len(found):
+        logger.warning("%s %s: %d of %d questions have no scores", flag, path, missing, len(examples))
+    return found
 
 
 def _brings_negatives(dataset: DataArguments) -> bool:

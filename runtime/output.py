@@ -15,7 +15,7 @@ logger = get_logger(__name__)
 
 _RUN_RECORD = "arguments.json"
 _FILES = re.compile("arguments.json|environment.json|metrics.jsonl?")
-_FOLDERS = re.compile("checkpoint-[0-9]+|best|resume|p_encoder|q_encoder")
+_FOLDERS = re.compile("checkpoint-[0-9]+|best|resume|p_encoder|q_encoder|token_encoder")
 _LONGEST_NAME = 200  # of the 255 bytes that file systems allow; temporary names beside it are longer
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import arguments  # noqa: E402, F401 (which registers the commands)
+from loading.perturbations import PERTURBATIONS  # noqa: E402
 from models.heads import HEADS, head_class  # noqa: E402
 from reading.augmentation import AUGMENTATIONS  # noqa: E402
 from reading.metrics import METRICS  # noqa: E402
@@ -40,7 +41,7 @@ def flags_page() -> str:
     lines += [f"- [{file}](#{file.replace('.', '')})" for file in COMMANDS]
     lines.append(
         "- [names that flags take](#names-that-flags-take): heads, retrievers, analysers, augmentations, answer rules, "
-        "metrics"
+        "perturbations, metrics"
     )
     for file, command in COMMANDS.items():
         lines += ["", f"## {file}", "", getattr(command, "description", "")]
@@ -64,13 +65,14 @@ def flags_page() -> str:
 
 
 def names_that_flags_take() -> list[str]:
-    """Return the lines of the tables of heads, retrievers, analysers, augmentations, answer rules and metrics."""
+    """Return the tables of heads, retrievers, analysers, augmentations, answer rules, perturbations, metrics."""
     tables: dict[str, dict[str, Any]] = {
         "head": {name: head_class(name) if head.place else None for name, head in HEADS.items()},
         "retriever_type": RETRIEVERS,
         "analyzer": ANALYZERS,
         "augment": {name: one.question or one.window or one.examples for name, one in AUGMENTATIONS.items()},
         "postprocess": {name: rule.borders or rule.answers for name, rule in RULES.items()},
+        "perturbations": PERTURBATIONS,
         "metric": {name: metric.overlap for name, metric in METRICS.items()},
     }
     without = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -232,14 +232,15 @@ def _write_config(folder: Path, config: Mapping[str, Any], limit: int | None) ->
 
 
 def _write_modules(folder: Path, pooling: str, *more: str) -> None:
-    """Write what sentence-transformers has beside an encoder: pooling by "cls" or "mean", and the steps behind it."""
+    """Write what sentence-transformers has beside an encoder: its pooling, and the steps behind it."""
     kinds = ["Transformer", "Pooling", *more]
     paths = ["", *(f"{number}_{kind}" for number, kind in enumerate(kinds[1:], start=1))]
     modules = [
         {"idx": number, "name": str(number), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for number, (kind, path) in enumerate(zip(kinds, paths, strict=True))
     ]
-    modes = {"pooling_mode_cls_token": pooling == "cls", "pooling_mode_mean_tokens": pooling == "mean"}
+    names = {"cls": "pooling_mode_cls_token", "mean": "pooling_mode_mean_tokens", "last": "pooling_mode_lasttoken"}
+    modes = {name: mode == pooling for mode, name in names.items()}
     (folder / paths[1]).mkdir()
     _write_json(folder / "modules.json", modules)
     _write_json(folder / paths[1] / "config.json", {"word_embedding_dimension": 32, **modes})
@@ -589,6 +590,100 @@ FAMILIES = [
     ),
 ]  # fmt: skip
 
+
+# ------------------------------------------------------------------------------------------------------ for retrieval
+
+
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """A published encoder for retrieval: whose copy stands for it, and what its files say of a text's vector.
+
+    ``steps`` are those of sentence-transformers, ``prompts`` and ``max_len`` as its files say, ``flags`` what they do
+    not say. ``source`` says where all of this is from.
+    """
+
+    name: str
+    family: Family
+    steps: str
+    max_len: int
+    source: str
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return self.name.split(", ")[0].rpartition("/")[2]
+
+    def build(self, folder: Path, texts: Sequence[str]) -> None:
+        """Write the copy to ``folder`` as sentence-transformers would; its tokenizer knows the ``texts``."""
+        replace(self.family, pooling=self.steps).build(folder, texts)
+        _write_json(folder / "sentence_bert_config.json", {"max_seq_length": self.max_len, "do_lower_case": False})
+        if self.prompts:
+            config = {"prompts": self.prompts, "default_prompt_name": None, "similarity_fn_name": "cosine"}
+            _write_json(folder / "config_sentence_transformers.json", config)
+
+
+_OF = {family.id: family for family in FAMILIES}
+_XLM_R_LARGE, _M3 = (replace(_OF[name], tiny_limit=None) for name in ("xlm-roberta-large", "bge-m3"))
+_QWEN3 = Family(
+    name="Qwen/Qwen3-Embedding-0.6B", architecture="Qwen3Model",
+    config={"model_type": "qwen3", "max_position_embeddings": 32768, "rope_theta": 1000000, "head_dim": 16},
+    sizes=_USUAL | {"num_key_value_heads": 1}, tokenizer="byte-level BPE (tokenizer.json)",
+    files=byte_pairs(["<|endoftext|>", "<|im_start|>", "<|im_end|>"], {
+        "tokenizer_class": "PreTrainedTokenizerFast", "padding_side": "left", "pad_token": "<|endoftext|>",
+        "eos_token": "<|im_end|>", "unk_token": "<|endoftext|>",
+    }, _template("$A <|endoftext|>", "$A $B <|endoftext|>")),
+    pair="A B <|endoftext|>", segments="none", fed=_UNTYPED, dtype=torch.bfloat16, source="",
+)  # fmt: skip
+_AX = replace(
+    _OF["ModernBERT-base"],
+    limit=16384,
+    tiny_limit=16384,
+    config={**_OF["ModernBERT-base"].config, "max_position_embeddings": 16384},
+)
+_E5_PREFIXES = {"question_prefix": "query: ", "passage_prefix": "passage: "}
+_QUERY = {"query": "query: "}
+EMBEDDERS = [
+    Embedder(
+        name="intfloat/multilingual-e5-small, intfloat/multilingual-e5-base, intfloat/multilingual-e5-large",
+        family=_XLM_R_LARGE, steps="mean Normalize", max_len=512, flags=_E5_PREFIXES,
+        source="README.md: prefixes are part of the texts in its examples",
+    ),
+    Embedder(
+        name="nlpai-lab/KoE5", family=_XLM_R_LARGE, steps="mean Normalize", max_len=512, flags=_E5_PREFIXES,
+        source="README.md: 512 tokens, trained from multilingual-e5-large, prefixes are part of the texts in its "
+        "example; steps as of multilingual-e5-large",
+    ),
+    Embedder(
+        name="BAAI/bge-m3", family=_M3, steps="cls Normalize", max_len=8192, source="README.md: 8192 tokens, no prompts"
+    ),
+    Embedder(
+        name="nlpai-lab/KURE-v1", family=_M3, steps="cls Normalize", max_len=8192,
+        source="README.md: trained from bge-m3, 8192 tokens, no prompts in its example",
+    ),
+    Embedder(
+        name="dragonkue/snowflake-arctic-embed-l-v2.0-ko", family=_M3, steps="cls Normalize", max_len=8192,
+        prompts=_QUERY, source="README.md: the steps, 8192 tokens, cosine, a prompt for questions only",
+    ),
+    Embedder(
+        name="Qwen/Qwen3-Embedding-0.6B", family=_QWEN3, steps="last Normalize", max_len=32768,
+        prompts={
+            "query": "Instruct: Given a web search query, retrieve relevant passages that answer the query\nQuery:",
+            "document": "",
+        },
+        source="README.md: last token, padding on the left, the instruction, any number of dimensions from 32 on",
+    ),
+    Embedder(
+        name="skt/A.X-Encoder-base", family=_AX, steps="mean Normalize", max_len=16384,
+        source="README.md: ModernBERT, 16,384 tokens; the steps are ours, as it comes without any, and the tokenizer "
+        "of ModernBERT stands for its own",
+    ),
+    Embedder(
+        name="jhgan/ko-sroberta-multitask", family=_OF["ko-sroberta-multitask"], steps="mean", max_len=128,
+        source="README.md: the steps, 128 tokens; nothing says how vectors are compared, so it is by cosine",
+    ),
+]  # fmt: skip
+
 # ----------------------------------------------------------------------------------------------------------- the page
 
 
@@ -608,6 +703,17 @@ def document() -> str:
         ]
         for family in FAMILIES
     ]
+    embedders = [
+        [
+            _names(embedder),
+            embedder.steps.split()[0],
+            ", ".join(f"{key} `{text!r}`" for key, text in embedder.prompts.items() if text) or "none",
+            f"{embedder.max_len:,}",
+            " ".join(f"`--{key} {text!r}`" for key, text in embedder.flags.items()) or "none",
+        ]
+        for embedder in EMBEDDERS
+    ]
+    embedder_columns = ["checkpoint", "pooling", "prompts in its files", "longest text", "flags to give"]
     columns = ["checkpoint", "weights", "tokenizer", "question A and text B", "segments", "longest row", "is fed"]
     return f"""# Encoders
 
@@ -637,16 +743,35 @@ are refused.
 
 {_list([f"{_names(family)}: {family.note}." for family in FAMILIES if family.note])}
 
+## Encoders for retrieval
+
+How a text becomes a vector is read from the checkpoint (`modules.json`, `config_sentence_transformers.json`,
+`1_Pooling/config.json`, `sentence_bert_config.json`, `tokenizer_config.json`, or our `encoder.json`) and kept in the
+manifest of an index; an index of another way is refused. A tiny copy of each of these gives the vectors that
+sentence-transformers gives. All are compared by cosine. A prompt that its files do not hold has to be given as a flag.
+
+{_table(embedder_columns, embedders)}
+
+Texts, prompts included, are cut at `--question_max_len` 64 and `--passage_max_len` 256 tokens unless more is asked for.
+`--dimensions 256` keeps the first 256 numbers of a vector and scales them to length 1 again, for encoders that were
+trained for that (Matryoshka), such as Qwen3-Embedding and snowflake-arctic-embed. A decoder without files of
+sentence-transformers becomes an encoder by `--pooling last --append_eos true`. An instruction is a prefix:
+`--question_prefix $'Instruct: …\\nQuery:'`.
+
 ## Where the facts are from
 
 Files are the checkpoint's own on the Hugging Face Hub unless another one is named; "{_LIBRARY}" is the library, for
 what a checkpoint leaves to its defaults.
 
-{_list([f"{_names(family)}: {family.source}." for family in FAMILIES])}
+{_list([f"{_names(row)}: {row.source}." for row in FAMILIES])}
+
+Of encoders for retrieval:
+
+{_list([f"{_names(row)}: {row.source}." for row in EMBEDDERS])}
 """
 
 
-def _names(family: Family) -> str:
+def _names(family: Family | Embedder) -> str:
     return ", ".join(f"`{name}`" for name in family.name.split(", "))
 
 

@@ -36,7 +36,7 @@ from arguments import (
     record_of,
 )
 from loading.arguments import column_names
-from models.arguments import EncoderSettings
+from models.arguments import EncoderSpec
 from models.heads import HEADS
 from reading.augmentation import AUGMENTATIONS
 from retrieval import RETRIEVERS
@@ -122,7 +122,7 @@ def test_every_condition_can_be_asked_of_its_command(command: type) -> None:
 
 # Flags that are read by their names in a registry or in the Trainer's arguments rather than one by one.
 _READ_BY_NAME = {
-    *(field.name for field in dataclasses.fields(EncoderSettings)),
+    *(field.name for field in dataclasses.fields(EncoderSpec)),
     *(name for head in HEADS.values() if head.flags for name in fields_by_name(head.flags)),
     *("max_seq_len", "stride_len", "max_ans_len", "version_2_with_negative", "postprocess"),  # reader_settings
     *OF_THE_TRAINER,
@@ -263,6 +263,7 @@ def test_commands_have_defaults_of_their_own() -> None:
         "tools.demo": None,
         "tools.ensemble": None,
         "tools.report": None,
+        "tools.robustness": "./outputs/robustness",
         "tools.sweep": "./saved/sweep",
         "tools.check": None,
         "tools.postprocess": None,
@@ -420,6 +421,20 @@ _CASES = {
         "{flag} {value} --mine_from dense",
         "{flag} {value} {with} --mine_from bm25",
     ),
+    "the passages of --distil_from are taken": ("{flag} {value} --distil_from a.jsonl", "{flag} {value} {with}"),
+    "--hard_negatives 0 leaves nothing to order": (
+        "--distil_from a.jsonl --hard_negatives 0",
+        "--distil_from a.jsonl --hard_negatives 1",
+    ),
+    "add --interaction multi": ("--token_width 64", "--token_width 64 --interaction multi"),
+    "--interaction multi trains one encoder that gives normalised vectors of all tokens of 'title: text'": (
+        "{flag} {value} --interaction multi",
+        "{flag} {value} --interaction single",
+    ),
+    "add --candidates": (
+        "--candidate_depth 3 --retriever_type MultiVectorRetrieval",
+        "--candidate_depth 3 --retriever_type MultiVectorRetrieval --candidates A",
+    ),
     "--concat_eval leaves nothing to evaluate on: add --test_eval_dataset_path": (
         "{flag} 1 --concat_eval true",
         "{flag} 1 --concat_eval true --test_eval_dataset_path a",
@@ -433,6 +448,8 @@ _CASES = {
         "{flag} {value} --augment mask_word,negative_passage --negative_passages_path a.csv",
     ),
     "only --head cnn_sds reads it": ("{flag} 1 --head lstm", "{flag} 1 --head Bert_CNN_Answering"),
+    "add --negatives_judge": ("{flag} 2", "{flag} 2 --negatives_judge a"),
+    "those of --teacher_scores are learnt": ("{flag} a --teacher_scores a.jsonl", "{flag} a"),
 }
 _VALUES = {
     "chunk_size": "3 --chunk words",
@@ -447,12 +464,16 @@ _VALUES = {
     "analyzer": "wordpiece",
     "analyzer_tags": "NNG",
     "pooling": "mean",
+    "padding_side": "left",
     "normalize": "true",
     "title_prefix": "false",
     "question_max_len": "32",
     "passage_max_len": "128",
     "milvus_uri": "a.db",
     "vectors_dtype": "float16",
+    "token_vectors": "int8",
+    "candidate_depth": "3 --candidates A",
+    "shared_encoder": "true",
     "elastic_url": "http://a:9200",
     "elastic_index": "a",
     "elastic_user_dictionary": "a.txt",
@@ -466,6 +487,7 @@ _VALUES = {
     "eval_on_start": "true",
     "negative_passages_path": "a.csv",
     "rerank_depth": "3 --reranker a",
+    "negatives_margin": "2 --negatives_judge a",
 }
 _WITH = {"analyzer_model": "--analyzer wordpiece", "bm25_delta": "--milvus_vectors sparse"}
 _RULES = [
@@ -610,7 +632,7 @@ def test_what_one_of_the_retrievers_reads_is_no_flag_without_effect(words: str) 
             "retriever_dir",
             [
                 "--milvus_vectors sparse encodes nothing",
-                "only --retriever_type DenseRetrieval, MilvusRetrieval read it",
+                "only --retriever_type DenseRetrieval, MultiVectorRetrieval, MilvusRetrieval read it",
             ],
         ),
         (

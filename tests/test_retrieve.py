@@ -15,6 +15,8 @@ from arguments import RetrieverArguments
 from loading.corpus import load_corpus
 from loading.dpr_json import read_dpr_json
 from loading.examples import load_examples
+from loading.teacher_scores import read_teacher_scores
+from models.cross_encoder import Pair, load_cross_encoder
 from retrieval import create_retriever
 from retrieval.metrics import hit_at_k
 from retrieval.table import get_retrieved_df
@@ -157,6 +159,22 @@ def test_figures_and_files(run, dataset_path, context_path, tmp_path, log_lines,
             ]
             assert [passage.passage_id for passage in read.negatives] == wrong
             assert wrong
+
+
+def test_an_explained_question_names_what_the_right_passage_lacks(run, tmp_path, capsys):
+    ids = [f"validation-{number}" for number in range(6)]
+    run(BM25, TFIDF, "--explain", *ids, top_k=1)
+    shown = capsys.readouterr().out
+    for spec in (BM25, TFIDF):
+        path = tmp_path / "out" / spec.replace(",", "_") / "explained.json"
+        explained = json.loads(path.read_text(encoding="utf-8"))
+        assert all(f"{spec}: {one['question']}\n" in shown for one in explained)
+        ranks = [tuple(passage["rank"] for passage in one["passages"]) for one in explained]
+        assert set(ranks) == {(1,), (1, None)}  # found at once, or not
+        for passage in (passage for one in explained for passage in one["passages"]):
+            assert sum(part["score"] for part in passage["parts"]) == pytest.approx(passage["score"], rel=1e-4)
+    with pytest.raises(UserError, match="--explain x: no question has this id"):
+        run(BM25, "--explain", "x")
 
 
 def test_a_second_run_loads_and_knows_how_long_the_build_took(run):
@@ -366,3 +384,14 @@ def test_a_beir_folder_is_measured(run, tmp_path):
     assert (report["questions"], report["gold_passages"], report["in_corpus"], report["answerable"]) == (1, 1, 1, 0)
     assert report["retrievers"][0]["gold_passage"]["recall@1"]["mean"] == 0
     assert report["retrievers"][0]["gold_passage"]["mrr@10"]["mean"] == 50
+
+
+def test_scores_for_a_student_are_those_of_the_reranker(run, reranker_path, tmp_path):
+    run(BM25, reranker=reranker_path, rerank_depth=3, write="scores", split="train")
+    read = read_teacher_scores(tmp_path / "out" / "scores.jsonl")
+    assert len(read) == 12
+    judge = load_cross_encoder(reranker_path)
+    for scores in read.values():
+        assert 3 <= len(scores.passages) <= 4
+        pairs = [Pair(scores.question, passage.title, passage.text) for passage in scores.passages]
+        assert scores.scores == pytest.approx(judge.score(pairs).tolist(), abs=0.02)

@@ -21,6 +21,7 @@ import train_dpr
 from arguments import RetrieverArguments
 from loading.dpr_json import read_dpr_json
 from models.encoder import load_bi_encoder
+from models.token_encoder import load_token_encoder
 from runtime.errors import UserError
 from runtime.files import newest, read_json
 from runtime.tracking import read_metrics
@@ -251,6 +252,84 @@ def test_a_final_fit_on_all_questions(command: list[str], tmp_path: Path, datase
     assert metrics["step"] == 3 and "eval_recall@5" in metrics  # 12 + 6 questions in batches of 6
 
 
+# ------------------------------------------------------------------------------------------------------- token vectors
+
+TOKENS = ["--interaction", "multi", "--token_width", "16"]
+
+
+def test_token_vectors_are_trained_evaluated_over_the_whole_corpus_and_resumed(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset_path: str
+) -> None:
+    words = [*_dropped(command, "pooling"), *TOKENS, *REFERENCE]
+    metrics = train_dpr.main(words)
+    run, other = tmp_path / "run", tmp_path / "other"
+    assert {path.name for path in run.iterdir()} == {
+        "arguments.json", "environment.json", "metrics.json", "metrics.jsonl", "token_encoder", "resume", "README.md",
+    }  # fmt: skip
+    again = [*_dropped(words, "retriever_dir"), "--retriever_dir", str(other)]
+    assert kill_and_resume(train_dpr.main, again, monkeypatch, train_dpr, "train_step", 5, 2) == close_to(metrics)
+    for part in ("token_encoder", "token_encoder/1_Dense"):
+        assert_same_training(run / part, other / part)
+
+    encoder = load_token_encoder(run)
+    corpus = list(read_json(Path(dataset_path) / "wikipedia_documents.json").values())
+    passages = encoder.encode_passages([(passage["title"], passage["text"]) for passage in corpus], 8, "fp32")
+    ranks = []
+    for article in read_json(Path(dataset_path) / "validation.json")["data"]:
+        (paragraph,) = article["paragraphs"]
+        (asked,) = encoder.encode_questions([paragraph["qas"][0]["question"]], 8, "fp32")
+        scores = np.array([(asked @ passage.T).max(axis=1).sum() for passage in passages])
+        gold = [passage["text"] for passage in corpus].index(paragraph["context"])
+        ranks.append(1 + int((scores > scores[gold]).sum()))
+    assert metrics["eval_recall@1"] == pytest.approx(100 * np.mean(np.array(ranks) <= 1))
+    assert metrics["eval_mrr@10"] == pytest.approx(100 * np.mean(1 / np.array(ranks)))
+
+
+def test_token_vectors_learn_the_training_questions(command: list[str], tmp_path: Path) -> None:
+    flags = ["--dpr_epochs", "12", "--dpr_eval_steps", "36", "--dpr_dropout", "0", "--dpr_learning_rate", "3e-3"]
+    metrics = train_dpr.main([*_dropped(command, "pooling"), *TOKENS, *flags])
+    seen = losses(tmp_path / "run")
+    assert np.mean(seen[-3:]) < np.mean(seen[:3]) / 4
+    assert metrics["eval_recall@1"] == 100
+
+
+def scores_of(negatives: Path, path: Path, good: float, bad: float) -> Path:
+    """Write a teacher's scores: ``good`` of the positive, ``bad`` of four negatives; none of the first question."""
+    rows = []
+    for example in read_dpr_json(negatives)[1:]:
+        scored = [(example.positive, good), *((passage, bad) for passage in example.negatives[:4])]
+        passages = [
+            {"id": str(n), "title": one.title, "text": one.text, "score": score}
+            for n, (one, score) in enumerate(scored)
+        ]
+        rows.append({"id": example.id, "question": example.question, "passages": passages})
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("interaction", ["single", "multi"])
+def test_a_teacher_is_learnt_from(
+    interaction: str, command: list[str], reference: Reference, tmp_path: Path, log_lines: list[str]
+) -> None:
+    words = command if interaction == "single" else [*_dropped(command, "pooling"), *TOKENS]
+    words = [*_dropped(_dropped(words, "analyzer"), "index_dir"), "--max_steps", "1", "--dpr_dropout", "0"]
+    first = {}
+    for name, good in (("sure", 9.0), ("unsure", 0.0)):
+        scores = scores_of(reference.negatives, tmp_path / f"{name}.jsonl", good, 0.0)
+        train_dpr.main([*words, "--retriever_dir", str(tmp_path / name), "--distil_from", str(scores)])
+        forget_accelerator()
+        first[name] = losses(tmp_path / name)[0]
+    assert first["sure"] > first["unsure"]  # of an untrained student, to whom all passages are about as good
+    assert f"WARNING --distil_from {scores}: 1 of 12 questions have no scores" in log_lines
+
+    other = tmp_path / "other.jsonl"
+    other.write_text(
+        scores.read_text(encoding="utf-8").replace('"question": "', '"question": "다른 '), encoding="utf-8"
+    )
+    with pytest.raises(UserError, match=r"--distil_from .* scores none of the 12 training questions: write it with"):
+        train_dpr.main([*words, "--retriever_dir", str(tmp_path / "none"), "--distil_from", str(other)])
+
+
 # ------------------------------------------------------------------------------------------------------------- killed
 
 
@@ -363,7 +442,10 @@ def test_a_run_is_not_overwritten_unasked(command: list[str], reference: Referen
 # ------------------------------------------------------------------------------------------------------ two processes
 
 
-def test_two_processes_train_as_one_on_the_joint_batch(command: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("interaction", ["single", "multi"])
+def test_two_processes_train_as_one_on_the_joint_batch(interaction: str, command: list[str], tmp_path: Path) -> None:
+    if interaction == "multi":
+        command = [*_dropped(command, "pooling"), *TOKENS]
     # the last batch is of one question; a large epsilon makes steps proportional to gradients, whatever their size
     flags = [*command, "--dpr_dropout", "0", "--dpr_train_batch", "11", "--chunk_size", "2", "--dpr_epochs", "1"]
     flags += ["--adam_epsilon", "1", "--dpr_learning_rate", "0.1", "--lr_scheduler_type", "constant"]
@@ -376,8 +458,8 @@ def test_two_processes_train_as_one_on_the_joint_batch(command: list[str], tmp_p
         for line in (single, joint):
             line.pop("examples_per_second", None), line.pop("time")
         assert joint == close_to(single)
-    for side in SIDES:
-        assert_equal_weights(tmp_path / "one" / side, tmp_path / "run" / side, atol=ABSOLUTE)
+    for part in SIDES if interaction == "single" else ("token_encoder", "token_encoder/1_Dense"):
+        assert_equal_weights(tmp_path / "one" / part, tmp_path / "run" / part, atol=ABSOLUTE)
 
 
 def test_positives_are_the_chunks_that_hold_an_answer(command: list[str], tmp_path: Path, dataset_path: str) -> None:

@@ -14,8 +14,13 @@ from overflowing import overflow_once
 from sentence_transformers import CrossEncoder as TheirCrossEncoder
 
 import train_reranker
+from loading.corpus import load_corpus
 from loading.dpr_json import Passage, RetrievalExample, write_dpr_json
+from loading.questions import load_retrieval_examples
+from loading.retrieval_examples import wrong_passages
+from loading.teacher_scores import TeacherScores, write_teacher_scores
 from models.cross_encoder import Pair, load_cross_encoder
+from retrieval.training import corpus_passages
 from runtime.errors import UserError
 from runtime.tracking import read_metrics
 
@@ -82,6 +87,42 @@ def test_learns_to_tell_passages_apart(command: list[str], tmp_path: Path, reran
     losses = [line["loss"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")]
     assert sum(losses[:3]) / 3 > 1.2  # about ln 4: no idea which of four
     assert sum(losses[-3:]) / 3 < 0.4
+
+
+def test_a_teachers_scores_are_learnt_from_a_file_or_from_its_reading(
+    command: list[str], tmp_path: Path, dataset_path: str, reranker_path: str
+) -> None:
+    """Both are the same training: the file holds what the teacher says of every passage that is drawn."""
+    teacher, questions = load_cross_encoder(reranker_path), load_retrieval_examples(dataset_path, ["train"])["train"]
+    corpus = corpus_passages(load_corpus(Path(dataset_path) / "wikipedia_documents.json"))
+    scored = []
+    for example in questions:
+        wrong = wrong_passages(example, corpus)
+        passages = [example.positive, *wrong]
+        pairs = [Pair(example.question, passage.title, passage.text) for passage in passages]
+        scores = teacher.score(pairs, precision="fp32").tolist()
+        scored.append((example.id, TeacherScores(example.question, passages, scores)))
+    write_teacher_scores(tmp_path / "scores.jsonl", scored)
+    write_dpr_json(tmp_path / "taught" / "train.json", [
+        example._replace(negatives=wrong_passages(example, corpus)) for example in questions
+    ])  # fmt: skip
+    command += ["--reranker_dropout", "0", "--num_train_epochs", "1.3", *PROPORTIONAL_STEPS]
+    train_reranker.main([*command, "--teacher_scores", str(tmp_path / "scores.jsonl")])
+    taught = ["--dataset_path", str(tmp_path / "taught"), "--context_path", f"{dataset_path}/wikipedia_documents.json"]
+    taught += ["--teacher", reranker_path]
+    train_reranker.main([*command, *taught, "--output_dir", str(tmp_path / "reading")])
+    losses = [[line["loss"] for line in read_metrics(tmp_path / run / "metrics.jsonl")] for run in ("run", "reading")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    train_reranker.main([*command, *taught, "--reranker_model", reranker_path, "--output_dir", str(tmp_path / "own")])
+    own = [line["loss"] for line in read_metrics(tmp_path / "own" / "metrics.jsonl")]
+    assert max(own) < 1e-6 < 0.01 < min(losses[0])  # who is taught by itself has nothing to learn
+
+
+def test_a_file_about_other_questions_is_refused(command: list[str], tmp_path: Path) -> None:
+    scores = TeacherScores("다른 질문?", [Passage("", "글")], [1.0])
+    write_teacher_scores(tmp_path / "scores.jsonl", [("none", scores)])
+    with pytest.raises(UserError, match=r"--teacher_scores .* scores none of the 12 training questions: write it with"):
+        train_reranker.main([*command, "--teacher_scores", str(tmp_path / "scores.jsonl")])
 
 
 def test_frozen_embeddings_stay_and_the_rest_is_trained(command: list[str], tmp_path: Path, encoder_path: str) -> None:

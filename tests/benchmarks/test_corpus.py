@@ -27,3 +27,13 @@ def test_contexts_come_first_and_once(tmp_path, dataset_path, examples, capsys):
     assert capsys.readouterr().out == f"{out}: {len(titles)} contexts and 2 other passages\n"
     benchmark.main([*command, "--limit", "1", "--out", out])
     assert len(load_corpus(out)) == len(titles) + 1
+
+
+def test_passages_of_the_same_lengths_are_as_many_in_every_tenth():
+    contexts = ["가" * length for length in range(100, 201)]  # a tenth has ten lengths
+    lengths = [50, 99, 201, 900, *range(200, 99, -1), *range(150, 201)]  # twice as many of the longer half
+    others = [(str(row), "", "나" * length) for row, length in enumerate(lengths)]
+    taken = benchmark.alike(others, contexts)
+    assert [int(row[0]) for row in taken] == sorted(int(row[0]) for row in taken)
+    counts = [sum(100 + 10 * tenth < len(row[2]) <= 110 + 10 * tenth for row in taken) for tenth in range(1, 10)]
+    assert counts == [10] * 9 and len(taken) == 100

@@ -29,6 +29,7 @@ from models.encoder import load_settings
 from reading.features import build_features
 from retrieval import create_retriever, load_or_build
 from retrieval.analysis import analyze_corpus
+from retrieval.arguments import MiningArguments
 from retrieval.mining import find_hard_negatives
 from runtime.checksums import write_checksums
 from runtime.errors import DataError, UserError
@@ -220,7 +221,7 @@ def _caches(materials: Materials, corpus: Corpus, folder: Path) -> Iterator[Kind
 
     def mine(folder: Path) -> Any:
         miner = create_retriever(RetrieverArguments(analyzer="bigram"))
-        return find_hard_negatives(questions, corpus, miner, 5, folder)
+        return find_hard_negatives(questions, corpus, miner, MiningArguments(mining_depth=5), folder)
 
     uses: dict[str, Callable[[Path], Any]] = {
         "terms of a corpus": lambda folder: analyze_corpus(_Words(), corpus, folder),

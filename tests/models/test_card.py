@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
-from models.card import encoders_card, reader_card, reranker_card
+from models.card import encoders_card, reader_card, reranker_card, token_encoder_card
 
 
 def config(head: str = "linear", **facts: Any) -> Any:
@@ -79,6 +79,9 @@ def test_retrievers_and_rerankers(records: dict[str, Any]) -> None:
     assert ModelCard(encoders).data.pipeline_tag == "sentence-similarity" and "| recall@5 | 80.00 |" in encoders
     assert ModelCard(reranker).data.pipeline_tag == "text-ranking" and "| MRR@10 | 70.00 |" in reranker
     assert "--retriever_dir FOLDER" in encoders and "--reranker roberta" in reranker
+    tokens = token_encoder_card(records)
+    assert ModelCard(tokens).data.library_name == "sentence-transformers" and "| recall@5 | 80.00 |" in tokens
+    assert "--retriever_type MultiVectorRetrieval --retriever_dir FOLDER" in tokens
 
 
 def test_a_model_without_a_run_has_a_card_too() -> None:

@@ -18,7 +18,7 @@ from tiny_models import tiny_bert_config
 from transformers import BertModel, PreTrainedTokenizerFast
 
 from arguments import RetrieverArguments
-from models.contrastive import in_batch_loss, joint_backward, same_passages
+from models.contrastive import distillation_loss, in_batch_loss, joint_backward, same_passages
 from models.encoder import load_bi_encoder
 
 
@@ -43,7 +43,7 @@ def test_the_loss_is_the_definition_and_leaves_the_same_passage_out(temperature:
     labels = torch.tensor(LABELS)
     same = same_passages(torch.tensor(KEYS), labels)
     assert same.nonzero().tolist() == [[0, 2], [0, 5], [1, 0], [1, 5], [3, 1]]
-    loss = in_batch_loss(q, p, labels, same, temperature)
+    loss = in_batch_loss(q @ p.T / temperature, labels, same)
     assert loss.item() == pytest.approx(brute_force_loss(q.tolist(), p.tolist(), LABELS, KEYS, temperature))
 
 
@@ -52,8 +52,34 @@ def test_labels_are_those_given_whatever_the_size_of_the_batch() -> None:
     q, p = torch.eye(3)[:1] * 9, torch.eye(3)
     for label in range(3):
         labels = torch.tensor([label])
-        loss = in_batch_loss(q, p, labels, same_passages(torch.arange(3), labels))
+        loss = in_batch_loss(q @ p.T, labels, same_passages(torch.arange(3), labels))
         assert loss.item() == pytest.approx(math.log(math.exp(9) + 2) - (9 if label == 0 else 0), abs=1e-5)
+
+
+def test_a_teacher_adds_the_divergence_over_what_it_scored() -> None:
+    torch.manual_seed(0)
+    scores, none = torch.randn(3, 4, dtype=torch.double), float("-inf")
+    teacher = torch.tensor([[2.0, none, -1.0, 0.5], [none, 3.0, none, none], [none, 0.0, 7.0, none]])
+    expected = []
+    for own, row in zip(scores.tolist(), teacher.tolist(), strict=True):
+        scored = [column for column, score in enumerate(row) if score > none]
+        p = softmax([row[column] for column in scored])
+        q = softmax([own[column] for column in scored])
+        expected.append(math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) if len(scored) > 1 else 0.0)
+    scores.requires_grad_()
+    loss = distillation_loss(scores, teacher.double())
+    assert loss.item() == pytest.approx(sum(expected) / 3)
+    loss.backward()
+    assert scores.grad is not None and (scores.grad != 0).int().tolist() == [[1, 0, 1, 1], [0] * 4, [0, 1, 1, 0]]
+    labels, same = torch.tensor([0, 1, 2]), torch.zeros(3, 4, dtype=torch.bool)
+    both = in_batch_loss(scores, labels, same, teacher.double())
+    assert both.item() == pytest.approx(in_batch_loss(scores, labels, same).item() + loss.item())
+    assert distillation_loss(scores, torch.full((3, 4), none).double()).item() == 0
+
+
+def softmax(scores: list[float]) -> list[float]:
+    total = math.fsum(map(math.exp, scores))
+    return [math.exp(score) / total for score in scores]
 
 
 class Encoders(torch.nn.Module):
@@ -81,7 +107,7 @@ class Data(NamedTuple):
     same: torch.Tensor
 
     def loss(self, q, p):
-        return in_batch_loss(q, p, self.labels, self.same, 0.5)
+        return in_batch_loss(q @ p.T / 0.5, self.labels, self.same)
 
     def chunks(self, size: int):
         return [
@@ -118,6 +144,40 @@ def test_cached_gradients_are_those_of_the_whole_batch_with_the_same_dropout(dat
     torch.testing.assert_close(gradients_of(chunked), gradients_of(plain), rtol=1e-12, atol=1e-14)
     assert chunked.passes == (1 if size == 7 else 2 * len(data.chunks(size)))
     assert torch.equal(torch.get_rng_state(), after)  # what is drawn next does not depend on the chunks
+
+
+class TokenEncoders(Encoders):
+    """Of several vectors a row, as many as its batch is padded to; zeros are padding."""
+
+    def forward(self, questions, passages):
+        return tuple(
+            side(batch["x"]) * batch["x"].any(dim=-1, keepdim=True)
+            for side, batch in ((self.q, questions), (self.p, passages))
+        )
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_rows_of_several_vectors_are_joined_whatever_their_number(size: int) -> None:
+    """The gradient of chunks, padded each to its own length, is that of the whole batch."""
+    torch.manual_seed(2)
+    rows = [torch.randn(length, 5).double() for length in (2, 4, 1, 3, 5, 2, 6, 1, 3)]  # 3 questions, 6 passages
+
+    def padded(part: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {"x": torch.nn.utils.rnn.pad_sequence(part, batch_first=True)}
+
+    def loss_of(q: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+        similarities = torch.einsum("qid,pjd->qpij", q, p)
+        similarities = similarities.masked_fill(~p.any(dim=-1)[None, :, None], float("-inf"))
+        scores = (similarities.max(dim=-1).values * q.any(dim=-1)[:, None]).sum(dim=-1)  # (Q, P)
+        return in_batch_loss(scores, torch.tensor([0, 2, 4]), torch.zeros(3, 6, dtype=torch.bool))
+
+    whole, chunked = TokenEncoders().eval(), TokenEncoders().eval()
+    expected = loss_of(*whole(padded(rows[:3]), padded(rows[3:])))
+    expected.backward()
+    chunks = [(padded(rows[:3][i : i + size]), padded(rows[3 + 2 * i :][: 2 * size])) for i in range(0, 3, size)]
+    loss = joint_backward(Accelerator(cpu=True), chunked, chunks, [(3, 6)], loss_of)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-12)
+    torch.testing.assert_close(gradients_of(chunked), gradients_of(whole), rtol=1e-12, atol=1e-14)
 
 
 def test_without_dropout_the_chunks_change_nothing(data: Data) -> None:
@@ -160,7 +220,7 @@ def test_loss_and_gradients_are_those_of_sentence_transformers(
     labels = torch.arange(0, 18, 3)
     same = torch.zeros(6, 18, dtype=torch.bool)
     found = joint_backward(
-        Accelerator(cpu=True), ours, chunks, [(6, 18)], lambda q, p: in_batch_loss(q, p, labels, same, temperature)
+        Accelerator(cpu=True), ours, chunks, [(6, 18)], lambda q, p: in_batch_loss(q @ p.T / temperature, labels, same)
     )
     torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-5)
     gradients = {name: weight.grad for name, weight in ours.q_encoder.named_parameters() if weight.grad is not None}

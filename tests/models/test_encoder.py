@@ -19,7 +19,7 @@ from transformers import AutoModel, BertModel, DistilBertConfig, DistilBertModel
 from arguments import RetrieverArguments
 from models.encoder import (
     BiEncoder,
-    EncoderSettings,
+    EncoderSpec,
     encode,
     encoder_identity,
     load_bi_encoder,
@@ -64,16 +64,18 @@ def write(path: Path, content: object) -> None:
 # ------------------------------------------------------------------------------------------------------------- vectors
 
 
+@pytest.mark.parametrize("dimensions", [None, 3])
 @pytest.mark.parametrize("normalize", [False, True])
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_pooling_against_loops(pooling: str, normalize: bool) -> None:
-    hidden_states, mask = torch.randn(3, 4, 5), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0]])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "last"])
+def test_pooling_against_loops(pooling: str, normalize: bool, dimensions: int | None) -> None:
+    hidden_states, mask = torch.randn(3, 4, 5), torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]])
     is_cls = torch.tensor([[True, False, False, False], [False, True, False, False], [False, False, False, False]])
-    found = pool(hidden_states.to(torch.bfloat16), mask, is_cls, pooling, normalize)
+    found = pool(hidden_states.to(torch.bfloat16), mask, is_cls, pooling, normalize, dimensions)
     assert found.dtype == torch.float32
     for text in range(3):
-        tokens = hidden_states[text].to(torch.bfloat16).float().numpy()[: int(mask[text].sum())]
-        expected = tokens[[0, 1, 0][text]] if pooling == "cls" else sum(tokens) / len(tokens)
+        tokens = hidden_states[text].to(torch.bfloat16).float().numpy()[mask[text].bool().numpy()]
+        expected = {"cls": tokens[[0, 1, 0][text]], "mean": sum(tokens) / len(tokens), "last": tokens[-1]}[pooling]
+        expected = expected[:dimensions]
         expected = expected / np.sqrt((expected**2).sum()) if normalize else expected
         assert_close(found[text], expected)
 
@@ -169,11 +171,11 @@ def test_questions_and_passages_have_lengths_of_their_own(bi_encoder: BiEncoder)
 def test_flags_win_over_the_file_and_the_file_over_the_defaults(encoder_path: str, tmp_path: Path) -> None:
     folder = tmp_path / "encoder"
     shutil.copytree(encoder_path, folder)
-    assert load_settings(folder, RetrieverArguments()) == EncoderSettings("cls", False, "", "", True, 64, 256)
+    assert load_settings(folder, RetrieverArguments()) == EncoderSpec("cls", False, "", "", True, 64, 256)
     write(folder / "encoder.json", {"pooling": "mean", "normalize": True, "passage_max_len": 99, "title_prefix": True})
-    assert load_settings(folder, RetrieverArguments()) == EncoderSettings("mean", True, "", "", True, 64, 99)
+    assert load_settings(folder, RetrieverArguments()) == EncoderSpec("mean", True, "", "", True, 64, 99)
     flags = RetrieverArguments(normalize=False, title_prefix=False, question_prefix="질문: ", passage_max_len=100)
-    assert load_settings(folder, flags) == EncoderSettings("mean", False, "질문: ", "", False, 64, 100)
+    assert load_settings(folder, flags) == EncoderSpec("mean", False, "질문: ", "", False, 64, 100)
     assert load_bi_encoder(folder, flags).settings == load_settings(folder, flags)
 
 
@@ -234,7 +236,7 @@ def test_a_pair_that_was_shared_stays_so(encoder_path: str, tmp_path: Path) -> N
         content = json.loads((tmp_path / side / "encoder.json").read_text(encoding="utf-8"))
         assert content["shared"] is True
         assert content | {"pair": ""} == {
-            **dataclasses.asdict(EncoderSettings(passage_max_len=128)),
+            **dataclasses.asdict(EncoderSpec(passage_max_len=128)),
             "shared": True,
             "pair": "",
         }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from datasets import Dataset
 from tiny_models import tiny_bert
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BartForSequenceClassification,
     BertForSequenceClassification,
@@ -19,8 +20,8 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from loading.examples import example_features
 from models.cross_encoder import CrossEncoder, Pair, RerankerSettings
-from models.encoder import BiEncoder, EncoderSettings
-from models.inputs import ModelInputs, longest_first_batches, padded, titled, tokenize
+from models.encoder import BiEncoder, EncoderSpec
+from models.inputs import ModelInputs, append_end_token, longest_first_batches, padded, titled, tokenize
 from models.loading import encoder_class_of, position_limit
 from reading.batching import FeatureCollator
 from reading.features import build_features, make_features
@@ -202,14 +203,14 @@ def test_longformer_looks_from_the_question_to_the_whole_window(bert_tokenizer: 
     for row, seen in zip(rows, batch["global_attention_mask"], strict=True):
         question = row["input_ids"].index(bert_tokenizer.sep_token_id)
         assert seen.tolist() == [1] * question + [0] * (len(seen) - question)
-    encoder = BiEncoder(model, model, bert_tokenizer, EncoderSettings())
+    encoder = BiEncoder(model, model, bert_tokenizer, EncoderSpec())
     padded = encoder.pad(encoder.tokenize_questions(["왕은 누구인가?", "왕?"]))
     assert padded["global_attention_mask"].tolist() == [[1] + [0] * 15] * 2
 
 
 def test_xlnet_vectors_are_those_of_its_last_token(bert_tokenizer: PreTrainedTokenizerFast) -> None:
     model = model_of("bert", len(bert_tokenizer))
-    encoder = BiEncoder(model, model, bert_tokenizer, EncoderSettings())
+    encoder = BiEncoder(model, model, bert_tokenizer, EncoderSpec())
     ids, cls = [7, 8, 9, bert_tokenizer.cls_token_id], 3
     batch = encoder.pad([{"input_ids": ids, "token_type_ids": [0] * 4}])
     with torch.no_grad():
@@ -255,6 +256,32 @@ def test_padding_is_that_of_the_tokenizer_where_it_can_pad(
         assert torch.equal(tensor, expected[column]), column
 
 
+def test_an_end_token_comes_behind_what_a_template_has_set(tmp_path: Path) -> None:
+    backend = Tokenizer(
+        models.WordLevel({token: i for i, token in enumerate(["<s>", "<e>", "?", "가", "나", "<m>"])}, "?")
+    )
+    backend.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="?", eos_token="<e>", pad_token="<e>")
+    control = [("<s>", 0), ("<m>", 5)]
+    begins = processors.TemplateProcessing(single="<s> $A", pair="<s> $A $B", special_tokens=control)
+    both = processors.TemplateProcessing(single="<s> $A <m>", pair="<s> $A $B <m>", special_tokens=control)
+    for template, expected in ((None, [3, 4, 1]), (begins, [0, 3, 4, 1]), (both, [0, 3, 4, 5, 1])):
+        if template is not None:
+            backend.post_processor = template
+        tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="?", eos_token="<e>", pad_token="<e>")
+        append_end_token(tokenizer)
+        append_end_token(tokenizer)  # once is enough
+        assert tokenizer("가나")["input_ids"] == expected
+        assert tokenizer("가", "나")["input_ids"] == expected
+        assert tokenizer("가나" * 9, truncation=True, max_length=5)["input_ids"][-1] == 1
+        tokenizer.save_pretrained(tmp_path)
+        assert PreTrainedTokenizerFast.from_pretrained(tmp_path)("가나")["input_ids"] == expected
+        assert tokenize(tokenizer, ["가나"])["input_ids"] == [expected]
+    tokenizer.eos_token = None
+    with pytest.raises(UserError, match=r"--append_eos: the tokenizer of .* has no end token"):
+        append_end_token(tokenizer)
+
+
 def test_a_passage_is_read_with_its_title_unless_that_is_blank() -> None:
     assert titled("세종", "왕이다.") == "세종: 왕이다."
     assert titled("", "왕이다.") == titled(" \u200b", "왕이다.") == "왕이다."
@@ -267,7 +294,7 @@ def test_readers_retrievers_and_rerankers_read_one_title_and_text(
     text = "강이다"
     expected = bert_tokenizer(titled(title, text), add_special_tokens=False)["input_ids"]
     model = tiny_bert(bert_tokenizer)
-    (read,) = BiEncoder(model, model, bert_tokenizer, EncoderSettings()).tokenize_passages([(title, text)])
+    (read,) = BiEncoder(model, model, bert_tokenizer, EncoderSpec()).tokenize_passages([(title, text)])
     scored = BertForSequenceClassification(model.config).eval()
     (pair,) = CrossEncoder(scored, bert_tokenizer, RerankerSettings(64)).tokenize([Pair("강?", title, text)])
     answers = {"text": ["강"], "answer_start": [0]}

@@ -9,9 +9,11 @@ import pytest
 import torch
 from elastic_stub import ElasticStub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM, BertModel, PreTrainedTokenizerFast
 
 from loading.corpus import Corpus
+from models.arguments import EncoderArguments
+from models.token_encoder import load_token_encoder_to_train, save_token_encoder
 
 PASSAGES = [
     ("왕", "왕은 나라를 다스리는 사람으로, 조선에서는 스물일곱 명이 차례로 자리에 올랐다."),
@@ -88,6 +90,65 @@ def bag_of_characters(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("bag_of_characters")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def sparse_characters(bag_of_characters: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a sparse encoder that weighs every character of a text by how often it is there."""
+    from sentence_transformers import SparseEncoder  # which takes seconds
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    tokenizer, encoder = AutoTokenizer.from_pretrained(bag_of_characters), BertModel.from_pretrained(bag_of_characters)
+    config = encoder.config
+    config.hidden_act = "relu"
+    model = BertForMaskedLM(config)
+    model.bert.load_state_dict(encoder.state_dict(), strict=False)
+    with torch.no_grad():
+        model.cls.predictions.transform.dense.weight.copy_(torch.eye(config.hidden_size))
+        model.cls.predictions.transform.dense.bias.zero_()
+    source = tmp_path_factory.mktemp("masked_characters")
+    model.save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    modules = [Transformer(str(source), transformer_task="fill-mask"), SpladePooling("sum")]
+    folder = tmp_path_factory.mktemp("sparse_characters")
+    SparseEncoder(modules=modules, device="cpu").save_pretrained(str(folder), create_model_card=False)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def characters_in_place(bag_of_characters: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a multi-vector encoder whose tokens match by their character and, as much, by their place.
+
+    So that a title finds the passage that begins with it, and nothing does as well.
+    """
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(bag_of_characters)
+    size, places = len(tokenizer), 64
+    config = BertConfig(
+        vocab_size=size,
+        hidden_size=size + places,
+        num_hidden_layers=0,
+        num_attention_heads=1,
+        intermediate_size=1,
+        max_position_embeddings=places,
+    )
+    model = BertModel(config, add_pooling_layer=False)
+    with torch.no_grad():
+        for parameter in model.embeddings.parameters():
+            if parameter.ndim == 2:
+                parameter.zero_()
+        model.embeddings.word_embeddings.weight[:, :size] = torch.eye(size)
+        model.embeddings.position_embeddings.weight[:, size:] = torch.eye(places)
+    folder = tmp_path_factory.mktemp("characters_in_place")
+    model.save_pretrained(folder / "encoder")
+    tokenizer.save_pretrained(folder / "encoder")
+    flags = EncoderArguments(question_max_len=places, passage_max_len=places)
+    encoder = load_token_encoder_to_train(folder / "encoder", flags, size + places, None)
+    with torch.no_grad():
+        encoder.model[1].linear.weight.copy_(torch.eye(size + places))
+        encoder.p_encoder.embeddings.word_embeddings.weight[size:] = 0  # the markers
+    save_token_encoder(encoder, folder)
     return str(folder)
 
 

@@ -61,6 +61,24 @@ def test_a_score_by_hand(backend):
     np.testing.assert_allclose(results.scores, [[2 * idf * (0.5 + frequency), 2 * idf * 0.5, 2 * idf * 0.5]], rtol=1e-6)
 
 
+def test_why_a_passage_was_found_by_hand(backend):
+    corpus = Corpus(["0", "1", "2"], [""] * 3, ["왕 왕 조선 강", "강", "달"])
+    retriever = build(corpus, backend, k1=2.0, b=0.5, delta=0.5)
+    explanation = retriever.explain("왕 달 왕 용", [0, 2], 3)
+    idf = np.log(4 / 1)
+    frequency = 3.0 * 2 / (2.0 * (0.5 + 0.5 * 4 / 2.0) + 2)
+    assert explanation.cuts == {"whitespace": ["왕", "달", "왕", "용"]}
+    expected = [
+        ("왕", 2 * idf * (0.5 + frequency), "2×"),  # it is asked for twice
+        ("달", idf * 0.5, "not in it"),
+        ("용", 0.0, "in no passage"),
+    ]
+    assert [(part.name, pytest.approx(part.score), part.detail) for part in explanation.parts[0]] == expected
+    assert [(part.name, part.detail) for part in explanation.parts[1]] == [
+        ("달", "1×"), ("왕", "not in it"), ("용", "in no passage"),
+    ]  # fmt: skip
+
+
 def test_a_question_without_a_known_term_scores_zero_everywhere(corpus, backend):
     results = build(corpus, backend).search(["", "우주정거장"], 3)
     assert results.ids.tolist() == [[0, 1, 2]] * 2

@@ -64,6 +64,18 @@ def test_fusion_against_dictionaries(fusion, weights, depth, k):
         np.testing.assert_allclose(found.scores[question], [score for _, score in expected], rtol=1e-6)
 
 
+def test_why_a_passage_was_found_names_rank_score_and_weight_of_each_retriever():
+    parts = [Scripted([[9.0, 5.0, 1.0, 0.0]]), Scripted([[0.0, 0.5, 0.0, 0.75]])]
+    hybrid = HybridRetrieval(parts, "weighted", [0.5, 2.0], depth=2)
+    explanation = hybrid.explain("0", [3, 0, 2], 2)
+    assert explanation.cuts == {}  # neither says what it cuts
+    assert [[tuple(part) for part in of_passage] for of_passage in explanation.parts] == [
+        [("Scripted", 2.0, "rank 1, score 0.75, weight 2", ()), ("Scripted", 0.0, "not among its 2 best", ())],
+        [("Scripted", 0.5, "rank 1, score 9, weight 0.5", ()), ("Scripted", 0.0, "not among its 2 best", ())],
+        [("Scripted", 0.0, "not among its 2 best", ()), ("Scripted", 0.0, "not among its 2 best", ())],
+    ]
+
+
 def test_more_passages_than_any_part_was_asked_for():
     parts = [Scripted([[3, 2, 1, 0, -1]]), Scripted([[-1, 0, 1, 2, 3]])]
     hybrid = HybridRetrieval(parts, "rrf", depth=2)

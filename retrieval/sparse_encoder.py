@@ -1,0 +1,187 @@
+"""Retrieval by learned sparse vectors: weights of terms that an encoder gives, in an inverted index."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from loading.corpus import Corpus
+from models.arguments import EncoderArguments
+from retrieval.base import (
+    Explanation,
+    IndexArguments,
+    Part,
+    SearchResults,
+    check_manifest,
+    index_folder,
+    largest_first,
+    new_index_folder,
+    search_in_blocks,
+)
+from retrieval.dense import SHARD_SIZE, SHARDS, EncodingArguments
+from runtime.checksums import fault_of_file, sealed_file
+from runtime.errors import NotFiniteError, UserError
+from runtime.flags import changed, flag, flag_group, part_of
+from runtime.log import get_logger
+from runtime.output import find_model
+
+if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
+    import torch
+    from scipy.sparse import csr_matrix
+
+    from models.sparse_encoder import SparseEncoder
+
+logger = get_logger(__name__)
+
+
+@flag_group("encoder")
+class SparseEncoderArguments(IndexArguments):
+    """The flags of retrieval by learned sparse vectors."""
+
+    sparse_encoder: str | None = flag(
+        None, "SparseEncoder of sentence-transformers (folder or hub name), such as a SPLADE, that weighs terms."
+    )
+    question_max_len: int | None = changed(EncoderArguments, "question_max_len")
+    passage_max_len: int | None = changed(EncoderArguments, "passage_max_len")
+    encode_batch_size: int | None = changed(EncodingArguments, "encode_batch_size")
+
+
+class SparseEncoderRetrieval:
+    """The inner product of the weights that an encoder gives the tokens of its vocabulary, over all passages.
+
+    A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
+    killed goes on where it stopped; without ``index_dir`` in memory.
+    """
+
+    name = "SparseEncoderRetrieval"
+    libraries: Sequence[str] = ("torch", "transformers", "sentence-transformers", "scipy")
+    flags: type = SparseEncoderArguments
+    build_seconds: float
+
+    def __init__(self, arguments: SparseEncoderArguments, index_dir: str | Path | None = None) -> None:
+        if arguments.sparse_encoder is None:
+            raise UserError("SparseEncoderRetrieval needs an encoder that weighs terms: add --sparse_encoder")
+        self.model_name = find_model(arguments.sparse_encoder)
+        self.lengths = (arguments.question_max_len or 64, arguments.passage_max_len or 256)
+        self.batch_size = arguments.encode_batch_size
+        self.index_dir = index_dir
+
+    @classmethod
+    def from_arguments(cls, arguments: SparseEncoderArguments, default_tokenizer: str | None) -> SparseEncoderRetrieval:
+        arguments = part_of(arguments, SparseEncoderArguments)
+        return cls(arguments, arguments.index_dir)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where vectors are computed."""
+        from runtime.device import default_device
+
+        return default_device()
+
+    @cached_property
+    def encoder(self) -> SparseEncoder:
+        """The encoder, loaded when something is first encoded."""
+        from models.sparse_encoder import load_sparse_encoder
+
+        return load_sparse_encoder(self.model_name, *self.lengths, self.device)
+
+    def parameters(self) -> dict[str, Any]:
+        question_max_len, passage_max_len = self.lengths
+        lengths = {"question_max_len": question_max_len, "passage_max_len": passage_max_len}
+        return {"encoder": self._encoder_hash, **lengths}
+
+    def build(self, corpus: Corpus) -> None:
+        from scipy.sparse import load_npz, save_npz, vstack
+
+        self.corpus = corpus
+        shards = []
+        for start in range(0, len(corpus), SHARD_SIZE):
+            path = self._shard(start)
+            if path is not None and path.exists() and fault_of_file(path) is None:
+                logger.info("resumed: %s is there", path)
+                shards.append(load_npz(path))
+                continue
+            rows = slice(start, start + SHARD_SIZE)
+            pairs = list(zip(corpus.titles[rows], corpus.texts[rows], strict=True))
+            shards.append(self._encode("encode_passages", pairs))
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with sealed_file(path) as staging, staging.open("wb") as file:
+                    save_npz(file, shards[-1], compressed=False)
+        self.weights = vstack(shards).T.tocsr()  # (N, V) -> (V, N)
+
+    def search(self, questions: Sequence[str], k: int) -> SearchResults:
+        asked = self._encode("encode_questions", questions)  # (n, V)
+
+        def score(block: Sequence[int]) -> np.ndarray:
+            return (asked[block] @ self.weights).toarray()  # (block, V) @ (V, N) -> (block, N)
+
+        return search_in_blocks(score, range(len(questions)), len(self.corpus), k)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return the tokens that question and passage share, each with the product of their weights."""
+        asked = self._encode("encode_questions", [question])  # (1, V)
+        names = self._names(asked.indices)
+        weights = self.weights[asked.indices][:, list(rows)].toarray()  # (V, N) -> (tokens, rows)
+        parts = [
+            largest_first(
+                Part(name, own * weight, f"{own:.2f} × {weight:.2f}")
+                for name, own, weight in zip(names, asked.data.tolist(), column, strict=True)
+                if weight
+            )
+            for column in weights.T.tolist()
+        ]
+        heaviest = np.argsort(-asked.data, kind="stable").tolist()  # (tokens,)
+        return Explanation({self.name: [names[index] for index in heaviest]}, parts)
+
+    def passage_terms(self, row: int) -> list[tuple[str, float]]:
+        """Return the tokens that the passage in ``row`` has weights for, the heaviest first."""
+        column = self.weights[:, [row]].tocoo()  # (V, N) -> (V, 1)
+        order = np.argsort(-column.data, kind="stable")
+        return list(zip(self._names(column.row[order]), column.data[order].tolist(), strict=True))
+
+    def save(self, folder: str | Path) -> None:
+        from scipy.sparse import save_npz
+
+        with new_index_folder(folder, self, self.corpus) as staging:
+            save_npz(staging / "weights.npz", self.weights, compressed=False)
+        if self.index_dir is not None:
+            shutil.rmtree(self._shards_folder(), ignore_errors=True)
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        from scipy.sparse import load_npz
+
+        check_manifest(folder, self, corpus)
+        self.corpus, self.weights = corpus, load_npz(Path(folder) / "weights.npz")
+
+    @cached_property
+    def _encoder_hash(self) -> str:
+        from models.sparse_encoder import hash_sparse_encoder
+
+        return hash_sparse_encoder(self.model_name)
+
+    def _names(self, tokens: np.ndarray) -> list[str]:
+        return self.encoder.tokenizer.convert_ids_to_tokens(tokens.tolist())
+
+    def _encode(self, method: str, texts: Sequence[Any]) -> csr_matrix:
+        from runtime.device import resolve_precision
+
+        batch_size = self.batch_size or (16 if self.device.type == "cpu" else 128)
+        precision = resolve_precision("auto", self.device)
+        try:
+            return getattr(self.encoder, method)(texts, batch_size, precision)
+        except NotFiniteError as error:
+            who = f"--sparse_encoder {self.model_name}"
+            raise NotFiniteError(who, error.finding, "copy or train the encoder again") from None
+
+    def _shards_folder(self) -> Path:
+        folder = index_folder(self, self.corpus, self.index_dir or "")
+        return folder.with_name(f".{folder.name}{SHARDS}")
+
+    def _shard(self, start: int) -> Path | None:
+        return None if self.index_dir is None else self._shards_folder() / f"{start:012d}.npz"
