@@ -1,0 +1,102 @@
+"""What a command wrote: without what differs between any two runs, and whether all of it is whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import load_file
+
+from runtime.checksums import CHECKSUMS_NAME, fault_of_folder
+
+# what a resumed run, another process or the clock may change
+_FREE = {"time", "resume_from_checkpoint", "given", "code", "command", "train_loss", "window", "built", "index_bytes"}
+_TIMED = re.compile(r".*(_runtime|_per_second|seconds)|milliseconds.*")
+_MODELS = re.compile(r"checkpoint-\d+|best|p_encoder|q_encoder|step-\d+")
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Return by relative path what the files in ``folder`` say, but for what no two runs have in common."""
+    return {
+        path.relative_to(folder).as_posix(): _content(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "training_args.bin"
+    }
+
+
+def difference(found: dict[str, Any], expected: dict[str, Any]) -> str | None:
+    """Return what of two contents is not the same; None where all is."""
+    for name in sorted(found.keys() | expected.keys()):
+        if name not in found:
+            return f"{name} is missing"
+        if name not in expected:
+            return f"{name} was left"
+        if found[name] != expected[name]:
+            return f"{name} differs"
+    return None
+
+
+def half(folder: Path, expected: dict[str, Any]) -> str | None:
+    """Return which file in ``folder`` that has its last name is not whole; None where all are.
+
+    Of a folder that becomes whole at once, that holds the files that it has in ``expected``.
+    """
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if ".staging-" in name or ".coming" in name or not path.is_file():
+            continue
+        if fault := _fault(path):
+            return f"{name} {fault}"
+    named = {_general(name): set() for name in expected}
+    for name in expected:
+        named[_general(name)].add(Path(name).name)
+    for model in sorted(folder.rglob("*")):
+        name = model.relative_to(folder).as_posix()
+        if ".staging-" in name or ".coming" in name or not (model.is_dir() and _MODELS.fullmatch(model.name)):
+            continue
+        wanted, held = named.get(f"{_general(name)}/"), {path.name for path in model.iterdir()}
+        if wanted is not None and not wanted <= held:
+            return f"{name} lacks {', '.join(sorted(wanted - held))}"
+    return None
+
+
+def _general(name: str) -> str:
+    """Return the folder of a file, steps left out of it."""
+    folder = name.rpartition("/")[0] if "." in Path(name).name else name
+    return re.sub(r"\d+", "N", folder) + "/"
+
+
+def _fault(path: Path) -> str | None:
+    try:
+        if path.name == CHECKSUMS_NAME:
+            return fault_of_folder(path.parent)
+        if path.suffix == ".jsonl":
+            for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+                if line.endswith("\n"):  # the last may be cut off
+                    json.loads(line)
+        elif path.suffix == ".json":
+            json.loads(path.read_text(encoding="utf-8"))
+        elif path.suffix == ".safetensors":
+            load_file(path)
+        elif path.suffix in (".csv", ".bin", ".pt", ".npy", ".txt", ".md") and path.stat().st_size == 0:
+            return "is empty"
+    except (OSError, ValueError, Exception) as error:
+        return f"cannot be read: {error!r}"
+    return None
+
+
+def _content(path: Path) -> Any:
+    if path.name == CHECKSUMS_NAME:
+        return fault_of_folder(path.parent)  # that of what may differ may differ
+    if path.suffix in (".json", ".jsonl"):
+        text = path.read_text(encoding="utf-8")
+        return [_lasting(json.loads(line)) for line in (text.splitlines() if path.suffix == ".jsonl" else [text])]
+    return path.read_bytes().partition(b"**Time and size**")[0]  # of a report
+
+
+def _lasting(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {k: _lasting(v) for k, v in content.items() if k not in _FREE and not _TIMED.fullmatch(k)}
+    return [_lasting(value) for value in content] if isinstance(content, list) else content
