@@ -56,7 +56,7 @@ from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints
 from training.freezing import log_frozen, log_thawed
 from training.loss_window import LossWindow, Place
-from training.trainer_callbacks import evaluations, output_folder
+from training.trainer_callbacks import RunCallback, evaluations, output_folder
 
 logger = get_logger(__name__)
 
@@ -229,6 +229,9 @@ class QATrainer(Trainer):
                 state.best_model_checkpoint = str(run / name)  # which the Trainer saw in the other folder
             if staging is not None:
                 state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
+                for callback in self.callback_handler.callbacks:
+                    if isinstance(callback, RunCallback):
+                        callback.complete(staging / name, self.args, state)
                 write_checksums(staging / name)
         if saves:
             rotate_checkpoints(str(run), self.args.save_total_limit, state.best_model_checkpoint, use_mtime=True)
