@@ -28,7 +28,7 @@ from loading.arguments import column_names
 from loading.dpr_json import write_dpr_json
 from loading.examples import load_examples
 from retrieval import create_retriever
-from retrieval.base import SearchResults
+from retrieval.base import MissingPackage, SearchResults
 from retrieval.comparison import Questions, measure, prepare, questions_of, timed_search, training_examples
 from retrieval.finding import corpus_path, load_passages
 from retrieval.hybrid import HybridArguments, HybridRetrieval
@@ -156,7 +156,7 @@ def save(args: RetrieveArguments, report: Mapping[str, Any], fusions: Mapping[st
         try:
             plot(report, output_dir / "retrieval.png")
             names.append("retrieval.png")
-        except UserError as error:
+        except MissingPackage as error:
             logger.warning("retrieval.png is left out: %s", error)
     forms = f" and {', '.join(args.write)} of each retriever" if args.write else ""
     print(f"{', '.join(sorted(names))}{forms} in {output_dir}")

@@ -25,7 +25,7 @@ from forgetting import forget_accelerator
 from machine import report
 from tiny_data import PASSAGES, QUESTIONS, characters, write_dataset
 from tiny_models import tiny_bert, tiny_bert_config, tiny_reranker, tiny_tokenizer
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     BertForQuestionAnswering,
     PreTrainedTokenizerFast,

@@ -162,7 +162,7 @@ def test_killed_and_resumed_gives_the_same_weights(
 def test_a_checkpoint_has_its_records_from_the_moment_it_has_its_name(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kill_at(monkeypatch, trainer_qa, "rotate_checkpoints", 1)
+    kill_at(monkeypatch, trainer_qa, "remove_surplus", 1)
     with pytest.raises(Killed):
         train_mrc_v2.main([*command, "--save_steps", "2", "--max_train_samples", "8"])
     (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")

@@ -22,13 +22,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT / "tests"))
-    offline = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "offline"}
-    os.environ.update(offline | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"})  # before torch is imported
+if __name__ == "__main__":  # before torch is imported
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "offline"}
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
-from campaign.attacks import ATTACKS, JOBS, Bench, Verdict, attack
+from campaign.attacks import JOBS, Bench, Verdict, attack
 from campaign.mutations import MutationWorker
 
 OUTCOMES = ("right", "sentence", "refused", "traceback", "different", "hang", "half")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
+import importlib
 import os
 import random
 import shutil
@@ -21,14 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from campaign.processes import Ending, Job, Operations, Running
+from campaign.trees import contents, difference, half
 from refusing import no_file_above
 from tiny_data import write_dataset
 from tiny_models import tiny_bert, tiny_reader, tiny_reranker, tiny_tokenizer
-
-import bm25s  # noqa: F401  # what commands import when they use it, and processes that are forked off need not
-import matplotlib.backends.backend_agg
-import matplotlib.figure
-import scipy.stats
 
 import average
 import inference
@@ -37,15 +35,16 @@ import train_dpr
 import train_mrc
 import train_mrc_v2
 import train_reranker
-from campaign.processes import Ending, Job, Operations, Running
-from campaign.trees import contents, difference, half
 from tools import ensemble
 
 _NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 _PATIENCE = 90  # seconds, of what takes two
 _REFUSALS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE)
+# what commands import where they use it, for once
+_LATE = ("bm25s", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats")
 _STEPS = "--num_train_epochs 2 --eval_steps 2 --logging_steps 1 --learning_rate 1e-3 --per_device_train_batch_size 4"
-_READER = f"--model ../encoder --max_seq_len 128 --stride_len 16 --cache_dir cache --do_eval {_STEPS} --postprocess edges"
+_LENGTHS = "--max_seq_len 128 --stride_len 16 --postprocess edges"
+_READER = f"--model ../encoder {_LENGTHS} --cache_dir cache --do_eval {_STEPS}"
 _SEARCH = "--dataset_path ../data --precision fp32 --index_dir index --analyzer bigram"
 _FOUND = "--dataset_path ../data --index_dir index --output_dir run --split train"
 _RUN = "--dataset_path ../data --precision fp32 --output_dir run"
@@ -72,8 +71,7 @@ JOBS = [
     ),
     Job(
         "inference", inference.main,
-        f"--do_predict --model ../reader --output_dir run --max_seq_len 128 --stride_len 16 "
-        f"--top_k_retrieval 3 --postprocess edges {_SEARCH}",
+        f"--do_predict --model ../reader --output_dir run {_LENGTHS} --top_k_retrieval 3 {_SEARCH}",
     ),
     Job("average", average.main, "../reader ../reader-2 --output_dir run"),
     Job("ensemble", ensemble.main, "--members ../member ../member-2 --output_dir run"),
@@ -109,6 +107,8 @@ class Bench:
     """
 
     def __init__(self, folder: Path) -> None:
+        for module in _LATE:
+            importlib.import_module(module)
         gc.freeze()  # what is there now is never collected, nor copied for the sake of it
         self.folder = folder.resolve()
         self.place = self.folder / "attacked"
@@ -118,9 +118,9 @@ class Bench:
         _done(Running(make, self.folder / "making").wait(_PATIENCE))
         for name in ("member", "member-2"):
             model = name.replace("member", "reader")
-            words = f"--do_eval --model {model} --dataset_path data --output_dir {name} --max_seq_len 128 --stride_len 16"
-            job = Job(name, inference.main, f"{words} --retriever_type none --precision fp32 --postprocess edges")
-            _done(Running(job, self.folder).wait(_PATIENCE))
+            words = f"--do_eval --model ../{model} --output_dir ../{name} {_LENGTHS}"
+            job = Job(name, inference.main, f"{words} --dataset_path ../data --retriever_type none")
+            _done(Running(job, self.folder / "making").wait(_PATIENCE))
 
     def reference(self, job: Job) -> Reference:
         """Return the undisturbed run of ``job``."""
@@ -152,8 +152,10 @@ class Bench:
     def check_again(self, job: Job) -> Verdict:
         """Start the disturbed job again: right if all is then as if nothing had disturbed it."""
         ending = self.start(job, again=True).wait(_PATIENCE)
-        if ending.outcome != "ended":
-            raise _Bad("refused" if ending.outcome == "sentence" else ending.outcome, ending.said)
+        if ending.outcome not in ("ended", "sentence"):
+            raise _Bad(ending.outcome, ending.said)
+        if ending.outcome == "sentence" and difference(contents(self.place), self.reference(job).contents):
+            raise _Bad("refused", ending.said)  # otherwise it says that all is there
         self.check_same(job)
         return Verdict("right")
 

@@ -108,7 +108,13 @@ BREAKING: dict[str, Mutation] = {
     "many digits": lambda content, rng: b"9" * 5000,
     "deleted": lambda content, rng: None,
 }
-MUTATIONS: dict[str, Mutation] = {**BREAKING, "flipped": _flipped, "zeroed": _zeroed, "spliced": _spliced, "noisy": _noisy}
+MUTATIONS: dict[str, Mutation] = {
+    **BREAKING,
+    "flipped": _flipped,
+    "zeroed": _zeroed,
+    "spliced": _spliced,
+    "noisy": _noisy,
+}
 JSON_MUTATIONS: dict[str, Mutation] = {**MUTATIONS, **{f"other value {n}": _other_value for n in range(10)}}
 GZIP_MUTATIONS: dict[str, Mutation] = {**MUTATIONS, "bomb": lambda content, rng: gzip.compress(bytes(_BOMB), 1)}
 YAML_MUTATIONS: dict[str, Mutation] = {
@@ -464,7 +470,10 @@ def _examples(path: str) -> Any:
 def _flags(folder: Path) -> Iterator[Kind]:
     """Yield files of flags."""
     flags = {"model": "klue/bert-base", "learning_rate": 0.001, "seed": 3, "do_eval": True, "output_dir": "run"}
-    texts = {"run.json": json.dumps(flags), "run.yaml": "".join(f"{name}: {json.dumps(v)}\n" for name, v in flags.items())}
+    texts = {
+        "run.json": json.dumps(flags),
+        "run.yaml": "".join(f"{name}: {json.dumps(v)}\n" for name, v in flags.items()),
+    }
     for (name, text), mutations in zip(texts.items(), (JSON_MUTATIONS, YAML_MUTATIONS), strict=True):
         (folder / f"of {name}").mkdir()
         (folder / f"of {name}" / name).write_text(text, encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +22,10 @@ import torch
 from runtime.errors import run_command
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-_CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod"}
-_SAID = "said.txt"
+_CHANGES = {"open"} | {
+    f"os.{name}" for name in ("rename", "remove", "mkdir", "rmdir", "link", "symlink", "truncate", "chmod")
+}
+_NUMBERS = count()  # of the files that processes say something in
 
 
 class Job(NamedTuple):
@@ -82,8 +86,9 @@ class Running:
 
     def __init__(self, job: Job, folder: Path, words: str = "", hook: Callable[[], Operations] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.said = folder.with_name(f"{folder.name}-{_SAID}")
-        self.counted = folder.with_name(f"{folder.name}-operations")
+        self.said, self.counted = (
+            folder.with_name(f"{folder.name}-{kind}-{next(_NUMBERS)}") for kind in ("said", "operations")
+        )
         self.process = os.fork()
         if self.process == 0:
             self._run(job, folder, words, hook)
@@ -92,11 +97,13 @@ class Running:
     def _run(self, job: Job, folder: Path, words: str, hook: Callable[[], Operations] | None) -> None:
         status = 1
         try:
+            faulthandler.disable()  # pytest's
             os.setpgid(0, 0)
             os.chdir(folder)
             said = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
+            for number, name in ((1, "stdout"), (2, "stderr")):
+                os.dup2(said, number)
+                setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1, encoding="utf-8"))
             for signum in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(signum, signal.SIG_DFL if signum == signal.SIGTERM else signal.default_int_handler)
             for seed in (random.seed, np.random.seed, torch.manual_seed):  # another process begins with other numbers
@@ -137,6 +144,7 @@ class Running:
         _, status = os.waitpid(self.process, 0)
         os.close(self.handle)
         said = self.said.read_text(encoding="utf-8", errors="replace") if self.said.exists() else ""
+        self.said.unlink(missing_ok=True)
         return Ending(None if hangs else os.waitstatus_to_exitcode(status), said)
 
     @property

@@ -14,6 +14,7 @@ from runtime.checksums import CHECKSUMS_NAME, fault_of_folder
 # what a resumed run, another process or the clock may change
 _FREE = {"time", "resume_from_checkpoint", "given", "code", "command", "train_loss", "window", "built", "index_bytes"}
 _TIMED = re.compile(r".*(_runtime|_per_second|seconds)|milliseconds.*")
+_DIGITS = re.compile(r"\d+")
 _MODELS = re.compile(r"checkpoint-\d+|best|p_encoder|q_encoder|step-\d+")
 
 
@@ -22,7 +23,7 @@ def contents(folder: Path) -> dict[str, Any]:
     return {
         path.relative_to(folder).as_posix(): _content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "training_args.bin"
+        if path.is_file() and path.name not in (".lock", "training_args.bin")
     }
 
 
@@ -45,27 +46,22 @@ def half(folder: Path, expected: dict[str, Any]) -> str | None:
     """
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if ".staging-" in name or ".coming" in name or not path.is_file():
-            continue
-        if fault := _fault(path):
+        if path.is_file() and not _is_coming(name) and (fault := _fault(path)):
             return f"{name} {fault}"
-    named = {_general(name): set() for name in expected}
+    named: dict[str, set[str]] = {}
     for name in expected:
-        named[_general(name)].add(Path(name).name)
-    for model in sorted(folder.rglob("*")):
+        inside, _, file = name.rpartition("/")
+        named.setdefault(_DIGITS.sub("N", inside), set()).add(file)
+    for model in sorted(path for path in folder.rglob("*") if path.is_dir() and _MODELS.fullmatch(path.name)):
         name = model.relative_to(folder).as_posix()
-        if ".staging-" in name or ".coming" in name or not (model.is_dir() and _MODELS.fullmatch(model.name)):
-            continue
-        wanted, held = named.get(f"{_general(name)}/"), {path.name for path in model.iterdir()}
-        if wanted is not None and not wanted <= held:
-            return f"{name} lacks {', '.join(sorted(wanted - held))}"
+        lacking = named.get(_DIGITS.sub("N", name), set()) - {path.name for path in model.iterdir()}
+        if lacking and not _is_coming(name):
+            return f"{name} lacks {', '.join(sorted(lacking))}"
     return None
 
 
-def _general(name: str) -> str:
-    """Return the folder of a file, steps left out of it."""
-    folder = name.rpartition("/")[0] if "." in Path(name).name else name
-    return re.sub(r"\d+", "N", folder) + "/"
+def _is_coming(name: str) -> bool:
+    return ".staging-" in name or ".coming" in name
 
 
 def _fault(path: Path) -> str | None:
@@ -82,7 +78,7 @@ def _fault(path: Path) -> str | None:
             load_file(path)
         elif path.suffix in (".csv", ".bin", ".pt", ".npy", ".txt", ".md") and path.stat().st_size == 0:
             return "is empty"
-    except (OSError, ValueError, Exception) as error:
+    except Exception as error:
         return f"cannot be read: {error!r}"
     return None
 
