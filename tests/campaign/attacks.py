@@ -31,11 +31,12 @@ from tiny_models import tiny_bert, tiny_reader, tiny_reranker, tiny_tokenizer
 import average
 import inference
 import retrieve
+import score
 import train_dpr
 import train_mrc
 import train_mrc_v2
 import train_reranker
-from tools import ensemble
+from tools import ensemble, report
 
 _NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 _PATIENCE = 90  # seconds, of what takes two
@@ -49,6 +50,7 @@ _SEARCH = "--dataset_path ../data --precision fp32 --index_dir index --analyzer 
 _FOUND = "--dataset_path ../data --index_dir index --output_dir run --split train"
 _RUN = "--dataset_path ../data --precision fp32 --output_dir run"
 _DPR = "--dpr_train_batch 4 --dpr_epochs 2 --dpr_eval_steps 2 --passage_max_len 64 --logging_steps 1"
+_GOLD, _FAST = "--gold ../data/validation.json", "--bootstrap_samples 50"
 _GO_ON = "--resume_from_checkpoint true"
 
 JOBS = [
@@ -74,7 +76,9 @@ JOBS = [
         f"--do_predict --model ../reader --output_dir run {_LENGTHS} --top_k_retrieval 3 {_SEARCH}",
     ),
     Job("average", average.main, "../reader ../reader-2 --output_dir run"),
-    Job("ensemble", ensemble.main, "--members ../member ../member-2 --output_dir run"),
+    Job("ensemble", ensemble.main, f"--members ../member ../member-2 --output_dir run {_GOLD}"),
+    Job("score", score.main, f"--predictions ../member/predictions.json --errors run/errors.csv {_GOLD} {_FAST}"),
+    Job("report", report.main, f"../member ../member-2 --output run/report.html {_GOLD} {_FAST}"),
 ]  # fmt: skip
 
 

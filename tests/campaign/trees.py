@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
+from retrieval.dense import SHARDS
 from runtime.checksums import CHECKSUMS_NAME, fault_of_folder
 
 # what a resumed run, another process or the clock may change
@@ -19,11 +20,14 @@ _MODELS = re.compile(r"checkpoint-\d+|best|p_encoder|q_encoder|step-\d+")
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Return by relative path what the files in ``folder`` say, but for what no two runs have in common."""
+    """Return by relative path what the files in ``folder`` say, but for what no two runs have in common.
+
+    Shards of an index, which stay for a week for an encoding to go on from, are left out.
+    """
     return {
         path.relative_to(folder).as_posix(): _content(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in (".lock", "training_args.bin")
+        if path.is_file() and path.name not in (".lock", "training_args.bin") and not path.parent.name.endswith(SHARDS)
     }
 
 
