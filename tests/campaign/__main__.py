@@ -27,7 +27,7 @@ if __name__ == "__main__":  # before torch is imported
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "offline"}
     os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
 
-from campaign.attacks import JOBS, Bench, Verdict, attack
+from campaign.attacks import JOBS, NEED_MOUNTS, Bench, Verdict, attack
 from campaign.mutations import MutationWorker
 
 OUTCOMES = ("right", "sentence", "refused", "traceback", "different", "hang", "half")
@@ -91,10 +91,9 @@ def campaign(args: argparse.Namespace, folder: Path) -> Iterator[Attacked]:
         if turn and (number or time.monotonic() > end):
             break
         for kind, times in _ROUND.items():
-            numbers = range(turn * times, (turn + 1) * times)
-            if only:
-                numbers = [int(number)] if number else numbers
-            for one in numbers if not only or kind == only else ():
+            if (only and kind != only) or (kind in NEED_MOUNTS and not bench.can_mount):
+                continue
+            for one in [int(number)] if number else range(turn * times, (turn + 1) * times):
                 seed = f"{args.seed}/{kind}/{one}"
                 if kind == "damaged file":
                     target, *verdict = worker.damage(seed)

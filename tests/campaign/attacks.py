@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 from campaign.processes import Ending, Job, Operations, Running
 from campaign.trees import contents, difference, half
-from refusing import no_file_above
 from tiny_data import write_dataset
 from tiny_models import tiny_bert, tiny_reader, tiny_reranker, tiny_tokenizer
 
@@ -290,10 +289,6 @@ def _survive(bench: Bench, job: Job, ending: Ending) -> bool:
 def fill_disk(bench: Bench, job: Job, rng: random.Random) -> Verdict:
     """Give it a disk that gets full, then room to go on."""
     size = int(rng.uniform(0, 1) * bench.reference(job).size)
-    if not bench.can_mount:
-        with no_file_above(size // 4):
-            running = bench.start(job)
-        return Verdict("right") if _survive(bench, job, running.wait(_PATIENCE)) else bench.check_again(job)
     with _mounted(bench.place, "-t", "tmpfs", "-o", f"size={size + 8192}", "tmpfs"):
         if _survive(bench, job, bench.start(job).wait(_PATIENCE)):
             return Verdict("right")
@@ -319,14 +314,9 @@ def forbid_writing(bench: Bench, job: Job, rng: random.Random) -> Verdict:
     folders = sorted({name.partition("/")[0] for name in bench.reference(job).contents})
     folder = bench.place / rng.choice(["", *folders])
     folder.mkdir(parents=True)
-    if bench.can_mount:
-        with _mounted(folder, "--bind", str(folder)):
-            _mount("-o", "remount,bind,ro", str(folder))
-            ending = bench.start(job).wait(_PATIENCE)
-    else:
-        folder.chmod(0o555)
+    with _mounted(folder, "--bind", str(folder)):
+        _mount("-o", "remount,bind,ro", str(folder))
         ending = bench.start(job).wait(_PATIENCE)
-        folder.chmod(0o755)
     return Verdict("right") if _survive(bench, job, ending) else bench.check_again(job)
 
 
@@ -389,6 +379,7 @@ ATTACKS: dict[str, Attack] = {
     "started twice": start_twice,
     "index and cache shared": share_folders,
 }
+NEED_MOUNTS = ("full disk", "read-only folder")  # which only root has
 
 
 def attack(bench: Bench, name: str, job: Job, rng: random.Random) -> Verdict:

