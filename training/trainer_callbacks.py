@@ -49,7 +49,6 @@ class RunCallback(TrainerCallback):
         self.records = records
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self.first_step = state.global_step
         warn_of_long_warmup(args.get_warmup_steps(state.max_steps), state.max_steps)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -57,7 +56,7 @@ class RunCallback(TrainerCallback):
             control.should_log = True  # the last steps too, however few
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
-        if "train_loss" not in run["logs"] or state.global_step > self.first_step:  # the sum of steps, if any was taken
+        if "train_loss" not in run["logs"]:  # the Trainer's last words, of the steps since it was started
             self.tracker.log(state.global_step, run["logs"])
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:

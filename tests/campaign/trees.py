@@ -13,9 +13,10 @@ from retrieval.dense import SHARDS
 from runtime.checksums import CHECKSUMS_NAME, fault_of_folder
 
 # what a resumed run, another process or the clock may change
-_FREE = {"time", "resume_from_checkpoint", "given", "code", "command", "train_loss", "window", "built", "index_bytes"}
+_FREE = {"time", "resume_from_checkpoint", "given", "code", "command", "window", "built", "index_bytes"}
 _TIMED = re.compile(r".*(_runtime|_per_second|seconds)|milliseconds.*")
 _DIGITS = re.compile(r"\d+")
+_MINUTE = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d")  # in a report
 _MODELS = re.compile(r"checkpoint-\d+|best|p_encoder|q_encoder|step-\d+")
 
 
@@ -93,7 +94,7 @@ def _content(path: Path) -> Any:
     if path.suffix in (".json", ".jsonl"):
         text = path.read_text(encoding="utf-8")
         return [_lasting(json.loads(line)) for line in (text.splitlines() if path.suffix == ".jsonl" else [text])]
-    return path.read_bytes().partition(b"**Time and size**")[0]  # of a report
+    return _MINUTE.sub(b"", path.read_bytes().partition(b"**Time and size**")[0])
 
 
 def _lasting(content: Any) -> Any:
