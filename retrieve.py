@@ -28,7 +28,7 @@ from arguments import RetrieveArguments, RetrieverArguments, parse_arguments, pa
 from loading.dpr_json import write_dpr_json
 from loading.teacher_scores import write_teacher_scores
 from retrieval import create_retriever
-from retrieval.base import SearchResults
+from retrieval.base import MissingPackage, SearchResults
 from retrieval.comparison import Questions, load_questions, measure, prepare, timed_search, training_examples
 from retrieval.explanation import as_json, as_text, explain_questions, rows_of
 from retrieval.hybrid import HybridArguments, HybridRetrieval
@@ -159,7 +159,7 @@ def save(args: RetrieveArguments, report: Mapping[str, Any], fusions: Mapping[st
         try:
             plot(report, output_dir / "retrieval.png")
             names.append("retrieval.png")
-        except UserError as error:
+        except MissingPackage as error:
             logger.warning("retrieval.png is left out: %s", error)
     forms = f" and {', '.join(args.write)} of each retriever" if args.write else ""
     print(f"{', '.join(sorted(names))}{forms} in {output_dir}")

@@ -40,7 +40,7 @@ from reading.logits import read_features
 from reading.metrics import compute_metrics
 from reading.reader_settings import as_trained, settings_of
 from runtime.errors import run_command
-from runtime.files import link_or_copy, staged_folder, write_json
+from runtime.files import link_or_copy, remove, staged_folder, write_json
 from runtime.log import get_logger
 from runtime.output import read_record
 from training.checkpoint import BestCheckpoints
@@ -175,7 +175,7 @@ def keep_if_best(run: Run, metrics: dict[str, float]) -> None:
         records = run.start.records | {"metrics": {"step": step} | metrics}
         save_reader(output_dir / f"checkpoint-{step}", run.loop.bare_model, run.tokenizer, records)
         for old in best.surplus(run.args.save_total_limit):
-            shutil.rmtree(output_dir / f"checkpoint-{old}", ignore_errors=True)
+            remove(output_dir / f"checkpoint-{old}")
 
 
 def save(run: Run) -> dict[str, float]:

@@ -40,7 +40,7 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, PredictionOutput, TrainOutput, rotate_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, PredictionOutput, TrainOutput
 
 from models.span_loss import reader_loss
 from processor import QAProcessor
@@ -56,7 +56,8 @@ from runtime.log import get_logger
 from training.checkpoint import BestCheckpoints
 from training.freezing import log_frozen, log_thawed
 from training.loss_window import LossWindow, Place
-from training.trainer_callbacks import evaluations, output_folder
+from training.trainer_callbacks import RunCallback, evaluations, output_folder
+from training.trainer_checkpoint import remove_surplus
 
 logger = get_logger(__name__)
 
@@ -229,9 +230,13 @@ class QATrainer(Trainer):
                 state.best_model_checkpoint = str(run / name)  # which the Trainer saw in the other folder
             if staging is not None:
                 state.save_to_json(str(staging / name / TRAINER_STATE_NAME))
+                for callback in self.callback_handler.callbacks:
+                    if isinstance(callback, RunCallback):
+                        callback.complete(staging / name, self.args, state)
                 write_checksums(staging / name)
         if saves:
-            rotate_checkpoints(str(run), self.args.save_total_limit, state.best_model_checkpoint, use_mtime=True)
+            best = state.best_model_checkpoint
+            remove_surplus(run, self.args.save_total_limit, {run / name, Path(best) if best else run / name})
         self.accelerator.wait_for_everyone()
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:

@@ -252,6 +252,7 @@ def _saved_rows(folder: Path, bare: bool, ours: Mapping[str, str]) -> Iterator[P
 
     try:
         dataset = load_from_disk(str(folder))
+        dataset.data.validate(full=True)  # nothing else finds damage in what is mapped into memory
     except Exception as error:  # whatever the reader of damaged files raises
         raise DataError([Problem(str(folder), "", f"cannot be read: {_one_line(error)}")]) from None
     yield from _dataset_rows(str(folder), bare, dataset, ours)

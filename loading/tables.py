@@ -82,6 +82,7 @@ def read_parquet(path: str | Path, ours: Mapping[str, str] | None = None) -> pya
         groups = [held.row_group(number).total_byte_size for number in range(held.num_row_groups)]
         check_unpacked(path, max(sum(groups), held.num_rows * _BYTES_OF_A_ROW))
         table = pyarrow.parquet.read_table(path, partitioning=None)
+        table.validate(full=True)
     except (OSError, pyarrow.ArrowException) as error:
         if isinstance(error, OSError) and error.errno:
             raise DataError([Problem(str(path), "", f"cannot be read: {os.strerror(error.errno)}")]) from None

@@ -41,6 +41,10 @@ class UnusableIndex(UserError):
         self.reason = reason
 
 
+class MissingPackage(UserError):
+    """A package that an installation may lack is needed."""
+
+
 class SearchResults(NamedTuple):
     """The k best passages of n questions, best first."""
 
@@ -253,11 +257,12 @@ def _differences(found: Any, expected: Any, name: str = "") -> Iterator[str]:
 
 
 def import_optional(module: str, package: str) -> ModuleType:
-    """Import ``module``; raise :class:`UserError` naming the pip command when its package is missing."""
+    """Import ``module``; raise :class:`MissingPackage` naming the pip command when it cannot."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"{package} is needed here and cannot be imported ({error}): pip install {package}") from None
+        reason = f"{package} is needed here and cannot be imported ({error})"
+        raise MissingPackage(f"{reason}: pip install {package}") from None
 
 
 def _code_version() -> str:

@@ -76,7 +76,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def plot(report: Mapping[str, Any], path: str | Path) -> None:
-    """Draw recall@k over k, one line per retriever and one panel per definition; :class:`UserError` without
+    """Draw recall@k over k, one line per retriever and one panel per definition; :class:`MissingPackage` without
     matplotlib."""
     import_optional("matplotlib", "matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg

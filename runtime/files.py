@@ -60,9 +60,17 @@ def remove_old(paths: Iterable[Path], days: int) -> None:
 
 
 def remove(path: str | Path) -> None:
-    """Remove a file, a folder with all that is in it, or a link, which is not followed, if it is there."""
+    """Remove a file, a folder with all that is in it, or a link, which is not followed, if it is there.
+
+    A folder loses its name first: a process that is killed meanwhile leaves no part of it there.
+    """
     path = Path(path)
     if path.is_dir() and not path.is_symlink():
+        if STAGING_MARK not in path.name:
+            nameless = path.with_name(f".{path.name}{STAGING_MARK}removed")
+            shutil.rmtree(nameless, ignore_errors=True)  # of a process that was killed
+            with suppress(OSError):  # its name is too long for that
+                path = path.rename(nameless)
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)

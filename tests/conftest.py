@@ -23,12 +23,11 @@ from browser import started_browser
 from datasets import Dataset
 from forgetting import forget_accelerator
 from machine import report
-from tiny_data import PASSAGES, QUESTIONS, squad
-from tiny_models import tiny_bert, tiny_bert_config
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tiny_data import PASSAGES, QUESTIONS, characters, write_dataset
+from tiny_models import tiny_bert, tiny_bert_config, tiny_reranker, tiny_tokenizer
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
     BertForQuestionAnswering,
-    BertForSequenceClassification,
     PreTrainedTokenizerFast,
 )
 
@@ -106,18 +105,7 @@ def fp32(monkeypatch: pytest.MonkeyPatch) -> None:
 def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with train.json, validation.json, test.json, test_answers.json and wikipedia_documents.json."""
     folder = tmp_path_factory.mktemp("data")
-    contents = {
-        "train.json": squad(QUESTIONS, "train"),
-        "validation.json": squad(QUESTIONS[::2], "validation"),
-        "test.json": squad(QUESTIONS[1::2], "test", with_answers=False),
-        "test_answers.json": squad(QUESTIONS[1::2], "test"),
-        "wikipedia_documents.json": {
-            str(number): {"title": title, "text": text, "document_id": number}
-            for number, (title, text) in enumerate(PASSAGES)
-        },
-    }
-    for name, content in contents.items():
-        (folder / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    write_dataset(folder)
     return str(folder)
 
 
@@ -160,41 +148,17 @@ def log_lines():
     logger.setLevel(level)
 
 
-def _characters() -> list[str]:
-    texts = [text for passage in PASSAGES for text in passage] + [question for _, question, _ in QUESTIONS]
-    return sorted(set("".join(texts)) - {" "})
-
-
 @pytest.fixture(scope="session")
 def bert_tokenizer() -> PreTrainedTokenizerFast:
     """Word pieces as klue/bert-base has them (``token_type_ids`` included), a piece being one character or a word."""
-    words = ["조선", "대한민국", "태양", "행성", "서울", "수성", "금성"]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    pieces += [piece for character in _characters() for piece in (character, f"##{character}")]
-    backend = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(strip_accents=False, lowercase=False)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    backend.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-        model_max_length=128,
-        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
-    )
+    return tiny_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def roberta_tokenizer() -> PreTrainedTokenizerFast:
     """Sentence pieces as XLM-R has them: a token may carry the space before it or a fused particle, no token types."""
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁조선의", "▁1443년에", "▁한산도에서", "▁약", "만▁명이다"]
-    pieces += [piece for character in _characters() for piece in (character, f"▁{character}")]
+    pieces += [piece for character in characters() for piece in (character, f"▁{character}")]
     vocabulary = [(piece, -1.0 - 0.001 * i - 3.0 * (len(piece) == 1)) for i, piece in enumerate(pieces)]
     backend = Tokenizer(models.Unigram(vocabulary, unk_id=3))
     backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
@@ -248,11 +212,7 @@ def trained_reader(encoder_path: str, dataset_path: str, tmp_path_factory: pytes
 def reranker_path(tmp_path_factory: pytest.TempPathFactory, bert_tokenizer: PreTrainedTokenizerFast) -> str:
     """A tiny random cross-encoder with its tokenizer, as Transformers itself would save it."""
     folder = tmp_path_factory.mktemp("reranker")
-    torch.manual_seed(0)
-    config = tiny_bert_config(bert_tokenizer)
-    config.num_labels = 1
-    config.initializer_range = 0.3  # scores that differ
-    BertForSequenceClassification(config).save_pretrained(folder)
+    tiny_reranker(bert_tokenizer).save_pretrained(folder)
     bert_tokenizer.save_pretrained(folder)
     return str(folder)
 

@@ -145,8 +145,7 @@ def assert_same_run(run: Path, reference: Path, command: Command) -> None:
 
 
 def _timed(name: str) -> bool:
-    own = ("_per_second", "_runtime", "train_loss")  # the Trainer's, since the resume
-    return name.endswith(own) or name == "time"
+    return name.endswith(("_per_second", "_runtime")) or name == "time"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import sys
@@ -21,7 +22,7 @@ from retrieval import create_retriever
 from retrieval.metrics import hit_at_k
 from retrieval.table import get_retrieved_df
 from retrieval.tuning import halves
-from runtime.errors import UserError
+from runtime.errors import UserError, WriteError
 from runtime.locks import claimed
 
 BM25, TFIDF = "SparseRetrieval_BM25P,analyzer=bigram", "SparseRetrieval_TFIDF,tfidf_features=char"
@@ -281,6 +282,15 @@ def test_flags_without_effect_are_refused(words, complaint, capsys):
     with pytest.raises(SystemExit):
         retrieve.parse(["--retriever_type", *words])
     assert complaint in capsys.readouterr().err
+
+
+def test_a_plot_for_which_there_is_no_room_is_said(run, tmp_path, monkeypatch):
+    def full(figure, path, **_):
+        raise OSError(errno.ENOSPC, "", str(path))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    with pytest.raises(WriteError, match=r"retrieval\.png cannot be written: No space left on device"):
+        run(BM25)
 
 
 def test_without_matplotlib_only_the_plot_is_left_out(run, tmp_path, monkeypatch, log_lines):

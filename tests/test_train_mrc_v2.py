@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 import torch
 from comparing import PROPORTIONAL_STEPS, assert_equal_weights, assert_same_training, close_to, share_weights, weights
-from killing import Killed, kill_and_resume
+from killing import Killed, kill_and_resume, kill_at
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, RobertaConfig, RobertaModel
 
 import train_mrc
 import train_mrc_v2
+import trainer_qa
 from models import load_reader, load_tokenizer
+from runtime.checksums import fault_of_folder
 from runtime.errors import UserError
 from runtime.tracking import read_metrics
 from trainer_qa import QATrainer
@@ -155,6 +157,17 @@ def test_killed_and_resumed_gives_the_same_weights(
         assert_same_training(run / folder.name, folder)
     for name in ("loss", "eval_loss"):
         assert logged(run, name) == close_to(logged(reference, name))
+
+
+def test_a_checkpoint_has_its_records_from_the_moment_it_has_its_name(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_at(monkeypatch, trainer_qa, "remove_surplus", 1)
+    with pytest.raises(Killed):
+        train_mrc_v2.main([*command, "--save_steps", "2", "--max_train_samples", "8"])
+    (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
+    assert {"arguments.json", "environment.json"} <= json.loads((checkpoint / "checksums.json").read_text()).keys()
+    assert fault_of_folder(checkpoint) is None
 
 
 def test_a_run_is_neither_overwritten_nor_mixed_up_unasked(command: list[str], tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 PASSAGES = [
     ("세종", "세종은 조선의 제4대 왕이다. 그는 1443년에 훈민정음을 만들었다. 장영실은 그의 명으로 자격루를 만들었다."),
     ("이순신", "이순신은 조선의 장군이다. 그는 1592년에 한산도에서 왜군을 크게 이겼다. 거북선은 그가 만든 배이다."),
@@ -35,3 +38,25 @@ def squad(questions: list[tuple[int, str, str]], prefix: str, with_answers: bool
         qas = [{"id": f"{prefix}-{number}", "question": question, "answers": answers}]
         articles.append({"title": title, "paragraphs": [{"context": context if with_answers else "", "qas": qas}]})
     return {"version": "test", "data": articles}
+
+
+def write_dataset(folder: Path) -> None:
+    """Write train.json, validation.json, test.json, test_answers.json and wikipedia_documents.json."""
+    contents = {
+        "train.json": squad(QUESTIONS, "train"),
+        "validation.json": squad(QUESTIONS[::2], "validation"),
+        "test.json": squad(QUESTIONS[1::2], "test", with_answers=False),
+        "test_answers.json": squad(QUESTIONS[1::2], "test"),
+        "wikipedia_documents.json": {
+            str(number): {"title": title, "text": text, "document_id": number}
+            for number, (title, text) in enumerate(PASSAGES)
+        },
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def characters() -> list[str]:
+    """Every character of the passages and questions but the blank."""
+    texts = [text for passage in PASSAGES for text in passage] + [question for _, question, _ in QUESTIONS]
+    return sorted(set("".join(texts)) - {" "})

@@ -35,7 +35,7 @@ from reading.voting import (
     vote,
     weights_of,
 )
-from retrieval.base import import_optional
+from retrieval.base import MissingPackage, import_optional
 from retrieval.report import table
 from runtime.errors import UserError, run_command
 from runtime.files import staged_file, write_json
@@ -132,13 +132,13 @@ def save(output_dir: Path, choices: dict[str, list[Choice]], record: dict[str, A
     if "error_correlations" in record:
         try:
             plot(record["error_correlations"], output_dir / _PLOT)
-        except UserError as error:
+        except MissingPackage as error:
             logger.warning("%s is left out: %s", _PLOT, error)
     logger.info("%d answers in %s", len(choices), output_dir / "predictions.json")
 
 
 def plot(correlations: Sequence[Sequence[float | None]], path: Path) -> None:
-    """Draw the correlations as coloured cells with their figures; :class:`UserError` without matplotlib."""
+    """Draw the correlations as coloured cells with their figures; :class:`MissingPackage` without matplotlib."""
     import_optional("matplotlib", "matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

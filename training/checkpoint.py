@@ -7,7 +7,6 @@ damaged one is never gone on from.
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from runtime.checksums import CHECKSUMS_NAME, fault_of_folder, write_checksums
 from runtime.errors import UserError
-from runtime.files import read_json, share_weights, staged_folder, write_json
+from runtime.files import read_json, remove, share_weights, staged_folder, write_json
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -153,7 +152,7 @@ def save_state(
         write_checksums(staging)
     for older in _complete_states(states):
         if older != folder:
-            shutil.rmtree(older)
+            remove(older)
 
 
 def find_state(output_dir: str | Path, resume_from: str | None, flag: str = "--output_dir") -> Path | None:

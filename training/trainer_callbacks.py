@@ -56,7 +56,8 @@ class RunCallback(TrainerCallback):
             control.should_log = True  # the last steps too, however few
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
-        self.tracker.log(state.global_step, run["logs"])
+        if "train_loss" not in run["logs"]:  # the Trainer's last words, of the steps since it was started
+            self.tracker.log(state.global_step, run["logs"])
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **run: Any) -> None:
         best, metrics = output_folder(args) / "best", evaluations(state)[-1]
@@ -66,12 +67,10 @@ class RunCallback(TrainerCallback):
         if state.is_world_process_zero and (is_best(state, args) or not best.is_dir()):
             save_reader(best, run["model"], self.tokenizer, self.records | {"metrics": metrics})
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        if not state.is_world_process_zero:
-            return
+    def complete(self, checkpoint: Path, args: TrainingArguments, state: TrainerState) -> None:
+        """Add the records to a checkpoint that has no name yet; weights that ``best/`` holds too take no room."""
         measured = [line for line in evaluations(state) if line["step"] == state.global_step]
         records = self.records | ({"metrics": measured[-1]} if measured else {})
-        checkpoint = output_folder(args) / f"checkpoint-{state.global_step}"
         for name, record in records.items():
             write_json(checkpoint / f"{name}.json", record)
         share_weights(checkpoint, output_folder(args) / "best")

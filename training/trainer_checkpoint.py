@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from runtime.errors import UserError
+from runtime.files import remove
 from training.checkpoint import is_newest, newest_whole
 
 _STEP = re.compile(r"checkpoint-(\d+)")
@@ -38,6 +40,14 @@ def find_checkpoint(output_dir: Path, resume_from: str | None, flag: str = "--ou
 def newest_checkpoint(folder: Path) -> int | None:
     """Return the step of the newest checkpoint in ``folder``; None where there is none."""
     return max(_checkpoints(folder), default=None)
+
+
+def remove_surplus(folder: Path, limit: int | None, kept: Collection[Path]) -> None:
+    """Remove the oldest checkpoints above ``limit`` (0 or None: none) from ``folder``, but for those in ``kept``."""
+    checkpoints = sorted(_checkpoints(folder).values(), key=lambda path: path.stat().st_mtime_ns)
+    removable = [path for path in checkpoints if path not in kept]
+    for old in removable[: max(0, len(checkpoints) - limit)] if limit else []:
+        remove(old)
 
 
 def _checkpoints(folder: Path) -> dict[int, Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import datasets
@@ -368,6 +369,10 @@ def test_damaged_saved_folder():
     arrow = Path("mine/data-00000-of-00001.arrow")
     arrow.write_bytes(arrow.read_bytes()[:100])
     assert error_text("mine", ["train"]).startswith("1 problem in the data:\n  mine: cannot be read: ")
+    table("가나").save_to_disk("other")
+    arrow = Path("other/data-00000-of-00001.arrow")
+    arrow.write_bytes(arrow.read_bytes().replace("가나".encode(), b"\xff" * 6))
+    assert re.match(r"1 problem in the data:\n  other: cannot be read: .*Invalid UTF8", error_text("other", ["train"]))
 
 
 MEANT = "if another one is meant, add --column"

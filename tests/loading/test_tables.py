@@ -94,6 +94,14 @@ def test_a_file_that_cannot_be_read(name, content, said):
     assert problem(name, content).startswith(said)
 
 
+def test_text_in_parquet_that_is_none_is_said(tmp_path):
+    pyarrow.parquet.write_table(
+        pyarrow.table({"text": ["가나"]}), "a.parquet", compression="none", use_dictionary=False
+    )
+    damaged = Path("a.parquet").read_bytes().replace("가나".encode(), b"\xff" * 6)
+    assert problem("a.parquet", damaged).startswith("a.parquet: cannot be read as Parquet: ")
+
+
 def test_what_a_line_would_drop_or_python_dies_of_is_a_fault():
     lines = ['{"id": "1", "id": "2", "text": ""}', "[" * 100_000, '{"id": ' + "1" * 5000 + "}", '{"id": 1}']
     assert [

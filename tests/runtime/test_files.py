@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from killing import leave_half_written
+from killing import Killed, kill_at, leave_half_written
 from refusing import no_file_above
 
 from runtime import files
@@ -42,10 +42,6 @@ from runtime.files import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Killed(BaseException):
-    """Stands in for a signal."""
 
 
 @pytest.fixture(params=[0o022, 0o027])
@@ -221,6 +217,17 @@ def test_old_files_and_folders_are_removed_and_new_ones_stay(tmp_path: Path) -> 
     assert len(_everything(tmp_path)) == 7
     remove_old(tmp_path.iterdir(), days=1)
     assert set(_everything(tmp_path)) == {"new", "used_folder", "used_folder/new", "used_folder/old"}
+
+
+def test_a_folder_that_is_being_removed_has_no_name_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "run" / "best" / "config.json", "{}")
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        kill_at(patched, shutil, "rmtree", 2)
+        remove(tmp_path / "run" / "best")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [".best.staging-removed"]
+    write_text(tmp_path / "run" / "best" / "config.json", "{}")
+    remove(tmp_path / "run" / "best")
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_links_are_replaced_or_removed_and_not_followed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import Trainer, TrainerState
 import train_mrc_v2
 import trainer_qa
 from runtime.errors import UserError
-from training.trainer_checkpoint import find_checkpoint
+from training.trainer_checkpoint import find_checkpoint, remove_surplus
 
 
 @pytest.fixture
@@ -87,3 +88,17 @@ def test_a_checkpoint_that_was_being_written_is_none(
         f"checkpoint-{step}" for step in (1, 2, 3)
     }
     assert find_checkpoint(run, "true") == run / "checkpoint-3"
+
+
+def test_the_oldest_checkpoints_are_surplus_whatever_their_steps(tmp_path: Path) -> None:
+    for age, step in enumerate((4, 30, 2, 12, 100)):  # 2 was trained after a return to an earlier state
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        os.utime(tmp_path / f"checkpoint-{step}", (age, age))
+    held = lambda: {int(path.name.split("-")[1]) for path in tmp_path.iterdir()}
+    for limit in (None, 0, 5):
+        remove_surplus(tmp_path, limit, set())
+        assert held() == {4, 30, 2, 12, 100}
+    remove_surplus(tmp_path, 3, {tmp_path / "checkpoint-4"})
+    assert held() == {4, 12, 100}
+    remove_surplus(tmp_path, 1, {tmp_path / "checkpoint-4", tmp_path / "checkpoint-100"})
+    assert held() == {4, 100}
