@@ -40,6 +40,7 @@ TAG_SETS = {
     "mecab": [*_SEJONG_TAGS, "NNBC", "SC", "SY", "UNKNOWN"],
 }
 TAG_SETS["kiwi_characters"] = TAG_SETS["kiwi"]
+USUAL = "kiwi_characters"  # found most: docs/retrieval_measured.md
 _BATCH = 256
 
 
@@ -233,10 +234,11 @@ ANALYZERS: dict[str, Callable[..., Analyzer]] = {
 class AnalyzerArguments:
     """How text becomes terms."""
 
-    analyzer: str = flag(
-        "kiwi",
-        "How text becomes terms: content words of Kiwi or mecab, a model's word pieces, words as they are spaced, "
-        "bigrams in words, characters and bigrams whatever the spaces, or Kiwi's words and characters together.",
+    analyzer: str | None = flag(
+        None,
+        "How text becomes terms: content words of Kiwi or mecab, word pieces, words as spaced, bigrams in words, "
+        "characters and bigrams across spaces, or these beside Kiwi's words "
+        f"(default: {USUAL}; for TF-IDF, which counts n-grams itself, kiwi).",
         choices=list(ANALYZERS),
     )
     analyzer_model: str | None = flag(
@@ -248,7 +250,8 @@ class AnalyzerArguments:
         None,
         "Parts of speech that Kiwi or mecab keeps, such as NNG NNP (default: its content words).",
         read_if=only_if(
-            lambda terms: terms.analyzer in TAG_SETS, f"only --analyzer {' and '.join(TAG_SETS)} know parts of speech"
+            lambda terms: terms.analyzer in (None, *TAG_SETS),
+            f"only --analyzer {', '.join(TAG_SETS)} know parts of speech",
         ),
     )
 
@@ -266,9 +269,11 @@ def create_analyzer(name: str, model: str | None = None, tags: Sequence[str] | N
     return WordPieceAnalyzer(model) if name == "wordpiece" else ANALYZERS[name]()
 
 
-def analyzer_of(arguments: AnalyzerArguments, default_tokenizer: str | None) -> Analyzer:
+def analyzer_of(arguments: AnalyzerArguments, default_tokenizer: str | None, usual: str = USUAL) -> Analyzer:
     """Return the analyser that the flags describe; ``default_tokenizer`` serves wordpiece without a model."""
-    return create_analyzer(arguments.analyzer, arguments.analyzer_model or default_tokenizer, arguments.analyzer_tags)
+    return create_analyzer(
+        arguments.analyzer or usual, arguments.analyzer_model or default_tokenizer, arguments.analyzer_tags
+    )
 
 
 def _checked_tags(name: str, tags: Sequence[str] | None, default: Sequence[str]) -> list[str]:

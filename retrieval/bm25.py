@@ -36,7 +36,7 @@ _CACHED_SUMS = 2**17  # passages whose sums (1 MiB) stay in a processor's cache 
 class BM25Weights:
     """What weighs terms."""
 
-    bm25_k1: float = flag(1.5, "BM25+ term frequency saturation, above 0.", above=0)
+    bm25_k1: float = flag(0.9, "BM25+ term frequency saturation, above 0.", above=0)
     bm25_b: float = flag(0.75, "BM25+ length normalisation, 0 to 1.", at_least=0, at_most=1)
 
 
@@ -73,7 +73,7 @@ class SparseRetrieval_BM25P:
     def __init__(
         self,
         analyzer: Analyzer,
-        k1: float = 1.5,
+        k1: float = 0.9,
         b: float = 0.75,
         delta: float = 1.0,
         backend: str = "bm25s",

@@ -78,7 +78,7 @@ class ElasticRetrieval:
     build_seconds: float
 
     def __init__(
-        self, url: str, k1: float = 1.5, b: float = 0.75, index: str | None = None, user_dictionary: Sequence[str] = ()
+        self, url: str, k1: float = 0.9, b: float = 0.75, index: str | None = None, user_dictionary: Sequence[str] = ()
     ) -> None:
         if index is not None and not _NAME.fullmatch(index):
             raise UserError(f"--elastic_index {index} cannot name an index: use lower-case letters, digits, - and _")

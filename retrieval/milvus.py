@@ -112,7 +112,7 @@ class MilvusRetrieval:
         analyzer: Analyzer | None,
         dense: DenseRetrieval | None,
         index_dir: str | Path,
-        k1: float = 1.5,
+        k1: float = 0.9,
         b: float = 0.75,
         delta: float = 1.0,
         depth: int = 100,

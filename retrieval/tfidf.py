@@ -58,7 +58,7 @@ class SparseRetrieval_TFIDF:
 
     @classmethod
     def from_arguments(cls, arguments: TFIDFArguments, default_tokenizer: str | None) -> SparseRetrieval_TFIDF:
-        return cls(analyzer_of(arguments, default_tokenizer), arguments.tfidf_features, arguments.index_dir)
+        return cls(analyzer_of(arguments, default_tokenizer, "kiwi"), arguments.tfidf_features, arguments.index_dir)
 
     def parameters(self) -> dict[str, Any]:
         analyzer = self.analyzer.description if "word" in self.kinds else None

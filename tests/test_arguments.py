@@ -373,7 +373,7 @@ _CASES = {
         "--analyzer_model a --analyzer kiwi",
         "--analyzer_model a --analyzer wordpiece",
     ),
-    "only --analyzer kiwi and mecab know parts of speech": (
+    "only --analyzer kiwi, mecab, kiwi_characters know parts of speech": (
         "--analyzer_tags NNG NNP --analyzer bigram",
         "--analyzer_tags NNG NNP --analyzer mecab",
     ),

@@ -26,7 +26,8 @@ TOKENS = "MultiVectorRetrieval"
 MILVUS = "MilvusRetrieval"
 ENCODING = {"pooling": "mean", "normalize": True, "passage_max_len": 64}
 VARIANTS = {
-    "bm25s kiwi": RetrieverArguments(retriever_type=BM25),
+    "bm25s kiwi": RetrieverArguments(retriever_type=BM25, analyzer="kiwi"),
+    "bm25s kiwi_characters": RetrieverArguments(retriever_type=BM25),
     "bm25s mecab": RetrieverArguments(retriever_type=BM25, analyzer="mecab"),
     "bm25s characters": RetrieverArguments(retriever_type=BM25, analyzer="characters"),
     "bm25s bigram": RetrieverArguments(retriever_type=BM25, analyzer="bigram"),
@@ -201,7 +202,7 @@ def test_terms_of_text_folded_otherwise_are_another_index(arguments, corpus, tmp
 @pytest.mark.parametrize(
     ("arguments", "difference"),
     [
-        ({"bm25_k1": 0.9}, "parameters k1 is 1.5 there and 0.9 here"),
+        ({"bm25_k1": 1.5}, "parameters k1 is 0.9 there and 1.5 here"),
         ({"bm25_b": 0.5, "bm25_delta": 0.0}, "parameters b is 0.75 there and 0.5 here; parameters delta is 1.0 there"),
         ({"bm25_backend": "rank_bm25"}, "parameters backend is 'bm25s' there and 'rank_bm25' here"),
         ({"analyzer": "bigram"}, "parameters analyzer name is 'whitespace' there and 'bigram' here"),
