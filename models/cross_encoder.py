@@ -132,7 +132,8 @@ class CrossEncoder:
 def load_cross_encoder(name: str, backend: str = "torch") -> CrossEncoder:
     """Return the trained cross-encoder in the folder, or of the hub name, ``name``, on the machine's device.
 
-    Its encoder is computed by ``backend``, torch or openvino. Raises :class:`UserError` where that is something else, such as an encoder or a classifier of several labels.
+    Its encoder is computed by ``backend``, torch or openvino. Raises :class:`UserError` where that is something else,
+    such as an encoder or a classifier of several labels.
     """
     check_cross_encoder(name)
     device = default_device()

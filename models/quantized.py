@@ -45,7 +45,7 @@ _WAY_OUT = "leave out --backend"
 class QuantizedEncoder(torch.nn.Module):
     """Stands for ``encoder``: the same inputs (``names``) and outputs (``keys``), computed by ``compiled``."""
 
-    def __init__(self, encoder: PreTrainedModel, compiled: Any, names: Sequence[str], shown: Mapping[str, Any]) -> None:
+    def __init__(self, encoder: Any, compiled: Any, names: Sequence[str], shown: Mapping[str, Any]) -> None:
         super().__init__()
         self.config, self.names, self.output = encoder.config, names, type(shown)
         self.compiled, self.keys = compiled, _tensors(shown)
@@ -64,7 +64,7 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
     minute or so; then they are read from the folder. Raises :class:`UserError` where a package is missing, there is a
     GPU, the model is not in a folder, or OpenVINO cannot compute it as torch does.
     """
-    name, encoder = model.name_or_path, model.base_model
+    name, encoder = str(model.name_or_path), model.base_model
     if default_device().type != "cpu":
         raise UserError(
             f"--backend openvino computes on the CPU, and this machine has a faster GPU: {_WAY_OUT}, or hide the GPU "
@@ -82,7 +82,7 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
     names = list(batch)
     with torch.no_grad():
         shown = encoder(**batch)
-    identity = {"format_version": FORMAT_VERSION, "model": hash_model(name), "inputs": names, "outputs": _tensors(shown)}
+    identity = {"format_version": FORMAT_VERSION, "model": hash_model(name), "inputs": names}
     settings = {
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
@@ -153,9 +153,7 @@ def _cosine(encoder: Any, other: Any, batches: Sequence[Mapping[str, torch.Tenso
     return F.cosine_similarity(states, others, dim=-1).mean().item()
 
 
-def _batches(
-    inputs: ModelInputs, questions: Sequence[str], passages: Sequence[str]
-) -> list[dict[str, torch.Tensor]]:
+def _batches(inputs: ModelInputs, questions: Sequence[str], passages: Sequence[str]) -> list[dict[str, torch.Tensor]]:
     """Return the inputs of every pair, (1, tokens) each."""
     longest = min(inputs.limit, _LONGEST)
     rows = inputs.tokenize(questions, passages, truncation="only_second", max_length=longest)
@@ -185,8 +183,8 @@ def _tensors(shown: Mapping[str, Any]) -> list[str]:
 
 
 def _refusal(model: PreTrainedModel, reason: str) -> UserError:
-    kind = model.config.model_type
-    return UserError(f"--backend openvino cannot compute {model.name_or_path}, a {kind}, in int8 ({reason}): {_WAY_OUT}")
+    who = f"{model.name_or_path}, a {model.config.model_type}"
+    return UserError(f"--backend openvino cannot compute {who}, in int8 ({reason}): {_WAY_OUT}")
 
 
 def _package(name: str) -> Any:
@@ -194,4 +192,5 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise UserError(f"--backend openvino needs {name} ({error}): pip install openvino nncf, or {_WAY_OUT}") from None
+        way_out = f"pip install openvino nncf, or {_WAY_OUT}"
+        raise UserError(f"--backend openvino needs {name} ({error}): {way_out}") from None
