@@ -78,7 +78,7 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
     if GLOBAL_ATTENTION in inputs.names or hasattr(encoder, "set_attention_type"):
         raise _refusal(model, "its attention depends on the length of the text")
     openvino, kept = _package("openvino"), Path(name) / FOLDER
-    batch = _batches(inputs, ["가"], ["나"])[0]
+    batch = inputs.pad(_tokenized(inputs, ["가"], ["나"]), multiple=1)
     names = list(batch)
     with torch.no_grad():
         shown = encoder(**batch)
@@ -94,12 +94,13 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
 
     if (fault := _fault(kept, identity)) is not None:
         logger.info("%s: %s, so the encoder is quantised, which takes a minute or so", kept, fault)
-        nncf, batches = _package("nncf"), _batches(inputs, *_sample())
+        nncf, rows = _package("nncf"), _tokenized(inputs, *_sample())
         with staged_folder(kept) as staging:
             try:
-                int8 = _quantize(openvino, nncf, _Traced(encoder, names, _tensors(shown)), batches[_CHECKED:])
+                single = [inputs.pad([row], multiple=1) for row in rows[_CHECKED:]]
+                int8 = _quantize(openvino, nncf, _Traced(encoder, names, _tensors(shown)), single)
                 openvino.save_model(int8, staging / _MODEL)
-                cosine = _cosine(encoder, read(staging), batches[:_CHECKED])
+                cosine = _cosine(encoder, read(staging), inputs.pad(rows[:_CHECKED], multiple=16))
             except Exception as error:  # whatever a family or its conversion raises
                 raise _refusal(model, next(iter(str(error).strip().splitlines()), type(error).__name__)) from None
             if not cosine >= _LOWEST_COSINE:
@@ -145,19 +146,19 @@ def _quantize(openvino: Any, nncf: Any, encoder: _Traced, batches: Sequence[Mapp
         return nncf.quantize(converted, shown, model_type=nncf.ModelType.TRANSFORMER, subset_size=len(batches))
 
 
-def _cosine(encoder: Any, other: Any, batches: Sequence[Mapping[str, torch.Tensor]]) -> float:
+@torch.no_grad()
+def _cosine(encoder: Any, other: Any, batch: Mapping[str, torch.Tensor]) -> float:
     """Return the mean cosine of the states of all tokens with those of ``other``."""
-    with torch.no_grad():
-        pairs = [(encoder(**batch)[0][0], other(**batch)[0][0]) for batch in batches]  # (tokens, H) each
-    states, others = (torch.cat(part) for part in zip(*pairs, strict=True))
-    return F.cosine_similarity(states, others, dim=-1).mean().item()
+    cosines = F.cosine_similarity(
+        encoder(**batch)[0], other(**batch)[0], dim=-1
+    )  # (batch, tokens, H) -> (batch, tokens)
+    return cosines[batch["attention_mask"].bool()].mean().item()
 
 
-def _batches(inputs: ModelInputs, questions: Sequence[str], passages: Sequence[str]) -> list[dict[str, torch.Tensor]]:
-    """Return the inputs of every pair, (1, tokens) each."""
+def _tokenized(inputs: ModelInputs, questions: Sequence[str], passages: Sequence[str]) -> list[dict[str, list[int]]]:
+    """Return the inputs of every pair."""
     longest = min(inputs.limit, _LONGEST)
-    rows = inputs.tokenize(questions, passages, truncation="only_second", max_length=longest)
-    return [inputs.pad([row], multiple=1) for row in rows]
+    return inputs.tokenize(questions, passages, truncation="only_second", max_length=longest)
 
 
 def _sample() -> tuple[list[str], list[str]]:

@@ -59,7 +59,8 @@ TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
 
 # What an installation may lack, and what would slow down or talk at every start.
 OPTIONAL = {
-    "wandb", "kiwipiepy", "rank_bm25", "elasticsearch", "pymilvus", "faiss", "starlette", "uvicorn", "optuna"
+    "wandb", "kiwipiepy", "rank_bm25", "elasticsearch", "pymilvus", "faiss", "starlette", "uvicorn", "optuna",
+    "openvino", "nncf",
 }  # fmt: skip
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 

@@ -26,10 +26,12 @@ QUESTION_TEXTS = [question for _, question, _ in QUESTIONS]
 PASSAGE_TEXTS = [PASSAGES[passage][1] for passage, _, _ in QUESTIONS]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def installed() -> None:
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Need both packages, and quantise to the ranges of a few pairs."""
     pytest.importorskip("openvino")
     pytest.importorskip("nncf")
+    monkeypatch.setattr(module, "_MEASURED", 4)
 
 
 def reader_in(folder: Path, encoder_path: str, head: str) -> Any:
