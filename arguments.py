@@ -63,6 +63,7 @@ from runtime.flags import (
     fields_by_name,
     flag,
     flag_group,
+    flag_of,
     only_if,
     part_of,
     read_only_if,
@@ -371,6 +372,7 @@ class TrainRerankerArguments(
 
 
 @command("inference.py", "Answer questions.")
+@changes("backend", read_if=())  # by the reader
 @changes("output_dir", default="./outputs")
 class InferenceArguments(
     OutputArguments,
@@ -416,6 +418,7 @@ class InferenceArguments(
 
 @flag_group("answers")
 @changes("n_best_size", help="Candidates weighed and kept per question.")
+@changes("backend", read_if=())  # by the reader
 class PipelineArguments(
     ReadingBatchArguments,
     ReaderArguments,
@@ -508,7 +511,17 @@ class DemoArguments(PipelineArguments):
                 yield f"--retriever_type {name} searches nothing: name retrievers"
 
 
+(_ENCODES,) = flag_of(fields_by_name(IndexedRetrieverArguments)["backend"]).read_if
+
+
 @command("retrieve.py", "Measure retrievers.")
+@changes(
+    "backend",
+    read_if=only_if(
+        lambda args: args.reranker is not None or _ENCODES(args) is None,
+        "nothing is encoded: name a retriever with encoders, or add --reranker",
+    ),
+)
 @changes("output_dir", default="./outputs/retrieval")
 @changes("top_k_retrieval", default=100, help="Passages retrieved per question, and the deepest recall.")
 class RetrieveArguments(

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from arguments import DatasetArguments, InferenceArguments, PipelineArguments, part_of
 from models import check_length, load_reader, load_tokenizer
 from models.loading import load_config
+from models.quantized import quantized
 from processor import QAProcessor
 from reading.answers import Answer, Reading, weigh
 from reading.arguments import PassageArguments
@@ -84,6 +85,8 @@ class Reader(NamedTuple):
         check_length(model, args.max_seq_len)
         padded_to = args.max_seq_len if args.use_max_padding else None
         collator = FeatureCollator(model, qa_processor.tokenizer, padded_to)
+        if args.backend == "openvino":
+            model = quantized(model, collator.inputs, precision)
         return cls(model, qa_processor, collator, fit_reading(args, model, collator, precision), precision)
 
     def read(self, question: str, context: str, title: str = "") -> list[Answer]:

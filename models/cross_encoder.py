@@ -30,6 +30,7 @@ from models.loading import (
     quiet,
     set_dropout,
 )
+from models.quantized import quantized
 from runtime.device import autocast, default_device, fastest_attention, reading_mode, resolve_precision
 from runtime.errors import NotFiniteError, UserError
 from runtime.files import read_json, staged_folder, write_json, write_text
@@ -132,10 +133,11 @@ class CrossEncoder:
         ]
 
 
-def load_cross_encoder(name: str) -> CrossEncoder:
+def load_cross_encoder(name: str, backend: str = "torch") -> CrossEncoder:
     """Return the trained cross-encoder in the folder, or of the hub name, ``name``, on the machine's device.
 
-    Raises :class:`UserError` where that is something else, such as an encoder or a classifier of several labels.
+    Its encoder is computed by ``backend``, torch or openvino. Raises :class:`UserError` where that is something else,
+    such as an encoder or a classifier of several labels.
     """
     check_cross_encoder(name)
     device = default_device()
@@ -150,7 +152,10 @@ def load_cross_encoder(name: str) -> CrossEncoder:
         settings = _read_settings(saved)
     else:
         settings = RerankerSettings(min(_HUB_MAX_LEN, _length_limit(model, tokenizer)))
-    return CrossEncoder(model.to(device), tokenizer, settings)
+    cross_encoder = CrossEncoder(model.to(device), tokenizer, settings)
+    if backend == "openvino":
+        cross_encoder.model = quantized(model, cross_encoder.inputs, resolve_precision("auto", device))
+    return cross_encoder
 
 
 def check_cross_encoder(name: str) -> None:

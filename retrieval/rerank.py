@@ -12,6 +12,7 @@ import numpy as np
 
 from loading.corpus import Corpus
 from retrieval.base import Explaining, Explanation, Part, Retriever, SearchResults, places, top_k
+from runtime.arguments import BackendArguments
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
 from runtime.output import find_model
@@ -24,7 +25,7 @@ _PAIRS_AT_ONCE = 2048  # whose tokens are in memory
 
 
 @flag_group("reranking")
-class RerankArguments:
+class RerankArguments(BackendArguments):
     """What re-orders the passages that a retriever found."""
 
     reranker: str | None = flag(
@@ -71,13 +72,18 @@ class RerankedRetrieval:
     seconds_of_parts: list[float]  # that the last search took without the cross-encoder
 
     def __init__(
-        self, retriever: Retriever, reranker: str, depth: int, load: Callable[[str], Reranker] | None = None
+        self,
+        retriever: Retriever,
+        reranker: str,
+        depth: int,
+        load: Callable[[str], Reranker] | None = None,
+        backend: str = "torch",
     ) -> None:
         self.retriever = retriever
         self.reranker_name, self.depth = reranker, depth
         self.name, self.libraries = retriever.name, retriever.libraries
         self.parts = [retriever]
-        self._load = load
+        self._load, self._backend = load, backend
 
     @classmethod
     def around(cls, retriever: Retriever, arguments: RerankArguments) -> RerankedRetrieval:
@@ -88,7 +94,7 @@ class RerankedRetrieval:
             raise UserError("nothing re-orders what is retrieved: add --reranker")
         reranker = find_model(arguments.reranker)
         check_cross_encoder(reranker)
-        return cls(retriever, reranker, arguments.rerank_depth)
+        return cls(retriever, reranker, arguments.rerank_depth, backend=arguments.backend)
 
     def parameters(self) -> dict[str, Any]:
         from models.encoder import hash_model
@@ -141,7 +147,7 @@ class RerankedRetrieval:
             return self._load(self.reranker_name)
         from models.cross_encoder import load_cross_encoder
 
-        return load_cross_encoder(self.reranker_name)
+        return load_cross_encoder(self.reranker_name, self._backend)
 
     def _score(self, questions: list[str], ids: np.ndarray) -> np.ndarray:
         """Return the scores (n, depth) of the passages ``ids`` (n, depth), some hundred questions at a time."""

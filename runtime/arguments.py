@@ -83,6 +83,17 @@ class ComputeArguments(SeedArguments):
     )
 
 
+@flag_group("run")
+class BackendArguments:
+    """What computes a model that is not trained."""
+
+    backend: Literal["torch", "openvino"] = flag(
+        "torch",
+        "What computes encoders; openvino: in int8 on a CPU, several times as fast, answers differ a little "
+        "(pip install openvino nncf).",
+    )
+
+
 _PUSHES = only_if(lambda run: run.push_to_hub, "nothing is uploaded: add --push_to_hub")
 
 

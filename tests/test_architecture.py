@@ -60,6 +60,7 @@ TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
 OPTIONAL = {
     "wandb", "kiwipiepy", "rank_bm25", "elasticsearch", "pymilvus", "faiss", "starlette", "uvicorn", "optuna",
     "sentence_transformers",
+    "openvino", "nncf",
 }  # fmt: skip
 PICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 

@@ -408,6 +408,10 @@ _CASES = {
     ),
     "add --gold": ("--column question=q", "--column question=q --gold a"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
+    "nothing is encoded: name a retriever with encoders, or add --reranker": (
+        "{flag} {value}",
+        "{flag} {value} --retriever_type SparseRetrieval_BM25P MilvusRetrieval",
+    ),
     "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),
     "the test questions have no gold answers to tune on": (
         "--tune_fusion --retriever_type HybridRetrieval --split test",
@@ -462,6 +466,7 @@ _VALUES = {
     "hybrid_retrievers": "A B",
     "fusion": "rrf",
     "analyzer": "wordpiece",
+    "backend": "openvino",
     "analyzer_tags": "NNG",
     "pooling": "mean",
     "padding_side": "left",

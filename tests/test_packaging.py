@@ -43,15 +43,7 @@ def test_the_licence_and_the_first_page_are_there(settings: dict[str, Any]) -> N
 
 def test_extras_add_to_the_dependencies(settings: dict[str, Any]) -> None:
     project = settings["project"]
-    assert set(project["optional-dependencies"]) == {
-        "mecab",
-        "elastic",
-        "milvus",
-        "multi",
-        "demo",
-        "plot",
-        "sweep",
-        "dev",
-    }
+    names = {"mecab", "elastic", "milvus", "multi", "openvino", "demo", "plot", "sweep", "dev"}
+    assert set(project["optional-dependencies"]) == names
     extras = [line for extra in project["optional-dependencies"].values() for line in extra]
     assert not set(extras) & set(project["dependencies"]) and len(extras) == len(set(extras))
