@@ -30,9 +30,10 @@ from models.loading import (
     quiet,
     set_dropout,
 )
+from runtime.checksums import sealed_folder
 from runtime.device import autocast, default_device, fastest_attention, reading_mode, resolve_precision
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import read_json, staged_folder, write_json, write_text
+from runtime.files import read_json, write_json, write_text
 from runtime.finite import check_weights
 from runtime.log import get_logger
 from runtime.text import strip_blanks
@@ -198,7 +199,7 @@ def save_cross_encoder(
     The ``CrossEncoder`` of sentence-transformers opens it too and gives the same scores, to "title: text" as the
     passage where the settings say so.
     """
-    with staged_folder(folder) as staging:
+    with sealed_folder(folder) as staging:
         cross_encoder.model.config.sentence_transformers = sentence_transformers_format.RERANKER_CONFIG
         with quiet():
             cross_encoder.model.save_pretrained(staging)

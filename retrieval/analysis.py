@@ -11,8 +11,8 @@ import numpy as np
 from loading.corpus import Corpus
 from retrieval.analyzers import Analyzer
 from retrieval.base import MANIFEST_NAME
-from runtime.checksums import fault_of_folder, write_checksums
-from runtime.files import read_json, staged_folder, write_json
+from runtime.checksums import fault_of_folder, sealed_folder
+from runtime.files import read_json, write_json
 from runtime.hashing import hash_json
 from runtime.log import get_logger
 from runtime.text import FOLD_VERSION
@@ -49,12 +49,11 @@ def _save(folder: Path, identity: dict[str, Any], passages: list[list[str]]) -> 
     vocabulary: dict[str, int] = {}
     ids = [vocabulary.setdefault(term, len(vocabulary)) for terms in passages for term in terms]
     offsets = np.cumsum([0, *map(len, passages)], dtype=np.int64)  # (N + 1,)
-    with staged_folder(folder) as staging:
+    with sealed_folder(folder) as staging:
         write_json(staging / "vocabulary.json", list(vocabulary))
         np.save(staging / "ids.npy", np.array(ids, dtype=np.int32), allow_pickle=False)  # (terms of all passages,)
         np.save(staging / "offsets.npy", offsets, allow_pickle=False)
         write_json(staging / MANIFEST_NAME, identity)
-        write_checksums(staging)
 
 
 def _load(folder: Path) -> list[list[str]]:
