@@ -142,11 +142,8 @@ def load_cross_encoder(name: str) -> CrossEncoder:
         raise UserError(f"the reranker {name} lacks {len(missing)} of its weights: {first_names(missing)}")
     check_weights(model.named_parameters(), f"--reranker {name}")
     tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
-    saved = Path(name) / _SETTINGS_NAME
-    if saved.exists():
-        settings = _read_settings(saved)
-    else:
-        settings = RerankerSettings(min(_HUB_MAX_LEN, _length_limit(model, tokenizer)))
+    saved, limit = Path(name) / _SETTINGS_NAME, _length_limit(model, tokenizer)
+    settings = _read_settings(saved, limit) if saved.exists() else RerankerSettings(min(_HUB_MAX_LEN, limit))
     return CrossEncoder(model.to(device), tokenizer, settings)
 
 
@@ -220,11 +217,13 @@ def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
     return min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
 
 
-def _read_settings(path: Path) -> RerankerSettings:
+def _read_settings(path: Path, limit: int) -> RerankerSettings:
     try:
         settings = RerankerSettings(**read_json(path))
         if type(settings.max_len) is not int or settings.max_len < 2 or type(settings.title_prefix) is not bool:
             raise ValueError(f"no pair can be read by {settings}")
+        if settings.max_len > limit:
+            raise ValueError(f"max_len is {settings.max_len}, and the model reads {limit} tokens at most")
         return settings
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): copy or train the reranker again") from None
