@@ -18,6 +18,7 @@ from comparing import assert_same_ranking
 from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from retrieval import create_retriever, load_or_build, milvus
+from retrieval.analysis import analyze_corpus
 from retrieval.milvus_server import MilvusServer
 from runtime.command_line import FlagError
 from runtime.errors import UserError
