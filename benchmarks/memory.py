@@ -60,7 +60,8 @@ def peak(*command: str | Path | int) -> str:
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen([sys.executable, *map(str, command)], stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
-        if status:
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
             output.seek(0)
             sys.exit(output.read().decode(errors="replace"))
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes there, KiB on Linux
