@@ -49,7 +49,7 @@ from reading.batching import FeatureCollator, LengthGroupedBatches, training_bat
 from reading.features import example_ids
 from reading.logits import read_features
 from reading.reader_settings import settings_of
-from runtime.checksums import write_checksums
+from runtime.checksums import CHECKSUMS_NAME, write_checksums
 from runtime.errors import UserError
 from runtime.files import staged_together
 from runtime.log import get_logger
@@ -197,7 +197,7 @@ class QATrainer(Trainer):
             batches,
             self.data_collator,
             num_workers=args.dataloader_num_workers,
-            pin_memory=args.dataloader_pin_memory,
+            pin_memory=args.dataloader_pin_memory and torch.accelerator.is_available(),
             persistent_workers=args.dataloader_persistent_workers,
             prefetch_factor=args.dataloader_prefetch_factor,
             multiprocessing_context=args.dataloader_multiprocessing_context,
@@ -242,13 +242,14 @@ class QATrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save the reader to ``output_dir``, in place of one that an earlier start left there.
 
-        Weights are replaced, not written into, since another folder may share their file. While training,
-        :class:`UserError` for a reader that gives no numbers any more.
+        Weights are replaced, not written into, since another folder may share their file, and checksums of the other
+        reader go. While training, :class:`UserError` for a reader that gives no numbers any more.
         """
         self._check()
         if self.args.should_save:
-            for old in (Path(output_dir) if output_dir else output_folder(self.args)).glob("*.safetensors"):
-                old.unlink()
+            folder = Path(output_dir) if output_dir else output_folder(self.args)
+            for old in (*folder.glob("*.safetensors"), folder / CHECKSUMS_NAME):
+                old.unlink(missing_ok=True)
         super().save_model(output_dir, _internal_call)
 
     def _check(self) -> None:

@@ -67,9 +67,10 @@ class Corpus:
             return names
         return [f"{name}#{self.starts[row]}" for name, row in zip(names, rows, strict=True)]
 
-    def search_texts(self) -> list[str]:
-        """What sparse retrievers index: title, newline, text; the text alone where the title is empty."""
-        return [f"{title}\n{text}" if title else text for title, text in zip(self.titles, self.texts, strict=True)]
+    def search_texts(self, rows: slice = slice(None)) -> list[str]:
+        """What sparse retrievers index of ``rows``: title, newline, text; the text alone where the title is empty."""
+        passages = zip(self.titles[rows], self.texts[rows], strict=True)
+        return [f"{title}\n{text}" if title else text for title, text in passages]
 
 
 def load_corpus(path: str | Path, skip_bad_rows: bool = False, column_names: Mapping[str, str] | None = None) -> Corpus:

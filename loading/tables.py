@@ -121,7 +121,7 @@ class _WithoutArrays(ast.NodeTransformer):
 
 
 def _json_lines(text: str, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
-    for number, line in enumerate(text.split("\n"), start=1):  # not splitlines: U+2028 may stand inside a string
+    for number, line in enumerate(_lines(text), start=1):
         if is_blank(line):
             continue
         row: Any
@@ -132,6 +132,15 @@ def _json_lines(text: str, ours: Mapping[str, str]) -> Iterator[PlacedRow]:
         except ValueError as error:
             row = Fault("not valid JSON", str(error))
         yield f"line {number}", named_row(row, ours)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield what stands between line feeds, one at a time: not splitlines, as U+2028 may stand inside a string."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def named_row(row: Any, ours: Mapping[str, str]) -> Mapping[str, Any] | Fault:

@@ -31,9 +31,10 @@ from models.loading import (
     set_dropout,
 )
 from models.quantized import quantized
+from runtime.checksums import sealed_folder
 from runtime.device import autocast, default_device, fastest_attention, reading_mode, resolve_precision
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import read_json, staged_folder, write_json, write_text
+from runtime.files import read_json, write_json, write_text
 from runtime.finite import check_weights
 from runtime.log import get_logger
 from runtime.text import strip_blanks
@@ -147,11 +148,8 @@ def load_cross_encoder(name: str, backend: str = "torch") -> CrossEncoder:
         raise UserError(f"the reranker {name} lacks {len(missing)} of its weights: {first_names(missing)}")
     check_weights(model.named_parameters(), f"--reranker {name}")
     tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
-    saved = Path(name) / _SETTINGS_NAME
-    if saved.exists():
-        settings = _read_settings(saved)
-    else:
-        settings = RerankerSettings(min(_HUB_MAX_LEN, _length_limit(model, tokenizer)))
+    saved, limit = Path(name) / _SETTINGS_NAME, _length_limit(model, tokenizer)
+    settings = _read_settings(saved, limit) if saved.exists() else RerankerSettings(min(_HUB_MAX_LEN, limit))
     cross_encoder = CrossEncoder(model.to(device), tokenizer, settings)
     if backend == "openvino":
         cross_encoder.model = quantized(model, cross_encoder.inputs, resolve_precision("auto", device))
@@ -207,7 +205,7 @@ def save_cross_encoder(
     The ``CrossEncoder`` of sentence-transformers opens it too and gives the same scores, to "title: text" as the
     passage where the settings say so.
     """
-    with staged_folder(folder) as staging:
+    with sealed_folder(folder) as staging:
         cross_encoder.model.config.sentence_transformers = sentence_transformers_format.RERANKER_CONFIG
         with quiet():
             cross_encoder.model.save_pretrained(staging)
@@ -228,11 +226,13 @@ def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
     return min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
 
 
-def _read_settings(path: Path) -> RerankerSettings:
+def _read_settings(path: Path, limit: int) -> RerankerSettings:
     try:
         settings = RerankerSettings(**read_json(path))
         if type(settings.max_len) is not int or settings.max_len < 2 or type(settings.title_prefix) is not bool:
             raise ValueError(f"no pair can be read by {settings}")
+        if settings.max_len > limit:
+            raise ValueError(f"max_len is {settings.max_len}, and the model reads {limit} tokens at most")
         return settings
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}): copy or train the reranker again") from None

@@ -42,9 +42,10 @@ from models.loading import (
     quiet,
     set_dropout,
 )
+from runtime.checksums import CHECKSUMS_NAME, sealed_folder
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import newest, read_json, staged_folder, write_json, write_text
+from runtime.files import newest, read_json, write_json, write_text
 from runtime.finite import check_weights
 from runtime.hashing import hash_files, hash_json
 from runtime.output import find_model
@@ -55,6 +56,7 @@ SIDES = ("p_encoder", "q_encoder")
 TOKEN_FOLDER = "token_encoder"  # in that of a run, where one encoder gives vectors of tokens
 LENGTH_MULTIPLE = 16  # batches are padded to multiples of it
 # Of a folder's files, those that vectors depend on; encoder.json counts by the settings that it leads to.
+_NO_MODEL_FILES = {SETTINGS_NAME, CHECKSUMS_NAME}
 _MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 
 
@@ -254,7 +256,7 @@ def save_bi_encoder(bi_encoder: BiEncoder, folder: str | Path, records: Mapping[
     sentence-transformers opens them too, but puts no title before a passage.
     """
     folder = Path(folder)
-    with staged_folder(folder / SIDES[0]) as p_staging, staged_folder(folder / SIDES[1]) as q_staging:
+    with sealed_folder(folder / SIDES[0]) as p_staging, sealed_folder(folder / SIDES[1]) as q_staging:
         encoders = {p_staging: bi_encoder.p_encoder, q_staging: bi_encoder.q_encoder}
         for staging, encoder in encoders.items():
             with quiet():
@@ -401,4 +403,4 @@ def hash_model(name: str) -> str:
     if not folder.is_dir():
         return f"{folder}@{load_config(name)._commit_hash}"
     files = sorted(folder.iterdir())
-    return hash_files(path for path in files if path.suffix in _MODEL_FILES and path.name != SETTINGS_NAME)
+    return hash_files(path for path in files if path.suffix in _MODEL_FILES and path.name not in _NO_MODEL_FILES)

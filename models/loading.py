@@ -6,7 +6,7 @@ without them is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,11 @@ from transformers.models.auto.tokenization_auto import get_tokenizer_config
 from transformers.models.big_bird.modeling_big_bird import BigBirdBlockSparseAttention
 from transformers.utils import logging as transformers_logging
 
+from runtime.checksums import CHECKSUMS_NAME, fault_of_folder
 from runtime.errors import UserError
+from runtime.log import get_logger
+
+logger = get_logger(__name__)
 
 # What encoder families call their dropouts.
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout")
@@ -46,6 +50,10 @@ _SMALLEST_VOCABULARY = 10
 # What encoder families call their tables of absolute positions.
 _POSITION_TABLES = ("position_embeddings", "embed_positions")
 
+# Of a saved model: files that must be as they were written, and those that people edit, of which they are reminded.
+_WEIGHTS, _MODEL_SETTINGS = ("*.safetensors*",), ("config.json", "encoder.json", "reranker.json")
+_VOCABULARY, _TOKENIZER_SETTINGS = ("tokenizer.json", "vocab.*", "merges.txt", "*.model"), ("tokenizer_config.json",)
+
 # The classes that are asked for here; code that a folder brings for others is of no interest.
 _TOKENIZERS = ("AutoTokenizer",)
 _MODELS = ("AutoConfig", "AutoModel", "AutoModelForQuestionAnswering", "AutoModelForSequenceClassification")
@@ -53,6 +61,7 @@ _MODELS = ("AutoConfig", "AutoModel", "AutoModelForQuestionAnswering", "AutoMode
 
 def load_tokenizer(name: str, way_out: str = "name one with --tokenizer") -> PreTrainedTokenizerBase:
     """Return the tokenizer in the folder, or of the hub name, ``name``; :class:`UserError` if there is none."""
+    _check_files(name, _VOCABULARY, _TOKENIZER_SETTINGS)
     with explained("tokenizer", name), quiet():
         _refuse_foreign_code(name, get_tokenizer_config(name), _TOKENIZERS)
         tokenizer = _read_tokenizer(name)
@@ -90,6 +99,7 @@ def load_pretrained(
     An encoder family without the implementation ``attention`` is built with eager attention; ``options`` are the
     class's own. Raises :class:`UserError` if nothing can be loaded.
     """
+    _check_files(name, _WEIGHTS, _MODEL_SETTINGS)
     options |= {"config": config, "dtype": torch.float32, "trust_remote_code": False}
     options |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
     with explained("model", name), quiet():
@@ -209,6 +219,27 @@ def quiet() -> Iterator[None]:
         if progress_bar:
             transformers_logging.enable_progress_bar()
         transformers_logging.set_verbosity(verbosity)
+
+
+def _check_files(name: str, fixed: Sequence[str], edited: Sequence[str]) -> None:
+    """Raise :class:`UserError` for a file like ``fixed`` that is not as it was saved, warn of one like ``edited``.
+
+    Weights that changed by one bit give other answers and no error, and nobody changes them by hand. Settings are read
+    by people, who may well have changed them. Models without checksums, of the hub and of other programs, are let be.
+    """
+    folder = Path(name)
+    if not (folder / CHECKSUMS_NAME).is_file():
+        return
+    if (fault := fault_of_folder(folder, fixed)) is not None:
+        raise UserError(
+            f"the model {name} is damaged ({fault}): copy it again; if the file was replaced on purpose, delete "
+            f"{folder / CHECKSUMS_NAME}"
+        )
+    if (fault := fault_of_folder(folder, edited)) is not None:
+        logger.warning(
+            "the model %s is used as it is, but %s: copy it again, unless you edited it; deleting %s ends this warning",
+            name, fault, folder / CHECKSUMS_NAME,
+        )  # fmt: skip
 
 
 def _refuse_foreign_code(name: str, saved: Mapping[str, Any], wanted: tuple[str, ...]) -> None:

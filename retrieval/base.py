@@ -15,10 +15,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from loading.corpus import Corpus
-from runtime.checksums import fault_of_folder, write_checksums
+from runtime.checksums import fault_of_folder, sealed_folder
 from runtime.command_line import FlagError
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import read_json, write_json
 from runtime.flags import fields_by_name, flag, flag_group, flag_of
 from runtime.hashing import hash_files, hash_json
 from runtime.progress import progress_bar
@@ -226,13 +226,12 @@ def index_folder(retriever: Retriever, corpus: Corpus, index_dir: str | Path) ->
 def new_index_folder(folder: str | Path, retriever: Retriever, corpus: Corpus) -> Iterator[Path]:
     """Yield a folder to write the index into; with its manifest and the checksums of its files it becomes ``folder``,
     or vanishes on failure."""
-    with staged_folder(folder) as staging:
+    with sealed_folder(folder) as staging:
         yield staging
         versions = {library: version(library) for library in retriever.libraries}
         content = {**identity(retriever, corpus), "code_version": _code_version(), "library_versions": versions}
         content["build_seconds"] = getattr(retriever, "build_seconds", None)  # known where load_or_build built it
         write_json(staging / MANIFEST_NAME, content)
-        write_checksums(staging)
 
 
 def check_manifest(folder: str | Path, retriever: Retriever, corpus: Corpus) -> None:

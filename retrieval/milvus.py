@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from loading.corpus import Corpus
-from retrieval.analysis import analyze_corpus
+from retrieval.analysis import Terms, analyze_corpus
 from retrieval.analyzers import Analyzer, AnalyzerArguments, analyzer_of
 from retrieval.base import (
     FORMAT_VERSION,
@@ -138,8 +138,8 @@ class MilvusRetrieval:
 
     def build(self, corpus: Corpus) -> None:
         self._open(corpus)
-        terms = analyze_corpus(self.analyzer, corpus, self.index_dir) if self.analyzer else []  # of each passage
-        self._number_terms(Counter(term for passage in terms for term in dict.fromkeys(passage)))
+        terms = analyze_corpus(self.analyzer, corpus, self.index_dir) if self.analyzer else None
+        self._number_terms(Counter(term for passage in terms or () for term in dict.fromkeys(passage)))
         if not self._is_complete():
             self._insert(terms)
 
@@ -199,7 +199,7 @@ class MilvusRetrieval:
         (counted,) = self.server("query", self.collection, filter="", output_fields=["count(*)"])
         return counted["count(*)"] == len(self.corpus)
 
-    def _insert(self, terms: list[list[str]]) -> None:
+    def _insert(self, terms: Terms | None) -> None:
         """Fill a collection of another name and, when it is whole, give it its own."""
         self.server.clear(f"{self.collection}_")
         staging = f"{self.collection}_{secrets.token_hex(4)}"
@@ -218,7 +218,7 @@ class MilvusRetrieval:
         if not self._is_complete():
             raise UserError(f"{self.server.uri} did not keep all that was inserted into {self.collection}: try again")
 
-    def _fill(self, collection: str, terms: list[list[str]]) -> None:
+    def _fill(self, collection: str, terms: Terms | None) -> None:
         from pymilvus import DataType, MilvusClient
 
         from retrieval import load_or_build  # which knows this class
@@ -227,7 +227,7 @@ class MilvusRetrieval:
         schema.add_field("row", DataType.INT64, is_primary=True)
         indexes = MilvusClient.prepare_index_params()
         columns: dict[str, Any] = {"row": range(len(self.corpus))}
-        if self.analyzer:
+        if terms is not None:
             columns["sparse"] = self._sparse_vectors(terms)
             schema.add_field("sparse", DataType.SPARSE_FLOAT_VECTOR)
             indexes.add_index("sparse", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
@@ -247,8 +247,8 @@ class MilvusRetrieval:
         self.server("flush", collection, timeout=None)
         self.server("create_index", collection, indexes, timeout=None)
 
-    def _sparse_vectors(self, terms: list[list[str]]) -> Iterator[dict[int, float]]:
-        mean_length = sum(map(len, terms)) / len(terms) or 1
+    def _sparse_vectors(self, terms: Terms) -> Iterator[dict[int, float]]:
+        mean_length = len(terms.ids) / len(terms) or 1
         for passage in terms:
             offset = self.k1 * (1 - self.b + self.b * len(passage) / mean_length)
             yield {

@@ -70,8 +70,8 @@ class SparseRetrieval_TFIDF:
         for kind in self.kinds:
             self.vectorizers[kind] = _new_vectorizer(kind)
             if kind == "word":
-                documents = analyze_corpus(self.analyzer, corpus, self.index_dir)
-                if not any(documents):
+                documents: Any = analyze_corpus(self.analyzer, corpus, self.index_dir)
+                if not len(documents.ids):
                     raise UserError(
                         f"no passage holds a term of --analyzer {self.analyzer.description['name']}: choose another "
                         "analyzer or other --analyzer_tags, or --tfidf_features char"

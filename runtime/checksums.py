@@ -6,13 +6,14 @@ bits) of the whole content, as fast as the content can be read; they find damage
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import xxhash
 
-from runtime.files import read_json, staged_file, write_json, write_text
+from runtime.files import read_json, staged_file, staged_folder, write_json, write_text
 
 CHECKSUMS_NAME = "checksums.json"
 _SUFFIX = ".xxh3"
@@ -35,8 +36,19 @@ def write_checksums(folder: str | Path) -> None:
     write_json(folder / CHECKSUMS_NAME, {path.relative_to(folder).as_posix(): checksum(path) for path in files})
 
 
-def fault_of_folder(folder: str | Path) -> str | None:
-    """Return which file of ``folder`` is not as :func:`write_checksums` saw it, and how; None if all are."""
+@contextmanager
+def sealed_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``path`` as ``staged_folder`` has it, with the checksums of its files."""
+    with staged_folder(path) as staging:
+        yield staging
+        write_checksums(staging)
+
+
+def fault_of_folder(folder: str | Path, patterns: Sequence[str] = ("*",)) -> str | None:
+    """Return which file of ``folder`` is not as :func:`write_checksums` saw it, and how; None if all are.
+
+    Only files whose path in ``folder`` is like one of ``patterns`` are looked at.
+    """
     folder = Path(folder)
     try:
         written = read_json(folder / CHECKSUMS_NAME)
@@ -46,7 +58,8 @@ def fault_of_folder(folder: str | Path) -> str | None:
         written = None
     if not isinstance(written, dict) or not written:
         return f"{CHECKSUMS_NAME} is damaged"
-    faults = (_fault(folder / name, expected, name) for name, expected in written.items())
+    chosen = {name: expected for name, expected in written.items() if any(fnmatchcase(name, like) for like in patterns)}
+    faults = (_fault(folder / name, expected, name) for name, expected in chosen.items())
     return next((fault for fault in faults if fault is not None), None)
 
 

@@ -52,8 +52,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from runtime.checksums import fault_of_folder, sealed_folder
 from runtime.errors import UserError, run_command
-from runtime.files import staged_folder, write_json
+from runtime.files import write_json
 
 # -------------------------------------------------------------------------------------------------------- sources
 
@@ -350,7 +351,6 @@ single characters.
 """
 _BUILD_FILE = "build.json"
 # How the model turns a text into a vector, for retrievers (models/encoder.py reads it).
-_ENCODER_FILE = "encoder.json"
 _ENCODER_SETTINGS = {
     "pooling": "mean",
     "normalize": True,
@@ -399,9 +399,7 @@ def is_complete(out: Path, settings: dict[str, Any]) -> bool:
         raise UserError(f"{out} holds something else: choose another --out, or --overwrite it") from None
     if built.get("settings") != settings:
         raise UserError(f"{out} was built with other settings: choose another --out, or --overwrite it")
-    files = {name: out / name for name in built["files"]}
-    whole = all(path.is_file() and path.stat().st_size == built["files"][name] for name, path in files.items())
-    return whole and _ENCODER_FILE in files  # which earlier versions did not write
+    return fault_of_folder(out) is None
 
 
 def build(out: Path, weights: bytes, tokenizer_json: bytes, prune_vocab: bool) -> None:
@@ -422,16 +420,15 @@ def build(out: Path, weights: bytes, tokenizer_json: bytes, prune_vocab: bool) -
     vocabulary = {piece: index for index, (piece, _) in enumerate(tokenizer["model"]["vocab"])}
     vocab_size = len(state["embeddings.word_embeddings.weight"])
 
-    with staged_folder(out) as staging:
+    with sealed_folder(out) as staging:
         write_json(staging / "config.json", model_config(model.hyper, vocab_size, vocabulary))
         write_json(staging / "tokenizer_config.json", _TOKENIZER_CONFIG)
-        write_json(staging / _ENCODER_FILE, _ENCODER_SETTINGS)
+        write_json(staging / "encoder.json", _ENCODER_SETTINGS)
         (staging / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
         (staging / "README.md").write_text(_MODEL_CARD, encoding="utf-8")
         save_file(state, staging / "model.safetensors", metadata={"format": "pt"})
-        sizes = {path.name: path.stat().st_size for path in sorted(staging.iterdir())}
-        write_json(staging / _BUILD_FILE, {"settings": build_settings(prune_vocab), "files": sizes})
-    print(f"wrote {out}: {sum(sizes.values()):,} bytes")
+        write_json(staging / _BUILD_FILE, {"settings": build_settings(prune_vocab)})
+    print(f"wrote {out}: {sum(path.stat().st_size for path in out.iterdir()):,} bytes")
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -15,6 +15,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["WANDB_MODE"] = "offline"
+os.environ.setdefault("PYTHONWARNINGS", "error")  # of the processes that tests start; for this one see pyproject.toml
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for the processes that tests start
 
 import pytest

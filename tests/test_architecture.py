@@ -47,8 +47,6 @@ TESTED_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "retrieval/evaluation": ("test_train_dpr",),
     "retrieval/finding": ("test_retrieve", "test_inference"),
     "runtime/timing": ("test_inference",),
-    # needs a GPU
-    "training/cuda_graphs": ("test_gpu",),
     "retrieval/training_data": ("test_train_dpr",),
     "training/trainer_callbacks": ("test_train_mrc_v2", "test_trainer_qa", "test_interrupted_runs"),
     # a run that is asked to stop, or whose model is broken, is a whole one

@@ -105,6 +105,7 @@ def test_writes_exactly_these_files(reference: Reference) -> None:
         assert {path.name for path in (run / side).iterdir()} == {
             "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "encoder.json",
             "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json", "1_Pooling",
+            "checksums.json",
         }  # fmt: skip
         assert read_json(run / side / "encoder.json")["pooling"] == "mean"
     assert read_json(run / "metrics.json") == metrics

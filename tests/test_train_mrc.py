@@ -46,7 +46,7 @@ def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
     assert [path.name for path in (run / "resume").iterdir()] == ["step-00000012"]
     assert {path.name for path in (run / "best").iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
-        "arguments.json", "environment.json", "metrics.json", "README.md",
+        "arguments.json", "environment.json", "metrics.json", "README.md", "checksums.json",
     }  # fmt: skip
     assert json.loads((run / "metrics.json").read_text()) == metrics
     assert f"checkpoint-{metrics['step']}" in checkpoints

@@ -49,10 +49,9 @@ def test_writes_exactly_these_files(command: list[str], tmp_path: Path) -> None:
     }  # fmt: skip
     reader = {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "arguments.json",
-        "environment.json",
+        "environment.json", "checksums.json",
     }  # fmt: skip
     of_the_trainer = {"optimizer.pt", "scheduler.pt", "rng_state.pth", "trainer_state.json", "training_args.bin"}
-    of_the_trainer.add("checksums.json")
     assert {path.name for path in (run / "best").iterdir()} == {*reader, "metrics.json", "README.md"}
     assert {path.name for path in (run / "checkpoint-6").iterdir()} == {*reader, *of_the_trainer}
     assert {path.name for path in (run / "checkpoint-12").iterdir()} == {*reader, *of_the_trainer, "metrics.json"}

@@ -55,7 +55,7 @@ def test_writes_exactly_these_files_and_measures_before_and_after(command: list[
     assert {path.name for path in (run / "best").iterdir()} == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "reranker.json", "modules.json",
         "sentence_bert_config.json", "config_sentence_transformers.json",
-        "arguments.json", "environment.json", "metrics.json", "README.md",
+        "arguments.json", "environment.json", "metrics.json", "README.md", "checksums.json",
     }  # fmt: skip
     assert json.loads((run / "metrics.json").read_text()) == metrics
     assert metrics["before_recall@1"] == 100 and 0 < metrics["eval_mrr@10"] <= 100  # BM25 finds all of the sample

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from runtime.checksums import CHECKSUMS_NAME, fault_of_folder, write_checksums
+from runtime.checksums import CHECKSUMS_NAME, fault_of_folder, sealed_folder
 from runtime.errors import UserError
-from runtime.files import read_json, remove, share_weights, staged_folder, write_json
+from runtime.files import read_json, remove, share_weights, write_json
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -128,7 +128,7 @@ def save_state(
     """
     states = Path(output_dir) / _STATES
     folder = states / f"step-{progress.step:08d}"
-    with staged_folder(folder) as staging:
+    with sealed_folder(folder) as staging:
         # clones: safetensors refuses tensors that share memory; the metadata is that of save_pretrained
         weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         save_file(weights, staging / "model.safetensors", metadata={"format": "pt"})
@@ -149,7 +149,6 @@ def save_state(
                 "rng": rng_values,
             },
         )
-        write_checksums(staging)
     for older in _complete_states(states):
         if older != folder:
             remove(older)

@@ -62,13 +62,15 @@ class CudaGraphs:
         self._seen: set[Any] = set()
         self._graphs: dict[Any, _Graph] = {}
         self._pool: Any = None
+        self._most = _MOST
 
     def backward(
         self, loss_of: Callable[[dict[str, torch.Tensor]], torch.Tensor], batch: dict[str, torch.Tensor], share: float
     ) -> torch.Tensor:
         """Add ``share`` times the gradient of ``loss_of(batch)`` to the weights' and return that loss (), detached.
 
-        The first batch of a shape is computed as ever, which also readies the kernels; the second is recorded.
+        The first batch of a shape is computed as ever, which also readies the kernels; the second is recorded. Where
+        that fails, which is warned of, no other is.
         """
         trained = [weight.requires_grad for weight in self._weights]
         if trained != self._trained:
@@ -76,13 +78,19 @@ class CudaGraphs:
         shape = tuple((name, *tensor.shape) for name, tensor in batch.items())
         if shape in self._graphs:
             return self._graphs[shape].replay(batch, share)
-        if shape not in self._seen or len(self._graphs) == _MOST:
-            self._seen.add(shape)
-            loss = loss_of(batch)
-            (loss * share).backward()
-            return loss.detach()
-        self._graphs[shape] = graph = self._record(loss_of, batch)
-        return graph.replay(batch, share)
+        if shape in self._seen and len(self._graphs) < self._most:
+            try:
+                self._graphs[shape] = self._record(loss_of, batch)
+            except RuntimeError as error:  # too little memory, or what a driver cannot record
+                self._most = 0
+                reason = str(error).strip().partition("\n")[0]
+                logger.warning("steps of new shapes are computed without CUDA graphs, as recording failed: %s", reason)
+            else:
+                return self._graphs[shape].replay(batch, share)
+        self._seen.add(shape)
+        loss = loss_of(batch)
+        (loss * share).backward()
+        return loss.detach()
 
     def zero_grad(self) -> None:
         """Set all gradients to zero where they are."""
@@ -94,8 +102,11 @@ class CudaGraphs:
         batch = {name: tensor.clone() for name, tensor in batch.items()}
         share = torch.ones((), device=next(iter(batch.values())).device)
         graph = torch.cuda.CUDAGraph()
-        # recording computes nothing: gradients stay as they are until the replay
-        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+        # recording computes nothing: gradients stay as they are until the replay; one that fails would keep its stream
+        with (
+            torch.cuda.stream(torch.cuda.current_stream()),
+            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
+        ):
             loss = loss_of(batch)
             (loss * share).backward()
         self._pool = self._pool or graph.pool()  # no two graphs run at once

@@ -322,7 +322,7 @@ def _caches(materials: Path, corpus: Corpus, folder: Path) -> Iterator[Kind]:
         return find_hard_negatives(questions, corpus, miner, MiningArguments(mining_depth=5), folder)
 
     uses: dict[str, Callable[[Path], Any]] = {
-        "terms of a corpus": lambda folder: analyze_corpus(_Words(), corpus, folder),
+        "terms of a corpus": lambda folder: list(analyze_corpus(_Words(), corpus, folder)),
         "features": lambda folder: build_features(examples, tokenizer, 128, 16, folder).to_dict(),
         "mined negatives": mine,
     }

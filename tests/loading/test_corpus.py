@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
+import sys
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loading.corpus import Corpus, find_corpus, load_corpus
 from runtime.errors import DataError, UserError
@@ -279,3 +283,27 @@ def test_chunks_have_names_of_their_own_and_another_hash():
     assert whole.passage_names([0]) == ["1"]
     moved = Corpus(["1", "1"], ["", ""], ["한강은", "길다."], {}, [0, 3])
     assert len({whole.hash, parts.hash, moved.hash}) == 3
+
+
+_ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="" if sys.version_info >= (3, 11) else "\0"))
+
+
+@settings(
+    max_examples=40, derandomize=True, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(passages=st.lists(st.tuples(_ANY_TEXT, _ANY_TEXT), min_size=1, unique_by=lambda passage: passage[1]))
+def test_any_text_is_read_alike_from_every_form(passages, tmp_path):
+    rows = [{"id": f"d{row}", "title": title, "text": f"글{text}"} for row, (title, text) in enumerate(passages)]
+    write_json(tmp_path / "wikipedia_documents.json", {row["id"]: row for row in rows})
+    write_lines(tmp_path / "lines.jsonl", rows)
+    for suffix, delimiter in (("csv", ","), ("tsv", "\t")):
+        with (tmp_path / f"table.{suffix}").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["id", "title", "text"], delimiter=delimiter, quoting=csv.QUOTE_ALL)
+            writer.writeheader()
+            writer.writerows(rows)
+    pd.DataFrame(rows).to_parquet(tmp_path / "table.parquet")
+    read = {path.name: load_corpus(path) for path in tmp_path.iterdir()}
+    expected = read["wikipedia_documents.json"]
+    assert expected.texts == [row["text"] for row in rows] and expected.document_ids == [row["id"] for row in rows]
+    assert all(corpus == expected for corpus in read.values()), read

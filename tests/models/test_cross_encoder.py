@@ -162,9 +162,9 @@ def test_what_is_no_reranker_is_refused(encoder_path: str, reranker_path: str, t
     "content",
     [
         "{", "[1]", "[" * 100_000, '{"max_length": 3}', '{"max_len": "x"}', '{"max_len": -1}', '{"max_len": 0}',
-        '{"max_len": 96, "title_prefix": []}',
+        '{"max_len": 96, "title_prefix": []}', '{"max_len": 129}',
     ],
-    ids=range(8),
+    ids=range(9),
 )  # fmt: skip
 def test_damaged_settings_are_named(content: str, reranker_path: str, tmp_path: Path) -> None:
     save_cross_encoder(tmp_path / "saved", load_cross_encoder(reranker_path))

@@ -124,7 +124,7 @@ def test_what_is_saved_is_whole_and_holds_no_pickle(
     files = {path.name for path in (tmp_path / "saved").iterdir()}
     assert files == {
         "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "arguments.json", "metrics.json",
-        "README.md",
+        "README.md", "checksums.json",
     }  # fmt: skip
     assert '"model": "가"' in (tmp_path / "saved" / "arguments.json").read_text(encoding="utf-8")
     assert len(load_tokenizer(str(tmp_path / "saved"))) == len(bert_tokenizer)

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from datasets import Dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from killing import leave_half_written
 from refusing import no_file_above
 from several_golds import CONTEXT, SECOND, features_of
@@ -482,3 +484,32 @@ def test_a_window_holds_the_spans_that_are_all_in_it(bert_tokenizer: PreTrainedT
 def test_no_answer_is_cls(bert_tokenizer: PreTrainedTokenizerFast) -> None:
     features = features_of(bert_tokenizer, [])
     assert features["gold_starts"] == features["gold_ends"] == [features["cls_index"]] == [[0]]
+
+
+# ---------------------------------------------------------------------------------------------------------- any text
+
+_TEXT = st.text("조선의왕세종1443년 \t\n.,()《》·abA½é漢😀\u200b\u3000", max_size=80)
+
+
+@settings(
+    max_examples=40, derandomize=True, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(data=st.data(), context=_TEXT, max_seq_len=st.integers(40, 60), stride_len=st.integers(1, 8))
+def test_any_text_is_cut_as_the_tokenizer_cuts_it_and_labels_hold_the_answer(
+    tokenizer: PreTrainedTokenizerFast, data: st.DataObject, context: str, max_seq_len: int, stride_len: int
+) -> None:
+    question = data.draw(st.text("조선의왕세종?", min_size=1, max_size=6))
+    first = data.draw(st.integers(0, len(context)))
+    answer = context[first : data.draw(st.integers(first, min(len(context), first + 12)))].strip()
+    row = _example(context, answer or None, question)
+    features = _features([row], tokenizer, max_seq_len, stride_len)
+    options = {"truncation": "only_second", "max_length": max_seq_len, "stride": stride_len}
+    encoded = tokenizer([question], [context], **options, return_overflowing_tokens=True)
+    for name in tokenizer.model_input_names:
+        assert [feature[name] for feature in features] == encoded[name]
+    for feature in features:
+        start, end = feature["start_positions"], feature["end_positions"]
+        if answer and start:
+            span = slice(feature["offset_mapping"][start][0], feature["offset_mapping"][end][1])
+            assert answer in context[span]

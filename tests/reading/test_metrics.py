@@ -8,6 +8,8 @@ import unicodedata
 import numpy as np
 import pytest
 from datasets import Dataset
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from transformers import EvalPrediction
 
 from reading.metrics import (
@@ -326,3 +328,17 @@ def test_decomposed_hangul_is_the_same_answer(metric: str) -> None:
     decomposed = unicodedata.normalize("NFD", "훈민정음")
     assert METRICS[metric].exact_match(decomposed, "훈민정음") == 1
     assert METRICS[metric].overlap(decomposed, "훈민정음") == 1
+
+
+@pytest.mark.parametrize("name", METRICS)
+@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@given(one=st.text(), other=st.text())
+@example(one="\u1112\u1161\u11ab강", other="한강")
+def test_any_two_texts_score_alike_either_way_and_a_text_matches_itself(name: str, one: str, other: str) -> None:
+    metric = METRICS[name]
+    score, exact = metric.overlap(one, other), metric.exact_match(one, other)
+    assert 0 <= score <= 1 and exact in (0, 1)
+    if metric.normalize(one) and metric.normalize(other):
+        assert score == metric.overlap(other, one)
+        assert score == 1 or not exact
+        assert metric.overlap(one, f" \u200b{one}\n") == metric.exact_match(f"{one} .", one) == 1

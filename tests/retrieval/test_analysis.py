@@ -29,8 +29,8 @@ class CountingAnalyzer:
 def test_a_corpus_is_analysed_once(corpus, tmp_path, log_lines):
     analyzer = CountingAnalyzer()
     expected = [text.split() for text in corpus.search_texts()]
-    assert analyze_corpus(analyzer, corpus, tmp_path) == expected
-    assert analyze_corpus(analyzer, corpus, tmp_path) == expected
+    assert list(analyze_corpus(analyzer, corpus, tmp_path)) == expected
+    assert list(analyze_corpus(analyzer, corpus, tmp_path)) == expected
     assert analyzer.passages == 12
     (folder,) = tmp_path.iterdir()
     assert folder.name.startswith("analysis-")
@@ -54,7 +54,12 @@ def test_what_is_kept(corpus, tmp_path):
         "analyzer": {"name": "kiwi", "version": "1"},
         "corpus_hash": corpus.hash,
     }
-    assert analyze_corpus(CountingAnalyzer(version="1"), corpus, tmp_path) == [["왕", "물", "왕"], [], [], ["물", "강"]]
+    assert list(analyze_corpus(CountingAnalyzer(version="1"), corpus, tmp_path)) == [
+        ["왕", "물", "왕"],
+        [],
+        [],
+        ["물", "강"],
+    ]
 
 
 @pytest.mark.parametrize("other", ["version", "tags", "corpus", "format", "fold"])
@@ -70,7 +75,7 @@ def test_another_analyzer_or_corpus_is_another_analysis(other, corpus, tmp_path,
     else:
         description[other] = ["NNP"]
     analyzer = CountingAnalyzer(**description)
-    assert analyze_corpus(analyzer, corpus, tmp_path) == [text.split() for text in corpus.search_texts()]
+    assert list(analyze_corpus(analyzer, corpus, tmp_path)) == [text.split() for text in corpus.search_texts()]
     assert analyzer.passages == 12
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -78,7 +83,7 @@ def test_another_analyzer_or_corpus_is_another_analysis(other, corpus, tmp_path,
 @pytest.mark.parametrize("name", ["manifest.json", "vocabulary.json", "ids.npy", "offsets.npy", "checksums.json"])
 @pytest.mark.parametrize("damage", ["empty", "truncated", "missing", "swapped", "flipped"])
 def test_a_damaged_analysis_is_made_anew(name, damage, corpus, tmp_path, log_lines):
-    expected = analyze_corpus(CountingAnalyzer(), corpus, tmp_path)
+    expected = list(analyze_corpus(CountingAnalyzer(), corpus, tmp_path))
     (folder,) = tmp_path.iterdir()
     content = (folder / name).read_bytes()
     if damage == "missing":
@@ -94,7 +99,7 @@ def test_a_damaged_analysis_is_made_anew(name, damage, corpus, tmp_path, log_lin
         )
     log_lines.clear()
     analyzer = CountingAnalyzer()
-    assert analyze_corpus(analyzer, corpus, tmp_path) == expected
+    assert list(analyze_corpus(analyzer, corpus, tmp_path)) == expected
     assert analyzer.passages == 12
     assert log_lines[0].startswith(f"WARNING analysis {folder} is damaged and is rebuilt: ") and len(log_lines) == 2
     assert (folder / name).read_bytes() == content

@@ -18,6 +18,7 @@ from comparing import assert_same_ranking
 from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from retrieval import create_retriever, load_or_build, milvus
+from retrieval.analysis import analyze_corpus
 from retrieval.milvus_server import MilvusServer
 from runtime.command_line import FlagError
 from runtime.errors import UserError
@@ -247,7 +248,7 @@ def test_the_first_of_two_machines_to_finish_wins(uri, flags, corpus, calls):
     first.build(corpus)
     second._open(corpus)
     second._number_terms(first.frequencies)
-    second._insert(second.analyzer.analyze(corpus.search_texts()))
+    second._insert(analyze_corpus(second.analyzer, corpus, None))
     assert calls.count("insert") == 2
     assert calls.count("rename_collection") == 1
     assert collections(uri) == [first.collection]

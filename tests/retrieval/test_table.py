@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from loading.corpus import Corpus
 from retrieval.base import SearchResults
@@ -308,3 +310,23 @@ def test_where_chunks_start_is_written_and_read(suffix, corpus, tmp_path):
     assert [str(problem).split(", ")[1] for problem in caught.value.problems] == [
         f"row {row}: passage_start is not a whole number from 0" for row in (1, 2)
     ]
+
+
+_ANY_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="" if sys.version_info >= (3, 11) else "\0"))
+_PASSAGES = st.lists(st.tuples(_ANY_TEXT, _ANY_TEXT, st.floats(width=32, allow_nan=False, allow_infinity=False)))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@settings(
+    max_examples=40, derandomize=True, deadline=None, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+@given(question=_ANY_TEXT, passages=_PASSAGES.filter(len))
+def test_whatever_is_in_a_table_comes_back(suffix, question, passages, tmp_path):
+    titles, texts, scores = zip(*passages, strict=True)
+    corpus = Corpus([f"d{row}" for row in range(len(passages))], list(titles), list(texts))
+    examples = Dataset.from_dict({"id": ["q"], "question": [question]})
+    found = SearchResults(np.arange(len(passages))[None], np.array([scores], dtype=np.float32))
+    df = retrieved_df(examples, corpus, found)
+    write_retrieved_df(df, tmp_path / f"table{suffix}")
+    pd.testing.assert_frame_equal(get_retrieved_df(tmp_path / f"table{suffix}", examples, len(passages)), df)

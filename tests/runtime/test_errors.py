@@ -162,9 +162,9 @@ def test_output_that_nobody_reads_ends_a_command_quietly(buffered: bool, lines: 
     code = f"from runtime.errors import run_command; run_command(lambda: print(*range({lines})))"
     environment = os.environ | {"PYTHONUNBUFFERED": "" if buffered else "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, **pipes)
-    process.stdout.close()
-    assert (process.stderr.read(), process.wait()) == (b"", 141)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, **pipes) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 141)
 
 
 def test_another_pipe_that_breaks_is_a_defect() -> None:

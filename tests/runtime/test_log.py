@@ -20,9 +20,8 @@ warnings.warn("\\x1b[31mred")
 
 
 def test_values_neither_command_the_terminal_nor_begin_a_line():
-    result = subprocess.run(
-        [sys.executable, "-c", _PROGRAM], capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True
-    )
+    words = [sys.executable, "-W", "default", "-c", _PROGRAM]
+    result = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=True)
     lines = [line.partition(" ")[2] if line[0].isdigit() else line for line in result.stderr.splitlines()]
     assert lines == [
         "WARNING id \\x1b[2J\\n12:00:00 INFO fake: 3 of 2.5 %",

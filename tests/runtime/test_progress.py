@@ -108,7 +108,7 @@ def test_lines_are_written_above_the_bars_of_a_terminal(tmp_path: Path) -> None:
     def watch(lines: list[str]) -> None:
         seen.update(line.split(":")[0] for line in lines if "%|" in line)
 
-    status, lines = in_terminal([str(program)], watch=watch)
+    status, lines = in_terminal(["-W", "default", str(program)], watch=watch)
     assert status == 0
     *logged, last, end = lines
     assert end == "" and re.fullmatch(r"training: 100%\|█+\| 6/6 \[00:0\d<00:00\] loss 0.167 lr 3e-05 epoch 0.83", last)
