@@ -208,7 +208,7 @@ def test_a_complete_index_is_shared_and_not_sent_again(elastic_stub, corpus, tmp
 
 
 def test_other_parameters_have_an_index_of_their_own(elastic_stub, corpus):
-    for flags in ({}, {"k1": 0.9}, {"b": 0.4}, {"user_dictionary": ["측우기"]}, {"user_dictionary": ["가"]}):
+    for flags in ({}, {"k1": 1.5}, {"b": 0.4}, {"user_dictionary": ["측우기"]}, {"user_dictionary": ["가"]}):
         ElasticRetrieval(elastic_stub.url, **flags).build(corpus)
     ElasticRetrieval(elastic_stub.url).build(Corpus(["1"], ["달"], ["달은 돈다"]))
     assert len(elastic_stub.indices) == 6
