@@ -7,6 +7,8 @@ numbers two segments and weights that know one: it is fed no ``token_type_ids``.
 from __future__ import annotations
 
 import inspect
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -123,6 +125,15 @@ def tokenize(
                     )
                 ids[position] = tokenizer.unk_token_id
     return encoded
+
+
+def without_control_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[str]:
+    """Return ``texts`` composed (NFC), with control tokens spelt so that any tokenizer cuts them like other text."""
+    known = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    control = sorted(known.union(tokenizer.all_special_tokens), key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, control)))
+    composed = (unicodedata.normalize("NFC", text) for text in texts)
+    return [pattern.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in composed]
 
 
 def append_end_token(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -221,6 +221,11 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
 
 
+def check_saved(name: str) -> None:
+    """Check the files of the model that another library is to load from ``name``, as those that are loaded here are."""
+    _check_files(name, (*_WEIGHTS, *_VOCABULARY), (*_MODEL_SETTINGS, *_TOKENIZER_SETTINGS))
+
+
 def _check_files(name: str, fixed: Sequence[str], edited: Sequence[str]) -> None:
     """Raise :class:`UserError` for a file like ``fixed`` that is not as it was saved, warn of one like ``edited``.
 

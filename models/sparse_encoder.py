@@ -7,29 +7,23 @@ folder says all that turns a text into a vector but two lengths. A passage is al
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.inputs import titled
-from models.loading import explained, load_config, quiet
-from models.sentence_transformers_format import is_sparse
+from models.inputs import titled, without_control_tokens
+from models.loading import check_saved, explained, quiet
+from models.sentence_transformers_format import import_library, is_sparse
 from runtime.device import autocast, fastest_attention
 from runtime.errors import NotFiniteError, UserError
 from runtime.finite import check_weights
-from runtime.hashing import hash_files
 from runtime.progress import progress_bar
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
-_PACKAGE = "sentence-transformers>=6.2,<7"
 _ENCODED = 512  # texts between two looks of the progress bar
-_MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model"}
 
 
 class SparseEncoder:
@@ -40,7 +34,6 @@ class SparseEncoder:
         self.tokenizer = model.tokenizer
         longest = model.max_seq_length or passage_max_len
         self._lengths = {"query": min(question_max_len, longest), "document": min(passage_max_len, longest)}
-        self._control = re.compile("|".join(map(re.escape, sorted(self.tokenizer.all_special_tokens, key=len)[::-1])))
 
     def encode_questions(self, texts: Sequence[str], batch_size: int, precision: str) -> csr_matrix:
         """Return float32 (n, V); :class:`NotFiniteError` for weights that are no numbers."""
@@ -63,7 +56,7 @@ class SparseEncoder:
         parts = [csr_matrix((0, len(self.tokenizer)), dtype="float32")]
         with progress_bar(total=len(texts), desc=f"Encode {what}", unit="text", delay=1) as progress:
             for start in range(0, len(texts), _ENCODED):
-                part = [self._plain(text) for text in texts[start : start + _ENCODED]]
+                part = without_control_tokens(self.tokenizer, texts[start : start + _ENCODED])
                 with autocast(precision, self.model.device):
                     found = encode(part, batch_size=batch_size, show_progress_bar=False, save_to_cpu=True)
                 found = found.coalesce()
@@ -74,10 +67,6 @@ class SparseEncoder:
                 progress.update(len(part))
         return vstack(parts if len(parts) == 1 else parts[1:], format="csr")  # (n, V)
 
-    def _plain(self, text: str) -> str:
-        """Return ``text`` composed, and its control tokens spelt so that they are cut like any other text."""
-        return self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", unicodedata.normalize("NFC", text))
-
 
 def load_sparse_encoder(name: str, question_max_len: int, passage_max_len: int, device: torch.device) -> SparseEncoder:
     """Return the sparse encoder in the folder, or of the hub name, ``name``, in float32 and evaluation mode.
@@ -86,25 +75,13 @@ def load_sparse_encoder(name: str, question_max_len: int, passage_max_len: int, 
     """
     if not is_sparse(name):
         raise UserError(f"--sparse_encoder {name} is no SparseEncoder of sentence-transformers, such as a SPLADE")
-    try:
-        import sentence_transformers
-    except ImportError as error:
-        raise UserError(
-            f'sparse encoders need sentence-transformers, which cannot be imported ({error}): pip install "{_PACKAGE}"'
-        ) from None
+    library = import_library("sparse encoders need")
+    check_saved(name)
     attention = fastest_attention(device, 0.0, training=False)
     options: dict[str, Any] = {"model_kwargs": {"dtype": torch.float32, "attn_implementation": attention}}
     with explained("sparse encoder", name), quiet():
-        model = sentence_transformers.SparseEncoder(name, device=str(device), **options)
+        model = library.SparseEncoder(name, device=str(device), **options)
     if model.similarity_fn_name != "dot":
         raise UserError(f"--sparse_encoder {name} compares vectors by {model.similarity_fn_name}; here it is by dot")
     check_weights(model.named_parameters(), f"--sparse_encoder {name}")
     return SparseEncoder(model.eval(), question_max_len, passage_max_len)
-
-
-def hash_sparse_encoder(name: str) -> str:
-    """Return a SHA-256 over the files that vectors depend on; of a hub name its name and revision."""
-    folder = Path(name)
-    if not folder.is_dir():
-        return f"{folder}@{load_config(name)._commit_hash}"
-    return hash_files(path for path in sorted(folder.rglob("*")) if path.suffix in _MODEL_FILES)

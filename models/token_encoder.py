@@ -7,9 +7,7 @@ expansion of questions. Beside that a passage is always read as "title: text".
 
 from __future__ import annotations
 
-import re
 import string
-import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +27,22 @@ from models.encoder import (
     load_settings,
     save_bi_encoder,
 )
-from models.inputs import titled
-from models.loading import attention_dropout, explained, load_config, load_tokenizer, position_limit, quiet, set_dropout
-from models.sentence_transformers_format import is_multi_vector
+from models.inputs import titled, without_control_tokens
+from models.loading import (
+    attention_dropout,
+    check_saved,
+    explained,
+    load_config,
+    load_tokenizer,
+    position_limit,
+    quiet,
+    set_dropout,
+)
+from models.sentence_transformers_format import hash_library_model, import_library, is_multi_vector
+from runtime.checksums import sealed_folder
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import NotFiniteError, UserError
-from runtime.files import newest, staged_folder, write_text
-from runtime.hashing import hash_files
+from runtime.files import newest, write_text
 from runtime.output import find_model
 from runtime.progress import progress_bar
 
@@ -43,9 +50,7 @@ if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
 
 _MARKERS = {"query": "[Q] ", "document": "[D] "}  # for an encoder without prompts of its own
-_PACKAGE = "sentence-transformers>=6.2,<7"
 _ENCODED = 512  # texts between two looks of the progress bar
-_MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model", ".metadata"}
 
 
 class TokenEncoder(torch.nn.Module):
@@ -69,11 +74,11 @@ class TokenEncoder(torch.nn.Module):
 
     def question_batch(self, texts: Sequence[str]) -> dict[str, Any]:
         """Return the inputs of a batch of questions: marked, composed (NFC), cut to their longest length."""
-        return self._preprocess(self._plain(texts), "query")
+        return self._preprocess(without_control_tokens(self.tokenizer, texts), "query")
 
     def passage_batch(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Return the inputs of a batch of (title, text): marked, composed (NFC), cut to their longest length."""
-        return self._preprocess(self._plain([titled(*pair) for pair in pairs]), "document")
+        return self._preprocess(without_control_tokens(self.tokenizer, [titled(*pair) for pair in pairs]), "document")
 
     def forward(
         self, question_batch: Mapping[str, Any], passage_batch: Mapping[str, Any]
@@ -89,7 +94,9 @@ class TokenEncoder(torch.nn.Module):
 
     def encode_questions(self, texts: Sequence[str], batch_size: int, precision: str) -> list[np.ndarray]:
         """Return float32 (tokens, D) of every question; :class:`NotFiniteError` for vectors that are no numbers."""
-        return self._encode(self._plain(texts), "query", batch_size, precision, "questions", pooling=1)
+        return self._encode(
+            without_control_tokens(self.tokenizer, texts), "query", batch_size, precision, "questions", pooling=1
+        )
 
     def encode_passages(
         self,
@@ -105,15 +112,24 @@ class TokenEncoder(torch.nn.Module):
         al. 2024, Reducing the Footprint of Multi-Vector Retrieval). Raises :class:`NotFiniteError` for vectors that are
         no numbers.
         """
-        texts = self._plain([titled(*pair) for pair in pairs])
+        texts = without_control_tokens(self.tokenizer, [titled(*pair) for pair in pairs])
         return self._encode(texts, "document", batch_size, precision, what, pooling)
 
-    def _plain(self, texts: Sequence[str]) -> list[str]:
-        """Return ``texts`` composed, and their control tokens spelt so that they are cut like any other text."""
-        added = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
-        control = re.compile("|".join(map(re.escape, sorted(added.union(self.tokenizer.all_special_tokens)))))
-        composed = (unicodedata.normalize("NFC", text) for text in texts)
-        return [control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) for text in composed]
+    def question_tokens(self, text: str) -> list[str]:
+        """Return the tokens that the vectors of a question belong to, in order."""
+        return self._tokens(self.question_batch([text]), "query")
+
+    def passage_tokens(self, title: str, text: str) -> list[str]:
+        """Return the tokens that the vectors of a passage belong to, where they are not pooled."""
+        return self._tokens(self.passage_batch([(title, text)]), "document")
+
+    @torch.inference_mode()
+    def _tokens(self, batch: Mapping[str, Any], task: str) -> list[str]:
+        from sentence_transformers.util import batch_to_device
+
+        on_device = batch_to_device(dict(batch), self.p_encoder.device)
+        kept = self.model(dict(on_device), task=task)["attention_mask"][0].bool()  # (1, tokens) -> (tokens,)
+        return self.tokenizer.convert_ids_to_tokens(on_device["input_ids"][0][kept].tolist())
 
     def _preprocess(self, texts: list[str], task: str) -> dict[str, Any]:
         return self.model.preprocess(texts, prompt=self.model.prompts.get(task), task=task)
@@ -157,7 +173,8 @@ def load_token_encoder(path: str | Path, dropout: float | None = None, training:
             f"{name} is no multi-vector encoder: train one with train_dpr.py --interaction multi, or name one of "
             "sentence-transformers, PyLate or ColBERT"
         )
-    library = _library()
+    library = import_library("token vectors need")
+    check_saved(name)
     with explained("multi-vector encoder", name), quiet():
         loaded = TokenEncoder(library.MultiVectorEncoder(name, device="cpu", **_options(name, dropout, training)))
     _finish(loaded, name)
@@ -203,7 +220,7 @@ def load_token_encoder_to_train(
 def save_token_encoder(encoder: TokenEncoder, folder: str | Path, records: Mapping[str, Any] | None = None) -> None:
     """Write ``folder/token_encoder``, whole or not at all, and beside it a model card with what ``records`` say."""
     folder = Path(folder)
-    with staged_folder(folder / TOKEN_FOLDER) as staging, quiet():
+    with sealed_folder(folder / TOKEN_FOLDER) as staging, quiet():
         encoder.model.save_pretrained(str(staging), create_model_card=False)
     write_text(folder / CARD_NAME, token_encoder_card(records or {}))
 
@@ -233,17 +250,14 @@ def token_encoder_folder(path: str | Path) -> str:
 
 def hash_token_encoder(path: str | Path) -> str:
     """Return a SHA-256 over the files that vectors depend on; of a hub name its name and revision."""
-    folder = Path(token_encoder_folder(path))
-    if not folder.is_dir():
-        return f"{folder}@{load_config(str(folder))._commit_hash}"
-    return hash_files(path for path in sorted(folder.rglob("*")) if path.suffix in _MODEL_FILES)
+    return hash_library_model(token_encoder_folder(path))
 
 
 def _new_token_encoder(name: str, width: int, dropout: float | None) -> TokenEncoder:
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
     from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 
-    library = _library()
+    library = import_library("token vectors need")
     load_tokenizer(name, "save the encoder's tokenizer there")  # which refuses code, and says what is missing
     with explained("encoder", name), quiet():
         transformer = Transformer(name, **_options(name, dropout, training=True))
@@ -288,13 +302,3 @@ def _finish(encoder: TokenEncoder, name: str) -> None:
     if (pooler := getattr(encoder.p_encoder, "pooler", None)) is not None:  # nothing reads it
         pooler.requires_grad_(False)
     encoder.eval()
-
-
-def _library() -> Any:
-    try:
-        import sentence_transformers
-    except ImportError as error:
-        raise UserError(
-            f'token vectors need sentence-transformers, which cannot be imported ({error}): pip install "{_PACKAGE}"'
-        ) from None
-    return sentence_transformers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,13 +14,17 @@ import numpy as np
 from loading.corpus import Corpus
 from retrieval.base import (
     CREDENTIALS_ARE_VARIABLES,
+    Explanation,
     IndexArguments,
+    Part,
     Retriever,
     SearchResults,
     UnusableIndex,
     check_manifest,
     index_folder,
+    largest_first,
     new_index_folder,
+    places,
 )
 from retrieval.dense import SHARD_SIZE, SHARDS, EncodingArguments
 from retrieval.rerank import reordered
@@ -176,6 +180,19 @@ class MultiVectorRetrieval:
         found = self._blamed(search_tokens, asked, self._blocks(self.bits, "binary"), depth, self.device)
         return reordered(found, self._score(asked, found.ids), k)
 
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return for each of the question's tokens its product with the nearest one of the passage."""
+        (asked,) = self._encode_questions([question])  # (tokens, D)
+        tokens, vectors_of = self.encoder.question_tokens(question), self._vectors_by_row()
+        parts = []
+        for row in rows:
+            products = asked @ vectors_of(row).T  # (tokens, D) @ (D, passage's tokens)
+            nearest, scores = products.argmax(axis=1).tolist(), products.max(axis=1).tolist()  # (tokens,) each
+            names = self._token_names(row, products.shape[1])
+            matches = (f"nearest: {names[index]}" if names else "" for index in nearest)
+            parts.append(largest_first(map(Part, tokens, scores, matches)))
+        return Explanation({self.name: tokens}, parts)
+
     def score(self, questions: Sequence[str], ids: np.ndarray) -> np.ndarray:
         """Return the MaxSim (n, depth) of every question with the passages ``ids`` (n, depth), float32."""
         return self._score(self._encode_questions(questions), ids)
@@ -248,15 +265,7 @@ class MultiVectorRetrieval:
     def _score(self, asked: Sequence[np.ndarray], ids: np.ndarray) -> np.ndarray:
         from retrieval.token_vectors import score_tokens
 
-        sizes = np.array([len(shard.lengths) for shard in self.shards])
-        first = sizes.cumsum() - sizes  # (shards,), the first row of each
-        ends = [np.concatenate([[0], shard.lengths.cumsum()]) for shard in self.shards]
-
-        def vectors_of(row: int) -> np.ndarray:
-            number = int(np.searchsorted(first, row, side="right")) - 1
-            start, end = ends[number][row - first[number] : row - first[number] + 2]
-            return self._unpacked(self.shards[number].kept[start:end], self._form)  # (tokens, D)
-
+        vectors_of = self._vectors_by_row()
         scores = np.empty(ids.shape, np.float32)
         with progress_bar(total=len(ids), desc="Score", unit="question", delay=1) as progress:
             for row, question in enumerate(asked):
@@ -264,6 +273,26 @@ class MultiVectorRetrieval:
                 scores[row] = self._blamed(score_tokens, [question], passages, self.device)[0]  # (1, depth) -> (depth,)
                 progress.update()
         return scores
+
+    def _vectors_by_row(self) -> Callable[[int], np.ndarray]:
+        """Return what gives the vectors (tokens, D) of the passage in a row, as they are kept."""
+        sizes = np.array([len(shard.lengths) for shard in self.shards])
+        first = sizes.cumsum() - sizes  # (shards,), the first row of each
+        ends = [np.concatenate([[0], shard.lengths.cumsum()]) for shard in self.shards]
+
+        def vectors_of(row: int) -> np.ndarray:
+            number = int(np.searchsorted(first, row, side="right")) - 1
+            start, end = ends[number][row - first[number] : row - first[number] + 2]
+            return self._unpacked(self.shards[number].kept[start:end], self._form)
+
+        return vectors_of
+
+    def _token_names(self, row: int, count: int) -> list[str]:
+        """Return the tokens of a passage's ``count`` vectors; none where several share one."""
+        if self.arguments.token_pooling > 1:
+            return []
+        names = self.encoder.passage_tokens(self.corpus.titles[row], self.corpus.texts[row])
+        return names if len(names) == count else []
 
     def _unpacked(self, kept: np.ndarray, form: str) -> np.ndarray:
         from retrieval.token_vectors import FORMS
@@ -318,6 +347,20 @@ class CandidatesByTokens:
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         found = self.retriever.search(questions, max(k, self.depth))
         return reordered(found, self.tokens.score(questions, found.ids[:, : self.depth]), k)
+
+    def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
+        """Return what the token vectors do, of the passages whose order they decide."""
+        before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
+        matched = self.tokens.explain(question, rows, k)
+        parts = []
+        for row, of_tokens in zip(rows, matched.parts, strict=True):
+            rank, _ = before.get(row, (None, 0.0))
+            if rank is not None and rank <= self.depth:
+                parts.append(of_tokens)
+            else:
+                detail = f"not among the {self.depth} best of {self.retriever.name}"
+                parts.append([Part("below those re-ordered", after[row][1] if rank else 0.0, detail, of_tokens)])
+        return Explanation(matched.cuts, parts)
 
     def save(self, folder: str | Path) -> None:
         with new_index_folder(folder, self, self.corpus) as staging:

@@ -161,9 +161,9 @@ class SparseEncoderRetrieval:
 
     @cached_property
     def _encoder_hash(self) -> str:
-        from models.sparse_encoder import hash_sparse_encoder
+        from models.sentence_transformers_format import hash_library_model
 
-        return hash_sparse_encoder(self.model_name)
+        return hash_library_model(self.model_name)
 
     def _names(self, tokens: np.ndarray) -> list[str]:
         return self.encoder.tokenizer.convert_ids_to_tokens(tokens.tolist())

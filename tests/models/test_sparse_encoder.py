@@ -15,7 +15,8 @@ from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, 
 from tiny_models import tiny_bert_config
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
-from models.sparse_encoder import hash_sparse_encoder, load_sparse_encoder
+from models.sentence_transformers_format import hash_library_model
+from models.sparse_encoder import load_sparse_encoder
 from runtime.errors import NotFiniteError, UserError
 
 TEXTS = ["세종은 조선의 왕이다.", "서울은 대한민국의 수도이다. 한강이 서울의 가운데를 흐른다.", "수성"]
@@ -85,10 +86,10 @@ def test_what_is_no_sparse_encoder_is_refused(masked_lm: str, tmp_path: Path, mo
     with pytest.raises(UserError, match=r"--sparse_encoder .*masked_lm0? is no SparseEncoder of sentence-transformers"):
         load_sparse_encoder(masked_lm, 64, 64, CPU)
     folder = Path(splade(masked_lm, tmp_path / "splade"))
-    before = hash_sparse_encoder(str(folder))
+    before = hash_library_model(str(folder))
     pooling = folder / "1_SpladePooling" / "config.json"
     pooling.write_text(json.dumps(json.loads(pooling.read_text()) | {"pooling_strategy": "sum"}))
-    assert hash_sparse_encoder(str(folder)) != before
+    assert hash_library_model(str(folder)) != before
     path = folder / "config_sentence_transformers.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"similarity_fn_name": "cosine"}))
     with pytest.raises(UserError, match="splade compares vectors by cosine; here it is by dot"):
