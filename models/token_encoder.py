@@ -129,7 +129,7 @@ class TokenEncoder(torch.nn.Module):
 
         on_device = batch_to_device(dict(batch), self.p_encoder.device)
         kept = self.model(dict(on_device), task=task)["attention_mask"][0].bool()  # (1, tokens) -> (tokens,)
-        return self.tokenizer.convert_ids_to_tokens(on_device["input_ids"][0][kept].tolist())
+        return list(self.tokenizer.convert_ids_to_tokens(on_device["input_ids"][0][kept].tolist()))
 
     def _preprocess(self, texts: list[str], task: str) -> dict[str, Any]:
         return self.model.preprocess(texts, prompt=self.model.prompts.get(task), task=task)

@@ -406,6 +406,7 @@ _CASES = {
         "{flag} a --chunk words {size} 3",
         "{flag} a --chunk tokens {size} 3 --analyzer wordpiece",
     ),
+    "nothing is read without --model": ("--metric klue", "--metric klue --model a"),
     "add --gold": ("--column question=q", "--column question=q --gold a"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
     "nothing is encoded: name a retriever with encoders, or add --reranker": (
@@ -716,7 +717,7 @@ def test_shares_are_at_most_one() -> None:
         ("--stride-length 3", ["--stride-length is not a flag of train_mrc.py; did you mean --stride_len?"]),
         ("--do_predict", ["--do_predict has no effect in train_mrc.py; it is a flag of inference.py"]),
         ("--retriever_type A", ["--retriever_type has no effect in train_mrc.py; it is a flag of train_reranker.py, "
-                                "inference.py, ask.py, tools.demo and retrieve.py"]),
+                                "inference.py, ask.py, tools.demo, retrieve.py and tools.robustness"]),
         ("--fp16", ["--fp16 is not a flag of train_mrc.py: use --precision fp16"]),
         ("--bf16 True", ["--bf16 is not a flag of train_mrc.py: use --precision bf16"]),
         ("--save_steps 5", ["--save_steps is not a flag of train_mrc.py: state is saved at every evaluation: use "
