@@ -208,7 +208,9 @@ def _find_problems(df: pd.DataFrame, position: dict[str, int], partly: bool) -> 
             yield f"row {row + 1}", "passage_start is not a whole number from 0"
     for row in np.flatnonzero(~np.isfinite(df["score"])):
         yield f"row {row + 1}", "score is not a number"
-    for row in np.flatnonzero(np.isfinite(df["score"]) & (df["score"].abs() > np.finfo(np.float32).max)):
+    with np.errstate(over="ignore"):
+        kept = df["score"].astype(np.float32)
+    for row in np.flatnonzero(np.isfinite(df["score"]) & np.isinf(kept)):
         yield f"row {row + 1}", "score is too large for 32 bits"
     counts = df.groupby(["id", "rank"]).size()
     for (example_id, rank), count in counts[counts > 1].items():
