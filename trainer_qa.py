@@ -53,6 +53,7 @@ from runtime.checksums import CHECKSUMS_NAME, write_checksums
 from runtime.errors import UserError
 from runtime.files import staged_together
 from runtime.log import get_logger
+from training.byte_dropout import fast_dropout
 from training.checkpoint import BestCheckpoints
 from training.freezing import log_frozen, log_thawed
 from training.loss_window import LossWindow, Place
@@ -136,7 +137,7 @@ class QATrainer(Trainer):
         """Train as the Trainer does; :class:`UserError` where loss or reader are no numbers any more."""
         self._losses = LossWindow(self.accelerator, partial(example_ids, self.train_dataset))
         self._last_inputs: dict[str, Any] | None = None
-        with self._losses.ends_run():
+        with self._losses.ends_run(), fast_dropout(self.args.device):
             return super().train(*args, **options)
 
     def get_batch_samples(

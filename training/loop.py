@@ -27,6 +27,7 @@ from runtime.progress import progress_bar, show_figures
 from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
 from training.arguments import OptimizationArguments
+from training.byte_dropout import fast_dropout
 from training.checkpoint import BestCheckpoints, BestScores, Progress, check_steps, load_state, save_state
 from training.cuda_graphs import CudaGraphs, can_record
 from training.freezing import FreezeSchedule
@@ -121,6 +122,7 @@ class TrainingLoop(Generic[_Best]):
             progress_bar(total=self.total_steps, initial=step, desc="training", disable=not is_main) as self._bar,
             stop_requests() as self._stop,
             memory_for(bound),
+            fast_dropout(self.accelerator.device),
             self._window.ends_run(),
         ):
             self.model.train()
