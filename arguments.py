@@ -589,8 +589,10 @@ class AverageArguments:
         help="One run, with --last or --best, or the checkpoints themselves.", group="run", positional=True
     )
     output_dir: str = flag(help="Folder for the averaged reader.", group="run", writes="folder")
-    last: int | None = flag(None, "The so many newest checkpoint-* of the run.", group="run", at_least=2)
-    best: int | None = flag(None, "The so many of them with the highest exact match.", group="run", at_least=2)
+    last: int | None = flag(None, "Average this many checkpoints of the run, the newest.", group="run", at_least=2)
+    best: int | None = flag(
+        None, "Average this many of its checkpoints, those with the highest exact match.", group="run", at_least=2
+    )
 
     def contradictions(self) -> Iterator[str]:
         """Yield what does not go together."""

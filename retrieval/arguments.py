@@ -167,7 +167,7 @@ class QuestionsArguments(SeedArguments, DataArguments, CorpusArguments):
 
     split: str = flag(
         "validation",
-        "Questions to search for; those of test have no gold answers and are only searched.",
+        "Questions to search for; those of test are only searched, unless they name their passages.",
         choices=["train", "validation", "test"],
     )
 

@@ -60,7 +60,7 @@ class MultiVectorArguments(IndexArguments):
         choices=["float16", "int8", "binary"],
     )
     token_pooling: int = flag(
-        1, "Keep one vector for so many tokens of a passage, the means of clusters.", at_least=1, at_most=16
+        1, "Merge similar tokens of a passage: one vector for every this many of them.", at_least=1, at_most=16
     )
     candidates: str | None = flag(
         None,

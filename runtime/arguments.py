@@ -89,7 +89,7 @@ class BackendArguments:
 
     backend: Literal["torch", "openvino"] = flag(
         "torch",
-        "What computes encoders; openvino: in int8 on a CPU, several times as fast, answers differ a little "
+        "What computes encoders; openvino: in int8 on a CPU, two to three times as fast, answers differ a little "
         "(pip install openvino nncf).",
     )
 

@@ -3,7 +3,7 @@
 # and a hybrid whose weights are tuned. Flags given here come last and win:
 #
 #     bash script/retrieve_example.sh
-#     bash script/retrieve_example.sh --dataset_path ../shared/data/korquad1 --context_path corpus.jsonl
+#     bash script/retrieve_example.sh --dataset_path ../korquad --context_path corpus.jsonl
 #
 # ENCODER is the encoder of the dense retriever; the offline one is built first if it is not there.
 set -euo pipefail

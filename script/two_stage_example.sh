@@ -2,7 +2,7 @@
 # Train a reader in two stages, a large data set first and the task's own second; flags given here go to both:
 #
 #     bash script/two_stage_example.sh
-#     MODEL=saved/e5-small-ko FIRST=../shared/data/korquad1 SECOND=data/mini_wiki bash script/two_stage_example.sh
+#     MODEL=saved/e5-small-ko FIRST=../korquad SECOND=data/mini_wiki bash script/two_stage_example.sh
 #
 # MODEL is the encoder, FIRST and SECOND the data of the stages, OUTPUT the folder for both runs.
 set -euo pipefail
