@@ -80,7 +80,8 @@ def test_flags_given_outside_hold_unless_the_spec_says_otherwise():
         (f"{BM25},bm25_b=much", "argument --bm25_b: invalid float value: 'much'"),
         (
             f"{BM25},fusion=rrf,retriever_dir=a",
-            "--retriever_dir would be ignored: only --retriever_type DenseRetrieval, MultiVectorRetrieval, MilvusRetrieval read it; "
+            "--retriever_dir would be ignored: only --retriever_type DenseRetrieval, MultiVectorRetrieval, "
+            "MilvusRetrieval read it; "
             "--fusion would be ignored: only --retriever_type HybridRetrieval reads it",
         ),
         (f"{BM25},analyzer", "'analyzer' is not flag=value; a retriever is NAME,flag=value,flag=value"),
