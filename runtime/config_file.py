@@ -60,6 +60,8 @@ def mapping_of(text: str) -> dict[str, Any]:
 def _is(usual: Any, value: Any, action: argparse.Action) -> bool:
     """Whether ``value``, text as yet, is the ``usual`` one."""
     read: Any = action.type or str
+    if not all(isinstance(item, str) for item in (value if isinstance(value, list) else [value or ""])):
+        return False
     try:
         return usual == ([read(item) for item in value] if isinstance(value, list) else value and read(value))
     except (ValueError, TypeError, argparse.ArgumentTypeError):
