@@ -533,7 +533,7 @@ class RetrieveArguments(
         WindowArguments: "passages are found, not read",
         AnswerArguments: "passages are found, not read",
         CacheArguments: "passages are found, not read",
-        TrainingDataArguments: "nothing is trained; --dataset_path and --split name the questions",
+        TrainingDataArguments: "nothing is trained; --split names the questions, --max_eval_samples how many",
         ComputeArguments: "encoders run in the best precision of the device",
         RunArguments: "nothing is trained; results are named by --output_dir, and replaced whole",
     }
