@@ -629,6 +629,11 @@ class ScoreArguments(ScoringArguments):
         for path in dict.fromkeys(self.predictions[i] for i, file in enumerate(files) if file in files[:i]):
             yield f"--predictions names {path} twice: a comparison takes different files"
 
+    def settle(self) -> None:
+        """Let a folder stand for the predictions in it."""
+        paths = self.predictions
+        self.predictions = [os.path.join(path, "predictions.json") if os.path.isdir(path) else path for path in paths]
+
 
 @command("tools.ensemble", "Let several readers vote.")
 class EnsembleArguments:

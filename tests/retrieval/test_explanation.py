@@ -24,7 +24,8 @@ class Scripted:
         assert (question, k) == ("왕은?", 2)
         terms = [Part(f"말{number}", 10.0 - number) for number in range(10)]
         return Explanation(
-            {"kiwi": ["왕", "은", "왕"]}, [[Part("BM25", row + 0.5, "rank\x9b 1", terms), Part("끝", 2.0)] for row in rows]
+            {"kiwi": ["왕", "은", "왕"]},
+            [[Part("BM25", row + 0.5, "rank\x9b 1", terms), Part("끝", 2.0)] for row in rows],
         )
 
 
