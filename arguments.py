@@ -533,7 +533,7 @@ class RetrieveArguments(
         WindowArguments: "passages are found, not read",
         AnswerArguments: "passages are found, not read",
         CacheArguments: "passages are found, not read",
-        TrainingDataArguments: "nothing is trained; --dataset_path and --split name the questions",
+        TrainingDataArguments: "nothing is trained; --split names the questions, --max_eval_samples how many",
         ComputeArguments: "encoders run in the best precision of the device",
         RunArguments: "nothing is trained; results are named by --output_dir, and replaced whole",
     }
@@ -630,6 +630,11 @@ class ScoreArguments(ScoringArguments):
         files = [os.path.realpath(path) for path in self.predictions]
         for path in dict.fromkeys(self.predictions[i] for i, file in enumerate(files) if file in files[:i]):
             yield f"--predictions names {path} twice: a comparison takes different files"
+
+    def settle(self) -> None:
+        """Let a folder stand for the predictions in it."""
+        paths = self.predictions
+        self.predictions = [os.path.join(path, "predictions.json") if os.path.isdir(path) else path for path in paths]
 
 
 @command("tools.ensemble", "Let several readers vote.")

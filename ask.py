@@ -118,7 +118,7 @@ def as_text(question: str, answers: Sequence[FoundAnswer], why: ExplainedQuestio
     for rank in dict.fromkeys(answer.rank for answer in answers if answer.rank in passages):
         answer = passages[rank]
         title = one_line(answer.title) or "(no title)"
-        head = f"{title} (passage {rank}, score {answer.retrieval_score:.2f})"
+        head = f"{title} (passage {rank}, score {answer.retrieval_score:.4g})"
         lines += ["", wrapped(head, width), wrapped(excerpt(answer), width, "  ", "  ", colour)]
     if why is not None:
         lines += ["", "Why these passages:", explanation.as_text(why).rstrip("\n")]

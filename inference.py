@@ -157,7 +157,8 @@ def print_metrics(metrics: dict[str, float]) -> None:
     print(f"{'':16}{'exact match':>12}{'F1':>8}")
     if "oracle_exact_match" in metrics:
         print(f"{'oracle passage':16}{metrics['oracle_exact_match']:12.2f}{metrics['oracle_f1']:8.2f}")
-    print(f"{'end to end':16}{metrics['exact_match']:12.2f}{metrics['f1']:8.2f}")
+    name = "end to end" if "oracle_exact_match" in metrics else "given contexts"  # --retriever_type none
+    print(f"{name:16}{metrics['exact_match']:12.2f}{metrics['f1']:8.2f}")
     for definition, name in (("gold passage", "hit@"), ("answer in text", "answer_hit@")):
         hits = [f"@{key.removeprefix(name)} {value:.2f}" for key, value in metrics.items() if key.startswith(name)]
         if hits:

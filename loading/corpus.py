@@ -107,7 +107,8 @@ def load_corpus(path: str | Path, skip_bad_rows: bool = False, column_names: Map
     if problems:
         logger.warning("%s: left out %d bad rows of %d", path, len(problems), rows)
     repeated = rows - len(problems) - len(passages)
-    logger.info("%s: %d passages, after leaving out %d with the text of an earlier one", path, len(passages), repeated)
+    left_out = f", after leaving out {repeated} with the text of an earlier one" if repeated else ""
+    logger.info("%s: %d passages%s", path, len(passages), left_out)
     document_ids, titles = zip(*passages.values(), strict=True)
     kept = {document_id: passages[text][0] for document_id, (text, _) in owners.items()}
     others = {document_id: kept_id for document_id, kept_id in kept.items() if document_id != kept_id}
@@ -122,6 +123,11 @@ def find_corpus(dataset_path: str | Path) -> Path:
         for name in CORPUS_NAMES:
             if (folder / name).is_file():
                 return folder / name
+    if not folders:
+        raise UserError(
+            f"no corpus is found beside --dataset_path {dataset_path}, which is no file or folder here: "
+            "correct it, or name the corpus with --context_path"
+        )
     raise UserError(
         f"no {CORPUS_NAMES[0]} or {CORPUS_NAMES[1]} in --dataset_path {dataset_path}, beside it or beside its parent: "
         "name the corpus with --context_path"

@@ -162,7 +162,7 @@ def _card(kind: _Kind, records: Mapping[str, Any]) -> str:
         parts += ["## How it was trained", "\n".join(trained)]
     if given:
         rows = "\n".join(f"| `--{name}` | {_cell(value)} |" for name, value in given.items())
-        parts.append(f"Flags that were not left at their defaults:\n\n| flag | value |\n|---|---|\n{rows}")
+        parts.append(f"Flags, the others being at their defaults:\n\n| flag | value |\n|---|---|\n{rows}")
     rows = "\n".join(
         f"| {_SCORES[name]} | {value:.{4 if name == 'eval_loss' else 2}f} |" for name, value in scores.items()
     )

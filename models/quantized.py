@@ -110,7 +110,7 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
                 raise _refusal(model, f"in int8 its states are others (cosine {cosine:.2f})")
             write_json(staging / _MANIFEST, identity)
             write_checksums(staging)
-        logger.info("%s: int8, states as those of torch up to a cosine of %.4f", kept, cosine)
+        logger.info("%s: int8; its states have a mean cosine of %.4f with those of torch", kept, cosine)
     stands_for_it = read(kept)
     if encoder is model:
         return stands_for_it

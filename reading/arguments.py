@@ -150,7 +150,7 @@ class ScoringArguments:
     """What is scored against what."""
 
     gold: str = flag(help="Gold answers: any layout that --dataset_path takes.")
-    predictions: list[str] = flag(help="predictions.json: {id: text}; several files are compared, each with each.")
+    predictions: list[str] = flag(help="predictions.json ({id: text}), or its folder; several are compared, in pairs.")
     column: list[str] = changed(DataArguments, "column", group="score")
     metric: str = flag("korquad", "Whose definition of normalisation and overlap.", choices=list(METRICS))
     bootstrap_samples: int = flag(1000, "Resamples behind the 95 % intervals.", at_least=1, at_most=1_000_000)

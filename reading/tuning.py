@@ -176,7 +176,7 @@ def report(tuned: Tuned, scores: Mapping[Settings, ExampleScores], resampling: R
         "flags as given": tuned.as_given,
         "* best on these questions": tuned.in_sample,
         "held out": tuned.held_out,
-        "held out, less as given": [tuned.gain.exact_match, tuned.gain.overlap],
+        "held out, minus as given": [tuned.gain.exact_match, tuned.gain.overlap],
     }
     flags = "\n  ".join(
         f"--{name} {value if isinstance(value, str) else format(value, 'g')}"

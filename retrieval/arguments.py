@@ -11,11 +11,13 @@ from loading.chunking import UNITS
 from retrieval import RETRIEVERS
 from retrieval.base import CREDENTIALS_ARE_VARIABLES, Explaining, IndexArguments
 from retrieval.rerank import RerankArguments
+from retrieval.sparse_encoder import NO_SPARSE_ENCODER
 from retrieval.spec import own_flags
 from runtime.arguments import SeedArguments
 from runtime.flags import changed, changes, fields_by_name, flag, flag_group, only_if, spelling_of, with_parameters
 from runtime.one_word import name_of
 
+NO_TABLE = "--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read"
 WITHOUT_INDEX = ("get_retrieved_df", "none")
 _INDEXED = only_if(
     lambda arguments: arguments.retriever_type not in WITHOUT_INDEX, "nothing is indexed with this --retriever_type"
@@ -110,6 +112,12 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
                 seen += parts.readings()
         return seen
 
+    def contradictions(self) -> Iterator[str]:
+        """Yield what a retriever lacks."""
+        for one in self.readings():
+            if one.retriever_type == "SparseEncoderRetrieval" and getattr(one, "sparse_encoder", None) is None:
+                yield NO_SPARSE_ENCODER
+
 
 def unexplained(specs: Iterable[str]) -> Iterator[str]:
     """Yield what --explain cannot be given with: each of these retrievers that does not say why it finds a passage."""
@@ -159,6 +167,11 @@ class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArgume
         "rerank_depth",
         read_if=[_INDEXED, only_if(lambda arguments: arguments.reranker is not None, "add --reranker")],
     )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield that there is no table."""
+        if self.retriever_type == "get_retrieved_df" and self.retrieved_df_path is None:
+            yield NO_TABLE
 
 
 @flag_group("comparison")

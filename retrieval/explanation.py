@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -86,7 +87,11 @@ def as_json(explained: ExplainedQuestion) -> dict[str, Any]:
 def as_text(explained: ExplainedQuestion) -> str:
     """Return the cut, then each passage with the largest parts of its score, as wide as the terminal."""
     width = terminal_width()
-    lines = [wrapped(f"{name}: {' · '.join(map(one_line, terms))}", width) for name, terms in explained.cuts.items()]
+    lines = []
+    for name, terms in explained.cuts.items():
+        counts = Counter(map(one_line, terms))
+        said = " · ".join(term if count == 1 else f"{term} {count}×" for term, count in counts.items())
+        lines.append(wrapped(f"{name}: {said}", width))
     for passage in explained.passages:
         place = "not found" if passage.rank is None else f"passage {passage.rank}"
         head = f"{one_line(passage.title) or '(no title)'} ({place}, score {passage.score:.4g})"

@@ -14,7 +14,7 @@ from loading.cleaning import clean_corpus
 from loading.corpus import Corpus, find_corpus, load_corpus
 from models.loading import load_tokenizer
 from retrieval import create_retriever, divided_search, load_or_build
-from retrieval.arguments import CorpusArguments, IndexedRetrieverArguments, RetrieverArguments
+from retrieval.arguments import NO_TABLE, CorpusArguments, IndexedRetrieverArguments, RetrieverArguments
 from retrieval.base import Retriever
 from retrieval.explanation import ExplainedQuestion, explain_found
 from retrieval.table import Retrieved, get_retrieved_df, retrieved_blocks, table_blocks
@@ -103,7 +103,7 @@ def find_passages(
         return None
     if arguments.retriever_type == "get_retrieved_df":
         if arguments.retrieved_df_path is None:
-            raise UserError("--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read")
+            raise UserError(NO_TABLE)
         df = get_retrieved_df(arguments.retrieved_df_path, examples, arguments.top_k_retrieval)
         return Retrieved(partial(table_blocks, df), int(df["rank"].max()))
     finder = load_finder(arguments, dataset_path, skip_bad_rows, default_tokenizer)

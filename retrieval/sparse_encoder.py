@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags be
 
 logger = get_logger(__name__)
 
+NO_SPARSE_ENCODER = "SparseEncoderRetrieval needs an encoder that weighs terms: add --sparse_encoder"
+
 
 @flag_group("encoder")
 class SparseEncoderArguments(IndexArguments):
@@ -65,7 +67,7 @@ class SparseEncoderRetrieval:
 
     def __init__(self, arguments: SparseEncoderArguments, index_dir: str | Path | None = None) -> None:
         if arguments.sparse_encoder is None:
-            raise UserError("SparseEncoderRetrieval needs an encoder that weighs terms: add --sparse_encoder")
+            raise UserError(NO_SPARSE_ENCODER)
         self.model_name = find_model(arguments.sparse_encoder)
         self.lengths = (arguments.question_max_len or 64, arguments.passage_max_len or 256)
         self.batch_size = arguments.encode_batch_size

@@ -626,6 +626,26 @@ def test_what_one_of_the_retrievers_reads_is_no_flag_without_effect(words: str) 
 
 
 @pytest.mark.parametrize(
+    ("words", "lacks"),
+    [
+        ("--retriever_type get_retrieved_df", "needs --retrieved_df_path, the table to read"),
+        ("--retriever_type SparseEncoderRetrieval", "needs an encoder that weighs terms: add --sparse_encoder"),
+        (
+            "--retriever_type HybridRetrieval --hybrid_retrievers A SparseEncoderRetrieval",
+            "needs an encoder that weighs terms: add --sparse_encoder",
+        ),
+    ],
+)
+def test_what_a_retriever_cannot_do_without_is_said_before_anything_is_loaded(
+    words: str, lacks: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(words, InferenceArguments)
+    assert lacks in capsys.readouterr().err
+    parse("--retriever_type SparseEncoderRetrieval,sparse_encoder=M", InferenceArguments)
+
+
+@pytest.mark.parametrize(
     ("words", "flag", "reasons"),
     [
         (

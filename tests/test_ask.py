@@ -52,7 +52,7 @@ def test_a_question_is_answered_with_its_passages_in_80_columns(
     assert lines[0] == f"question  {QUESTION}"
     assert re.fullmatch(rf"answer   [01]\.\d\d  {TEXT}", lines[1])
     assert re.fullmatch(r"  2\.     [01]\.\d\d  \S.*", lines[2]) and lines[3] == ""
-    assert re.fullmatch(r"부산 \(passage [123], score \d+\.\d\d\)", lines[4])
+    assert re.fullmatch(r"부산 \(passage [123], score [\d.]{3,6}\)", lines[4])
     assert f"[{TEXT}]" in " ".join(shown.split())
     assert max(map(columns_of, lines)) <= 80 and "\x1b" not in shown
 

@@ -164,9 +164,12 @@ def mean_of(out: Path) -> float:
     return read_json(out / "metrics.json")["exact_match"]
 
 
-def test_threshold_and_rules_are_tuned_without_a_retriever(command: list[str], tmp_path: Path) -> None:
+def test_threshold_and_rules_are_tuned_without_a_retriever(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [*without(command, "analyzer", "index_dir", "top_k_retrieval"), "--retriever_type", "none", "--do_eval"]
     inference.main([*command, "--tune"])
+    assert capsys.readouterr().out.splitlines()[1].startswith("given contexts")
     assert list(read_json(tmp_path / "out" / "tuned.json")) == ["postprocess"]
     inference.main([*command, "--tune", "--version_2_with_negative", "--null_score_diff_threshold", "-99"])
     assert list(read_json(tmp_path / "out" / "tuned.json")) == ["null_score_diff_threshold", "postprocess"]

@@ -83,6 +83,14 @@ def test_figures(gold, predictions, warnings, metric, overlap_name, exact_match,
     assert score.main(words) == figures
 
 
+def test_a_folder_stands_for_the_predictions_in_it(gold, tmp_path):
+    (tmp_path / "run").mkdir()
+    file = tmp_path / "run" / "predictions.json"
+    file.write_text(json.dumps(PREDICTIONS), encoding="utf-8")
+    words = ["--gold", gold, "--predictions"]
+    assert score.main([*words, str(tmp_path / "run")]) == score.main([*words, str(file)])
+
+
 @pytest.mark.parametrize(("samples", "seed"), [(1000, 42), (7, 42), (7, 1)])
 def test_the_table_and_its_intervals(gold, predictions, capsys, samples, seed):
     words = ["--gold", gold, "--predictions", predictions(PREDICTIONS)]

@@ -61,10 +61,11 @@ def test_titles_that_are_page_addresses_get_their_spaces_back(tmp_path):
     assert load_corpus(path) == Corpus(["1"], ["고대 노르드어"], ["밑줄_은 글에 남는다."])
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path):
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path, log_lines):
     path = tmp_path / "wikipedia_documents.json"
     path.write_text('{"0": {"text": "왕"}}', encoding="utf-8-sig")
     assert load_corpus(path) == Corpus(["0"], [""], ["왕"])
+    assert log_lines == [f"INFO {path}: 1 passages"]
 
 
 def test_identical_texts_are_kept_once(tmp_path, log_lines):
@@ -234,6 +235,8 @@ def test_the_corpus_is_found_in_or_beside_the_data(tmp_path, monkeypatch):
     for dataset_path in ("elsewhere/deep/down/there", "data/missing", "klue/klue"):
         with pytest.raises(UserError, match=f"--dataset_path {dataset_path}, .* name the corpus with --context_path"):
             find_corpus(dataset_path)
+    with pytest.raises(UserError, match="beside --dataset_path data/missing, which is no file or folder here"):
+        find_corpus("data/missing")
 
 
 DOCUMENTS = Corpus(["1", "2"], ["한강", ""], ["한강은, 서해로\n흐른다.", '그는 "예"라 했다.'])

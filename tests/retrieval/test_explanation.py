@@ -24,7 +24,8 @@ class Scripted:
         assert (question, k) == ("왕은?", 2)
         terms = [Part(f"말{number}", 10.0 - number) for number in range(10)]
         return Explanation(
-            {"kiwi": ["왕", "은"]}, [[Part("BM25", row + 0.5, "rank\x9b 1", terms), Part("끝", 2.0)] for row in rows]
+            {"kiwi": ["왕", "은", "왕"]},
+            [[Part("BM25", row + 0.5, "rank\x9b 1", terms), Part("끝", 2.0)] for row in rows],
         )
 
 
@@ -32,7 +33,7 @@ def test_the_best_passages_and_the_right_ones_are_explained() -> None:
     explained = explain_found(Scripted(), CORPUS, "왕은?", FOUND, 1, also=[1, 2])
     assert [one[:4] for one in explained.passages] == [(1, "나", "강\x1b[31m", 3.5), (None, "다", "", 4.5)]
     content = as_json(explained)
-    assert (content["question"], content["cuts"]) == ("왕은?", {"kiwi": ["왕", "은"]})
+    assert (content["question"], content["cuts"]) == ("왕은?", {"kiwi": ["왕", "은", "왕"]})
     assert content["passages"][1]["parts"][0]["parts"][9] == {"name": "말9", "score": 1.0, "detail": "", "parts": []}
 
 
@@ -42,7 +43,7 @@ def test_what_is_shown_fits_the_terminal_and_does_not_command_it(monkeypatch: py
     assert max(map(columns_of, shown.splitlines())) <= 40
     assert [character for character in shown if not character.isprintable() and character != "\n"] == []
     head, first, second, third = shown.split("\n\n")
-    assert head == "kiwi: 왕 · 은"
+    assert head == "kiwi: 왕 2× · 은"
     assert first.startswith("강 [31m (passage 1, score 3.5)\n     1.5000  BM25 (rank 1)\n        10.0000  말0\n")
     assert "         3.0000  in 2 smaller parts\n     2.0000  끝" in first
     assert second.startswith("왕 (passage 2, score 1)\n") and third.startswith("(no title) (not found, score 4.5)\n")
