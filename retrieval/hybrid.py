@@ -139,7 +139,7 @@ class HybridRetrieval:
         cuts: dict[str, Sequence[str]] = {}
         parts: list[list[Part]] = [[] for _ in rows]
         for part, weight, found in zip(self.parts, self.weights, self.search_parts([question], k), strict=True):
-            own = part.explain(question, rows, k) if isinstance(part, Explaining) else None
+            own = part.explain(question, rows, max(self.depth, k)) if isinstance(part, Explaining) else None
             cuts |= own.cuts if own is not None else {}
             points = POINTS[self.fusion](found.scores)[0].tolist()  # (1, depth) -> (depth,)
             known = places(found)
