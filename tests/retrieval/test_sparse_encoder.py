@@ -29,6 +29,7 @@ def arguments(sparse_characters, tmp_path, monkeypatch, fp32):
     )
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")  # said once, by the library's own product
 def test_scores_are_inner_products_of_what_the_library_gives(arguments, corpus):
     retriever = load_or_build(create_retriever(arguments), corpus, arguments.index_dir)
     model = TheirSparseEncoder(arguments.sparse_encoder, device="cpu")
