@@ -20,14 +20,21 @@ from retrieval.base import (
     check_manifest,
     new_index_folder,
 )
-from retrieval.encoding import batch_size_on, blamed, encoded_in_shards, encoding, forget_shards, mapped, write_rows
+from retrieval.encoding import (
+    EncodesPassages,
+    batch_size_on,
+    blamed,
+    encoded_in_shards,
+    encoding,
+    forget_shards,
+    mapped,
+    write_rows,
+)
 from runtime.arguments import BackendArguments
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, part_of
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
-    import torch
-
     from models.encoder import BiEncoder
 
 
@@ -58,18 +65,16 @@ class DenseArguments(IndexArguments, EncodingArguments):
     )
 
 
-class DenseRetrieval:
+class DenseRetrieval(EncodesPassages):
     """The inner product of question and passage vectors, over all passages.
 
     A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory. Processes that divide the work encode their shards
-    each.
+    killed goes on where it stopped; without ``index_dir`` in memory.
     """
 
     name = "DenseRetrieval"
     libraries: Sequence[str] = ("torch", "transformers")
     flags: type = DenseArguments
-    divides_build = True
     build_seconds: float
 
     def __init__(self, arguments: DenseArguments, index_dir: str | Path | None = None) -> None:
@@ -80,20 +85,6 @@ class DenseRetrieval:
     def from_arguments(cls, arguments: EncodingArguments, default_tokenizer: str | None) -> DenseRetrieval:
         arguments = part_of(arguments, DenseArguments)
         return cls(arguments, arguments.index_dir)
-
-    @cached_property
-    def device(self) -> torch.device:
-        """Where vectors are computed."""
-        from runtime.device import default_device
-
-        return default_device()
-
-    @cached_property
-    def precision(self) -> str:
-        """The best precision of the device."""
-        from runtime.device import resolve_precision
-
-        return resolve_precision("auto", self.device)
 
     @cached_property
     def bi_encoder(self) -> BiEncoder:

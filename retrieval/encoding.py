@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,26 @@ SHARDS = ".shards"  # ends the name of the folder of an index that is being enco
 SHARD_SIZE = 4096  # passages that are encoded and kept together: what a killed build may lose
 
 Arrays = Mapping[str, np.ndarray]
+
+
+class EncodesPassages:
+    """Where a retriever encodes: all processes that divide the work encode their share of the passages."""
+
+    divides_build = True
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where vectors are computed."""
+        from runtime.device import default_device
+
+        return default_device()
+
+    @cached_property
+    def precision(self) -> str:
+        """The best precision of the device."""
+        from runtime.device import resolve_precision
+
+        return resolve_precision("auto", self.device)
 
 
 def encoded_in_shards(

@@ -25,7 +25,16 @@ from retrieval.base import (
     places,
 )
 from retrieval.dense import EncodingArguments
-from retrieval.encoding import batch_size_on, blamed, encoded_in_shards, encoding, forget_shards, mapped, write_rows
+from retrieval.encoding import (
+    EncodesPassages,
+    batch_size_on,
+    blamed,
+    encoded_in_shards,
+    encoding,
+    forget_shards,
+    mapped,
+    write_rows,
+)
 from retrieval.rerank import reordered
 from runtime.errors import UserError
 from runtime.flags import changed, flag, flag_group, only_if, part_of
@@ -33,8 +42,6 @@ from runtime.one_word import name_of
 from runtime.progress import progress_bar
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
-    import torch
-
     from models.token_encoder import TokenEncoder
 
 _BLOCK = 1024  # passages whose vectors are in memory while searching
@@ -79,18 +86,16 @@ class Tokens(NamedTuple):
     lengths: np.ndarray  # (N,) int64
 
 
-class MultiVectorRetrieval:
+class MultiVectorRetrieval(EncodesPassages):
     """The MaxSim of question and passage, over all passages.
 
     A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory. Processes that divide the work encode their shards
-    each.
+    killed goes on where it stopped; without ``index_dir`` in memory.
     """
 
     name = "MultiVectorRetrieval"
     libraries: Sequence[str] = ("torch", "transformers", "sentence-transformers")
     flags: type = MultiVectorArguments
-    divides_build = True
     build_seconds: float
 
     def __init__(self, arguments: MultiVectorArguments, index_dir: str | Path | None = None) -> None:
@@ -117,20 +122,6 @@ class MultiVectorRetrieval:
         """Return the retriever of candidates, if there is one."""
         named = arguments.candidates
         return [named] if named is not None and name_of(named) != MultiVectorRetrieval.name else []
-
-    @cached_property
-    def device(self) -> torch.device:
-        """Where vectors are computed."""
-        from runtime.device import default_device
-
-        return default_device()
-
-    @cached_property
-    def precision(self) -> str:
-        """The best precision of the device."""
-        from runtime.device import resolve_precision
-
-        return resolve_precision("auto", self.device)
 
     @cached_property
     def encoder(self) -> TokenEncoder:

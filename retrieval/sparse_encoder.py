@@ -22,13 +22,12 @@ from retrieval.base import (
     search_in_blocks,
 )
 from retrieval.dense import EncodingArguments
-from retrieval.encoding import batch_size_on, encoded_in_shards, encoding, forget_shards
+from retrieval.encoding import EncodesPassages, batch_size_on, encoded_in_shards, encoding, forget_shards
 from runtime.errors import UserError
 from runtime.flags import changed, flag, flag_group, part_of
 from runtime.output import find_model
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
-    import torch
     from scipy.sparse import csr_matrix
 
     from models.sparse_encoder import SparseEncoder
@@ -48,18 +47,16 @@ class SparseEncoderArguments(IndexArguments):
     encode_batch_size: int | None = changed(EncodingArguments, "encode_batch_size")
 
 
-class SparseEncoderRetrieval:
+class SparseEncoderRetrieval(EncodesPassages):
     """The inner product of the weights that an encoder gives the tokens of its vocabulary, over all passages.
 
     A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory. Processes that divide the work encode their shards
-    each.
+    killed goes on where it stopped; without ``index_dir`` in memory.
     """
 
     name = "SparseEncoderRetrieval"
     libraries: Sequence[str] = ("torch", "transformers", "sentence-transformers", "scipy")
     flags: type = SparseEncoderArguments
-    divides_build = True
     build_seconds: float
 
     def __init__(self, arguments: SparseEncoderArguments, index_dir: str | Path | None = None) -> None:
@@ -74,13 +71,6 @@ class SparseEncoderRetrieval:
     def from_arguments(cls, arguments: SparseEncoderArguments, default_tokenizer: str | None) -> SparseEncoderRetrieval:
         arguments = part_of(arguments, SparseEncoderArguments)
         return cls(arguments, arguments.index_dir)
-
-    @cached_property
-    def device(self) -> torch.device:
-        """Where vectors are computed."""
-        from runtime.device import default_device
-
-        return default_device()
 
     @cached_property
     def encoder(self) -> SparseEncoder:
@@ -159,8 +149,6 @@ class SparseEncoderRetrieval:
         return {name: np.asarray(getattr(rows, name)) for name in _KEPT}
 
     def _encode(self, method: str, texts: Sequence[Any], *what: str) -> csr_matrix:
-        from runtime.device import resolve_precision
-
-        precision = resolve_precision("auto", self.device)
+        batch_size = batch_size_on(self.device, self.batch_size)
         with encoding(f"--sparse_encoder {self.model_name}"):
-            return getattr(self.encoder, method)(texts, batch_size_on(self.device, self.batch_size), precision, *what)
+            return getattr(self.encoder, method)(texts, batch_size, self.precision, *what)
