@@ -15,6 +15,7 @@ from retrieval.base import (
     CREDENTIALS_ARE_VARIABLES,
     Explanation,
     IndexArguments,
+    OfParts,
     Part,
     Retriever,
     SearchResults,
@@ -291,16 +292,14 @@ class MultiVectorRetrieval(EncodesPassages):
         return self.shards[0].kept.shape[1]
 
 
-class CandidatesByTokens:
+class CandidatesByTokens(OfParts):
     """The ``depth`` best passages of a retriever in the order of MaxSim, the others below them.
 
     It keeps no index of its own: its parts, the retriever and the token vectors, do.
     """
 
     name = MultiVectorRetrieval.name
-    libraries: Sequence[str] = ()
     flags: type = MultiVectorArguments
-    build_seconds: float
 
     def __init__(self, retriever: Retriever, tokens: MultiVectorRetrieval, depth: int) -> None:
         self.retriever, self.tokens, self.depth = retriever, tokens, depth
@@ -309,11 +308,6 @@ class CandidatesByTokens:
     def parameters(self) -> dict[str, Any]:
         candidates = {"retriever": self.retriever.name, "parameters": self.retriever.parameters()}
         return {**self.tokens.parameters(), "candidates": candidates, "candidate_depth": self.depth}
-
-    def build(self, corpus: Corpus) -> None:
-        self.corpus = corpus
-        for part in self.parts:
-            part.build(corpus)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         found = self.retriever.search(questions, max(k, self.depth))
@@ -332,14 +326,3 @@ class CandidatesByTokens:
                 detail = f"not among the {self.depth} best of {self.retriever.name}"
                 parts.append([Part("below those re-ordered", after[row][1] if rank else 0.0, detail, of_tokens)])
         return Explanation(matched.cuts, parts)
-
-    def save(self, folder: str | Path) -> None:
-        with new_index_folder(folder, self, self.corpus) as staging:
-            for number, part in enumerate(self.parts):
-                part.save(staging / str(number))
-
-    def load(self, folder: str | Path, corpus: Corpus) -> None:
-        check_manifest(folder, self, corpus)
-        self.corpus = corpus
-        for number, part in enumerate(self.parts):
-            part.load(Path(folder) / str(number), corpus)
