@@ -342,13 +342,11 @@ def test_importing_retrieval_loads_no_engine():
 
 @pytest.mark.parametrize("name", ["dense", "tokens", "sparse encoder"])
 def test_too_little_memory_names_the_flag(
-    name, corpus, bag_of_characters, sparse_characters, characters_in_place, monkeypatch
+    name, corpus, bag_of_characters, sparse_characters, characters_in_place, tmp_path, monkeypatch
 ):
     encoder = characters_in_place if name == "tokens" else bag_of_characters
-    retriever = create_retriever(
-        dataclasses.replace(VARIANTS[name], retriever_dir=encoder, sparse_encoder=sparse_characters)
-    )
-
+    flags = {"retriever_dir": encoder, "sparse_encoder": sparse_characters, "index_dir": str(tmp_path)}
+    retriever = create_retriever(dataclasses.replace(VARIANTS[name], **flags))
     retriever.build(corpus)
 
     def too_large(*inputs, **others):
