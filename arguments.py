@@ -555,6 +555,13 @@ _READS = only_if(lambda args: args.model is not None, "nothing is read without -
 
 
 @command("tools.robustness", "Measure what changed questions cost retrievers and a reader.")
+@changes(
+    "backend",
+    read_if=only_if(
+        lambda args: args.model is not None or args.reranker is not None or _ENCODES(args) is None,
+        "nothing is encoded: name a retriever with encoders, or add --reranker or --model",
+    ),
+)
 @changes("output_dir", default="./outputs/robustness")
 @changes("top_k_retrieval", help="Passages retrieved per question, the deepest recall, and what --model reads.")
 class RobustnessArguments(

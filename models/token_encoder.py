@@ -259,6 +259,7 @@ def _new_token_encoder(name: str, width: int, dropout: float | None) -> TokenEnc
 
     library = import_library("token vectors need")
     load_tokenizer(name, "save the encoder's tokenizer there")  # which refuses code, and says what is missing
+    check_saved(name)
     with explained("encoder", name), quiet():
         transformer = Transformer(name, **_options(name, dropout, training=True))
         hidden = transformer.get_embedding_dimension()

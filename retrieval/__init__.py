@@ -12,8 +12,9 @@ import numpy as np
 from loading.corpus import Corpus
 from retrieval.base import NamedRetriever, Retriever, SearchResults, UnusableIndex, index_folder, parts_of
 from retrieval.bm25 import SparseRetrieval_BM25P
-from retrieval.dense import SHARDS, DenseRetrieval
+from retrieval.dense import DenseRetrieval
 from retrieval.elastic import ElasticRetrieval
+from retrieval.encoding import SHARDS
 from retrieval.hybrid import HybridRetrieval
 from retrieval.milvus import MilvusRetrieval
 from retrieval.multi_vector import MultiVectorRetrieval

@@ -255,6 +255,30 @@ def _differences(found: Any, expected: Any, name: str = "") -> Iterator[str]:
         yield f"{name} is {found!r} there and {expected!r} here"
 
 
+class OfParts(Retriever):
+    """A retriever that is made of others, its ``parts``: built, saved and loaded as they are."""
+
+    libraries: Sequence[str] = ()
+    build_seconds: float
+    parts: list[Retriever]
+
+    def build(self, corpus: Corpus) -> None:
+        self.corpus = corpus
+        for part in self.parts:
+            part.build(corpus)
+
+    def save(self, folder: str | Path) -> None:
+        with new_index_folder(folder, self, self.corpus) as staging:
+            for number, part in enumerate(self.parts):
+                part.save(staging / str(number))
+
+    def load(self, folder: str | Path, corpus: Corpus) -> None:
+        check_manifest(folder, self, corpus)
+        self.corpus = corpus
+        for number, part in enumerate(self.parts):
+            part.load(Path(folder) / str(number), corpus)
+
+
 def import_optional(module: str, package: str) -> ModuleType:
     """Import ``module``; raise :class:`MissingPackage` naming the pip command when it cannot."""
     try:

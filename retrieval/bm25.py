@@ -105,8 +105,8 @@ class SparseRetrieval_BM25P:
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
         """Return the terms, each with what it adds: delta * idf to every passage, and more where it occurs."""
         (terms,) = self.analyzer.analyze([question])
-        texts = self.corpus.search_texts()
-        held = [Counter(terms) for terms in self.analyzer.analyze([texts[row] for row in rows])]
+        texts = [text for row in rows for text in self.corpus.search_texts(slice(row, row + 1))]
+        held = [Counter(terms) for terms in self.analyzer.analyze(texts)]
         parts: list[list[Part]] = [[] for _ in rows]
         for term, asked in Counter(terms).items():
             gains = asked * self.engine.scores([[term]])[0]  # (N,)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,25 +18,24 @@ from retrieval.base import (
     SearchResults,
     UnusableIndex,
     check_manifest,
-    index_folder,
     new_index_folder,
 )
+from retrieval.encoding import (
+    EncodesPassages,
+    batch_size_on,
+    blamed,
+    encoded_in_shards,
+    encoding,
+    forget_shards,
+    mapped,
+    write_rows,
+)
 from runtime.arguments import BackendArguments
-from runtime.checksums import fault_of_file, sealed_file
-from runtime.division import gathered, place, places
-from runtime.errors import NotFiniteError, UserError
+from runtime.errors import UserError
 from runtime.flags import flag, flag_group, part_of
-from runtime.log import get_logger
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
-    import torch
-
     from models.encoder import BiEncoder
-
-logger = get_logger(__name__)
-
-SHARDS = ".shards"  # ends the name of the folder of an index that is being encoded
-SHARD_SIZE = 4096  # passages that are encoded and kept together: what a killed build may lose
 
 
 @flag_group("encoder")
@@ -68,18 +65,16 @@ class DenseArguments(IndexArguments, EncodingArguments):
     )
 
 
-class DenseRetrieval:
+class DenseRetrieval(EncodesPassages):
     """The inner product of question and passage vectors, over all passages.
 
     A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory. Processes that divide the work encode their shards
-    each.
+    killed goes on where it stopped; without ``index_dir`` in memory.
     """
 
     name = "DenseRetrieval"
     libraries: Sequence[str] = ("torch", "transformers")
     flags: type = DenseArguments
-    divides_build = True
     build_seconds: float
 
     def __init__(self, arguments: DenseArguments, index_dir: str | Path | None = None) -> None:
@@ -90,20 +85,6 @@ class DenseRetrieval:
     def from_arguments(cls, arguments: EncodingArguments, default_tokenizer: str | None) -> DenseRetrieval:
         arguments = part_of(arguments, DenseArguments)
         return cls(arguments, arguments.index_dir)
-
-    @cached_property
-    def device(self) -> torch.device:
-        """Where vectors are computed."""
-        from runtime.device import default_device
-
-        return default_device()
-
-    @cached_property
-    def precision(self) -> str:
-        """The best precision of the device."""
-        from runtime.device import resolve_precision
-
-        return resolve_precision("auto", self.device)
 
     @cached_property
     def bi_encoder(self) -> BiEncoder:
@@ -128,31 +109,14 @@ class DenseRetrieval:
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus
-        starts = range(0, len(corpus), SHARD_SIZE)
-        parts = [_slice(corpus, start) for start in starts]
-        if self.index_dir is None:
-            self.vectors = [self._encode_shard(part, "passages") for part in parts]
-            return
-        folder = self._shards_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{start:012d}.npy" for start in starts]
-        width = self.bi_encoder.width
-        kept = [self._is_kept(path, len(part), width) for path, part in zip(paths, parts, strict=True)]
-        if sum(kept):
-            logger.info("resumed: %d of %d shards are there, in %s", sum(kept), len(parts), folder)
-        for number in range(place(), len(parts), places()):
-            if not kept[number]:
-                encoded = self._encode_shard(parts[number], f"passages, shard {number + 1} of {len(parts)}")
-                with sealed_file(paths[number]) as staging, staging.open("wb") as file:
-                    np.save(file, encoded, allow_pickle=False)
-        gathered(None)  # all shards are written
-        self.vectors = [self._read_whole(path, len(part)) for path, part in zip(paths, parts, strict=True)]
+        shards = encoded_in_shards(self, corpus, self.index_dir, ["vectors"], self._encode_shard)
+        self.vectors = [shard["vectors"] for shard in shards]
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         from retrieval.vector_search import search_vectors
 
         vectors = self.encode_questions(questions)
-        with self._blamed():
+        with blamed(self._who):
             return search_vectors(vectors, self.vectors, k, self.device)
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
@@ -163,19 +127,15 @@ class DenseRetrieval:
         return Explanation({}, [[Part("inner product", score)] for score in scores])
 
     def save(self, folder: str | Path) -> None:
-        shape = (len(self.corpus), self.vectors[0].shape[1])
-        header = {"descr": np.dtype(self.arguments.vectors_dtype).str, "fortran_order": False, "shape": shape}
-        with new_index_folder(folder, self, self.corpus) as staging, (staging / "vectors.npy").open("wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
-            for shard in self.vectors:  # (m, H) each -> (N, H); through a memory map, a full disk would be a SIGBUS
-                file.write(np.ascontiguousarray(shard).data)
-        self.vectors = [self._read_whole(Path(folder) / "vectors.npy", len(self.corpus))]
-        if self.index_dir is not None:
-            shutil.rmtree(self._shards_folder(), ignore_errors=True)
+        with new_index_folder(folder, self, self.corpus) as staging:
+            write_rows(staging / "vectors.npy", self.vectors)  # (m, H) each -> (N, H)
+        self._open(Path(folder))
+        forget_shards(self, self.index_dir)
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
         check_manifest(folder, self, corpus)
-        self.corpus, self.vectors = corpus, [self._read_whole(Path(folder) / "vectors.npy", len(corpus))]
+        self.corpus = corpus
+        self._open(Path(folder))
 
     def encode_questions(self, questions: Sequence[str]) -> np.ndarray:
         """Return float32 (n, H)."""
@@ -196,23 +156,14 @@ class DenseRetrieval:
     def _who(self) -> str:
         return f"--retriever_dir {self.arguments.retriever_dir}"
 
-    @contextmanager
-    def _blamed(self) -> Iterator[None]:
-        """Name the encoders, and the way out, where they give no numbers."""
-        try:
-            yield
-        except NotFiniteError as error:
-            raise NotFiniteError(self._who, error.finding, "copy or train the encoder again") from None
-
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
         from models.encoder import encode
-        from runtime.fitting import memory_for
 
-        batch_size = self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
-        with self._blamed(), memory_for("--encode_batch_size"):
+        batch_size = batch_size_on(self.device, self.arguments.encode_batch_size)
+        with encoding(self._who):
             return encode(embed, rows, self.bi_encoder.pad, batch_size, self.precision, self.device, what)
 
-    def _encode_shard(self, part: Corpus, what: str) -> np.ndarray:
+    def _encode_shard(self, part: Corpus, what: str) -> dict[str, np.ndarray]:
         """Return the vectors as they are kept; :class:`UserError` if some are too large for that."""
         with np.errstate(over="ignore"):  # reported below
             vectors = self.encode_passages(part, what).astype(self.arguments.vectors_dtype)
@@ -221,33 +172,15 @@ class DenseRetrieval:
                 f"{self._who} gives vectors that {self.arguments.vectors_dtype} cannot hold: "
                 "check the encoder, or keep them as --vectors_dtype float32"
             )
-        return vectors
+        return {"vectors": vectors}
 
-    def _shards_folder(self) -> Path:
-        folder = index_folder(self, self.corpus, self.index_dir or "")
-        return folder.with_name(f".{folder.name}{SHARDS}")
-
-    def _read_whole(self, path: Path, size: int) -> np.ndarray:
-        """Return what :meth:`_read` does; :class:`UnusableIndex` if that is None."""
-        vectors = self._read(path, size)
-        if vectors is None:
-            raise UnusableIndex(path.parent, f"it holds no vectors of {size} passages")
-        return vectors
-
-    def _is_kept(self, path: Path, size: int, width: int) -> bool:
-        """Whether a killed build left the shard, as it was written."""
-        return path.exists() and fault_of_file(path) is None and self._read(path, size, width) is not None
-
-    def _read(self, path: Path, size: int, width: int | None = None) -> np.ndarray | None:
-        """Return the vectors (size, width) in ``path``, mapped into memory; None if it holds anything else."""
+    def _open(self, folder: Path) -> None:
+        """Map the vectors in ``folder`` into memory; :class:`UnusableIndex` if it holds none, or others."""
+        size, dtype = len(self.corpus), self.arguments.vectors_dtype
         try:
-            vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+            vectors = mapped(folder / "vectors.npy")
+            if vectors.ndim != 2 or len(vectors) != size or vectors.dtype != dtype:
+                raise ValueError
         except (OSError, ValueError, EOFError):
-            return None
-        is_right = vectors.ndim == 2 and vectors.shape == (size, width or vectors.shape[1])
-        return vectors if is_right and vectors.dtype == self.arguments.vectors_dtype else None
-
-
-def _slice(corpus: Corpus, start: int) -> Corpus:
-    rows = slice(start, start + SHARD_SIZE)
-    return Corpus(corpus.document_ids[rows], corpus.titles[rows], corpus.texts[rows])
+            raise UnusableIndex(folder, f"it holds no vectors of {size} passages") from None
+        self.vectors = [vectors]

@@ -5,22 +5,19 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from loading.corpus import Corpus
 from retrieval.base import (
     CREDENTIALS_ARE_VARIABLES,
     Explaining,
     Explanation,
+    OfParts,
     Part,
     Retriever,
     SearchResults,
-    check_manifest,
     largest_first,
-    new_index_folder,
     places,
 )
 from runtime.errors import UserError
@@ -53,7 +50,7 @@ class HybridArguments(FusionDepthArguments):
     fusion_weights: list[float] | None = flag(None, "Weight of each fused retriever, in order (default: equal).")
 
 
-class HybridRetrieval:
+class HybridRetrieval(OfParts):
     """Two or more retrievers, fused by reciprocal ranks (``rrf``) or by normalised scores (``weighted``).
 
     Each part finds ``depth`` passages per question, or k where more are asked for; what a part does not find gets
@@ -62,9 +59,7 @@ class HybridRetrieval:
     """
 
     name = "HybridRetrieval"
-    libraries: Sequence[str] = ()
     flags: type = HybridArguments
-    build_seconds: float
     seconds_of_parts: list[float]  # that the last search took of each
 
     def __init__(
@@ -112,11 +107,6 @@ class HybridRetrieval:
         parts = [{"retriever": part.name, "parameters": part.parameters()} for part in self.parts]
         return {"fusion": self.fusion, "weights": self.weights, "depth": self.depth, "parts": parts}
 
-    def build(self, corpus: Corpus) -> None:
-        self.corpus = corpus
-        for part in self.parts:
-            part.build(corpus)
-
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         return self.fuse(self.search_parts(questions, k), k)
 
@@ -139,7 +129,7 @@ class HybridRetrieval:
         cuts: dict[str, Sequence[str]] = {}
         parts: list[list[Part]] = [[] for _ in rows]
         for part, weight, found in zip(self.parts, self.weights, self.search_parts([question], k), strict=True):
-            own = part.explain(question, rows, k) if isinstance(part, Explaining) else None
+            own = part.explain(question, rows, max(self.depth, k)) if isinstance(part, Explaining) else None
             cuts |= own.cuts if own is not None else {}
             points = POINTS[self.fusion](found.scores)[0].tolist()  # (1, depth) -> (depth,)
             known = places(found)
@@ -150,17 +140,6 @@ class HybridRetrieval:
                     gain, detail = weight * points[rank - 1], f"rank {rank}, score {score:.4g}, weight {weight:g}"
                 parts[number].append(Part(part.name, gain, detail, own.parts[number] if own is not None else ()))
         return Explanation(cuts, list(map(largest_first, parts)))
-
-    def save(self, folder: str | Path) -> None:
-        with new_index_folder(folder, self, self.corpus) as staging:
-            for number, part in enumerate(self.parts):
-                part.save(staging / str(number))
-
-    def load(self, folder: str | Path, corpus: Corpus) -> None:
-        check_manifest(folder, self, corpus)
-        self.corpus = corpus
-        for number, part in enumerate(self.parts):
-            part.load(Path(folder) / str(number), corpus)
 
 
 def rrf_points(scores: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -16,31 +15,35 @@ from retrieval.base import (
     CREDENTIALS_ARE_VARIABLES,
     Explanation,
     IndexArguments,
+    OfParts,
     Part,
     Retriever,
     SearchResults,
     UnusableIndex,
     check_manifest,
-    index_folder,
     largest_first,
     new_index_folder,
     places,
 )
-from retrieval.dense import SHARD_SIZE, SHARDS, EncodingArguments
+from retrieval.dense import EncodingArguments
+from retrieval.encoding import (
+    EncodesPassages,
+    batch_size_on,
+    blamed,
+    encoded_in_shards,
+    encoding,
+    forget_shards,
+    mapped,
+    write_rows,
+)
 from retrieval.rerank import reordered
-from runtime.checksums import fault_of_file, sealed_file
-from runtime.errors import NotFiniteError, UserError
+from runtime.errors import UserError
 from runtime.flags import changed, flag, flag_group, only_if, part_of
-from runtime.log import get_logger
 from runtime.one_word import name_of
 from runtime.progress import progress_bar
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
-    import torch
-
     from models.token_encoder import TokenEncoder
-
-logger = get_logger(__name__)
 
 _BLOCK = 1024  # passages whose vectors are in memory while searching
 _RESCORED = 4  # times k, and at least:
@@ -84,7 +87,7 @@ class Tokens(NamedTuple):
     lengths: np.ndarray  # (N,) int64
 
 
-class MultiVectorRetrieval:
+class MultiVectorRetrieval(EncodesPassages):
     """The MaxSim of question and passage, over all passages.
 
     A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
@@ -122,20 +125,6 @@ class MultiVectorRetrieval:
         return [named] if named is not None and name_of(named) != MultiVectorRetrieval.name else []
 
     @cached_property
-    def device(self) -> torch.device:
-        """Where vectors are computed."""
-        from runtime.device import default_device
-
-        return default_device()
-
-    @cached_property
-    def precision(self) -> str:
-        """The best precision of the device."""
-        from runtime.device import resolve_precision
-
-        return resolve_precision("auto", self.device)
-
-    @cached_property
     def encoder(self) -> TokenEncoder:
         """The encoder, loaded when something is first encoded."""
         import torch
@@ -151,23 +140,8 @@ class MultiVectorRetrieval:
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus
-        parts = [_slice(corpus, start) for start in range(0, len(corpus), SHARD_SIZE)]
-        if self.index_dir is None:
-            self.shards = [self.packed(self.encode_passages(part, "passages")) for part in parts]
-            return
-        folder = self._shards_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{number:06d}" for number in range(len(parts))]
-        if there := sum(_is_whole(path) for path in paths):
-            logger.info("resumed: %d of %d shards are there, in %s", there, len(parts), folder)
-        self.shards = []
-        for number, (path, part) in enumerate(zip(paths, parts, strict=True), start=1):
-            if not _is_whole(path):
-                encoded = self.packed(self.encode_passages(part, f"passages, shard {number} of {len(parts)}"))
-                for name, array in encoded._asdict().items():
-                    with sealed_file(_file(path, name)) as staging, staging.open("wb") as file:
-                        np.save(file, array, allow_pickle=False)
-            self.shards.append(Tokens(*(_mapped(_file(path, name)) for name in Tokens._fields)))
+        shards = encoded_in_shards(self, corpus, self.index_dir, Tokens._fields, self._encode_shard)
+        self.shards = [Tokens(**shard) for shard in shards]
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         from retrieval.token_vectors import search_tokens
@@ -175,9 +149,10 @@ class MultiVectorRetrieval:
         k = min(k, len(self.corpus))
         asked = self._encode_questions(questions)
         if self.arguments.token_vectors != "binary":
-            return self._blamed(search_tokens, asked, self._blocks(self.shards, self._form), k, self.device)
+            with blamed(self._who):
+                return search_tokens(asked, self._blocks(self.shards, self._form), k, self.device)
         depth = min(max(_LEAST_RESCORED, _RESCORED * k), len(self.corpus))
-        found = self._blamed(search_tokens, asked, self._blocks(self.bits, "binary"), depth, self.device)
+        found = search_tokens(asked, self._blocks(self.bits, "binary"), depth, self.device)
         return reordered(found, self._score(asked, found.ids), k)
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
@@ -199,13 +174,12 @@ class MultiVectorRetrieval:
 
     def save(self, folder: str | Path) -> None:
         with new_index_folder(folder, self, self.corpus) as staging:
-            _write(staging / "tokens.npy", [shard.kept for shard in self.shards])
-            _write(staging / "lengths.npy", [shard.lengths for shard in self.shards])
+            write_rows(staging / "tokens.npy", [shard.kept for shard in self.shards])
+            write_rows(staging / "lengths.npy", [shard.lengths for shard in self.shards])
             if self.arguments.token_vectors == "binary":
-                _write(staging / "bits.npy", [bits.kept for bits in self.bits])
+                write_rows(staging / "bits.npy", [bits.kept for bits in self.bits])
         self._open(Path(folder))
-        if self.index_dir is not None:
-            shutil.rmtree(self._shards_folder(), ignore_errors=True)
+        forget_shards(self, self.index_dir)
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
         check_manifest(folder, self, corpus)
@@ -215,7 +189,8 @@ class MultiVectorRetrieval:
     def encode_passages(self, corpus: Corpus, what: str = "passages") -> list[np.ndarray]:
         """Return float32 (tokens, D) of every passage; ``what`` names the progress bar."""
         pairs, pooling = list(zip(corpus.titles, corpus.texts, strict=True)), self.arguments.token_pooling
-        return self._blamed(self.encoder.encode_passages, pairs, self._batch_size, self.precision, what, pooling)
+        with encoding(self._who):
+            return self.encoder.encode_passages(pairs, self._batch_size, self.precision, what, pooling)
 
     def packed(self, vectors: Sequence[np.ndarray]) -> Tokens:
         """Return the vectors (tokens, D) of passages as they are kept."""
@@ -238,18 +213,18 @@ class MultiVectorRetrieval:
 
     @property
     def _batch_size(self) -> int:
-        return self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
+        return batch_size_on(self.device, self.arguments.encode_batch_size)
 
-    def _blamed(self, function: Any, *arguments: Any) -> Any:
-        """Return what ``function`` does; name the encoder, and the way out, where it gives no numbers."""
-        try:
-            return function(*arguments)
-        except NotFiniteError as error:
-            who = f"--retriever_dir {self.arguments.retriever_dir}"
-            raise NotFiniteError(who, error.finding, "copy or train the encoder again") from None
+    @property
+    def _who(self) -> str:
+        return f"--retriever_dir {self.arguments.retriever_dir}"
+
+    def _encode_shard(self, part: Corpus, what: str) -> dict[str, np.ndarray]:
+        return self.packed(self.encode_passages(part, what))._asdict()
 
     def _encode_questions(self, questions: Sequence[str]) -> list[np.ndarray]:
-        return self._blamed(self.encoder.encode_questions, questions, self._batch_size, self.precision)
+        with encoding(self._who):
+            return self.encoder.encode_questions(questions, self._batch_size, self.precision)
 
     def _blocks(self, shards: Iterable[Tokens], form: str) -> Iterator[list[np.ndarray]]:
         """Yield the vectors (tokens, D) of ``_BLOCK`` passages at a time."""
@@ -270,7 +245,8 @@ class MultiVectorRetrieval:
         with progress_bar(total=len(ids), desc="Score", unit="question", delay=1) as progress:
             for row, question in enumerate(asked):
                 passages = [vectors_of(one) for one in ids[row].tolist()]
-                scores[row] = self._blamed(score_tokens, [question], passages, self.device)[0]  # (1, depth) -> (depth,)
+                with blamed(self._who):
+                    scores[row] = score_tokens([question], passages, self.device)[0]  # (1, depth) -> (depth,)
                 progress.update()
         return scores
 
@@ -302,7 +278,7 @@ class MultiVectorRetrieval:
     def _open(self, folder: Path) -> None:
         """Map the index in ``folder`` into memory, its bits read whole; :class:`UnusableIndex` if it is no such one."""
         try:
-            tokens = Tokens(_mapped(folder / "tokens.npy"), _mapped(folder / "lengths.npy"))
+            tokens = Tokens(mapped(folder / "tokens.npy"), mapped(folder / "lengths.npy"))
             if len(tokens.lengths) != len(self.corpus) or tokens.lengths.sum() != len(tokens.kept):
                 raise ValueError
             if self.arguments.token_vectors == "binary":
@@ -315,21 +291,15 @@ class MultiVectorRetrieval:
     def _width(self) -> int:
         return self.shards[0].kept.shape[1]
 
-    def _shards_folder(self) -> Path:
-        folder = index_folder(self, self.corpus, self.index_dir or "")
-        return folder.with_name(f".{folder.name}{SHARDS}")
 
-
-class CandidatesByTokens:
+class CandidatesByTokens(OfParts):
     """The ``depth`` best passages of a retriever in the order of MaxSim, the others below them.
 
     It keeps no index of its own: its parts, the retriever and the token vectors, do.
     """
 
     name = MultiVectorRetrieval.name
-    libraries: Sequence[str] = ()
     flags: type = MultiVectorArguments
-    build_seconds: float
 
     def __init__(self, retriever: Retriever, tokens: MultiVectorRetrieval, depth: int) -> None:
         self.retriever, self.tokens, self.depth = retriever, tokens, depth
@@ -338,11 +308,6 @@ class CandidatesByTokens:
     def parameters(self) -> dict[str, Any]:
         candidates = {"retriever": self.retriever.name, "parameters": self.retriever.parameters()}
         return {**self.tokens.parameters(), "candidates": candidates, "candidate_depth": self.depth}
-
-    def build(self, corpus: Corpus) -> None:
-        self.corpus = corpus
-        for part in self.parts:
-            part.build(corpus)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         found = self.retriever.search(questions, max(k, self.depth))
@@ -361,41 +326,3 @@ class CandidatesByTokens:
                 detail = f"not among the {self.depth} best of {self.retriever.name}"
                 parts.append([Part("below those re-ordered", after[row][1] if rank else 0.0, detail, of_tokens)])
         return Explanation(matched.cuts, parts)
-
-    def save(self, folder: str | Path) -> None:
-        with new_index_folder(folder, self, self.corpus) as staging:
-            for number, part in enumerate(self.parts):
-                part.save(staging / str(number))
-
-    def load(self, folder: str | Path, corpus: Corpus) -> None:
-        check_manifest(folder, self, corpus)
-        self.corpus = corpus
-        for number, part in enumerate(self.parts):
-            part.load(Path(folder) / str(number), corpus)
-
-
-def _slice(corpus: Corpus, start: int) -> Corpus:
-    rows = slice(start, start + SHARD_SIZE)
-    return Corpus(corpus.document_ids[rows], corpus.titles[rows], corpus.texts[rows])
-
-
-def _file(shard: Path, name: str) -> Path:
-    return shard.with_name(f"{shard.name}-{name}.npy")
-
-
-def _is_whole(shard: Path) -> bool:
-    return all(fault_of_file(_file(shard, name)) is None for name in Tokens._fields)
-
-
-def _mapped(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _write(path: Path, arrays: Sequence[np.ndarray]) -> None:
-    """Write ``arrays`` as one, row after row; through a memory map, a full disk would be a SIGBUS."""
-    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
-    header = {"descr": arrays[0].dtype.str, "fortran_order": False, "shape": shape}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for array in arrays:
-            file.write(np.ascontiguousarray(array).data)

@@ -99,7 +99,9 @@ class RerankedRetrieval:
     def parameters(self) -> dict[str, Any]:
         from models.encoder import hash_model
 
-        return {**self.retriever.parameters(), "reranker": hash_model(self.reranker_name), "rerank_depth": self.depth}
+        backend = {} if self._backend == "torch" else {"reranker_backend": self._backend}
+        own = {"reranker": hash_model(self.reranker_name), "rerank_depth": self.depth, **backend}
+        return {**self.retriever.parameters(), **own}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus
@@ -121,7 +123,7 @@ class RerankedRetrieval:
         before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
         own = Explanation({}, [()] * len(rows))
         if isinstance(self.retriever, Explaining):
-            own = self.retriever.explain(question, rows, k)
+            own = self.retriever.explain(question, rows, max(k, self.depth))
         parts = []
         for row, of_retriever in zip(rows, own.parts, strict=True):
             if row not in before:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,25 +17,22 @@ from retrieval.base import (
     Part,
     SearchResults,
     check_manifest,
-    index_folder,
     largest_first,
     new_index_folder,
     search_in_blocks,
 )
-from retrieval.dense import SHARD_SIZE, SHARDS, EncodingArguments
-from runtime.checksums import fault_of_file, sealed_file
-from runtime.errors import NotFiniteError, UserError
+from retrieval.dense import EncodingArguments
+from retrieval.encoding import EncodesPassages, batch_size_on, encoded_in_shards, encoding, forget_shards
+from runtime.errors import UserError
 from runtime.flags import changed, flag, flag_group, part_of
-from runtime.log import get_logger
 from runtime.output import find_model
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
-    import torch
     from scipy.sparse import csr_matrix
 
     from models.sparse_encoder import SparseEncoder
 
-logger = get_logger(__name__)
+_KEPT = ("data", "indices", "indptr", "shape")  # of a matrix by rows
 
 NO_SPARSE_ENCODER = "SparseEncoderRetrieval needs an encoder that weighs terms: add --sparse_encoder"
 
@@ -53,7 +49,7 @@ class SparseEncoderArguments(IndexArguments):
     encode_batch_size: int | None = changed(EncodingArguments, "encode_batch_size")
 
 
-class SparseEncoderRetrieval:
+class SparseEncoderRetrieval(EncodesPassages):
     """The inner product of the weights that an encoder gives the tokens of its vocabulary, over all passages.
 
     A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
@@ -79,13 +75,6 @@ class SparseEncoderRetrieval:
         return cls(arguments, arguments.index_dir)
 
     @cached_property
-    def device(self) -> torch.device:
-        """Where vectors are computed."""
-        from runtime.device import default_device
-
-        return default_device()
-
-    @cached_property
     def encoder(self) -> SparseEncoder:
         """The encoder, loaded when something is first encoded."""
         from models.sparse_encoder import load_sparse_encoder
@@ -98,24 +87,12 @@ class SparseEncoderRetrieval:
         return {"encoder": self._encoder_hash, **lengths}
 
     def build(self, corpus: Corpus) -> None:
-        from scipy.sparse import load_npz, save_npz, vstack
+        from scipy.sparse import csr_matrix, vstack
 
         self.corpus = corpus
-        shards = []
-        for start in range(0, len(corpus), SHARD_SIZE):
-            path = self._shard(start)
-            if path is not None and path.exists() and fault_of_file(path) is None:
-                logger.info("resumed: %s is there", path)
-                shards.append(load_npz(path))
-                continue
-            rows = slice(start, start + SHARD_SIZE)
-            pairs = list(zip(corpus.titles[rows], corpus.texts[rows], strict=True))
-            shards.append(self._encode("encode_passages", pairs))
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with sealed_file(path) as staging, staging.open("wb") as file:
-                    save_npz(file, shards[-1], compressed=False)
-        self.weights = vstack(shards).T.tocsr()  # (N, V) -> (V, N)
+        shards = encoded_in_shards(self, corpus, self.index_dir, _KEPT, self._encode_shard)
+        rows = [csr_matrix(tuple(shard[name] for name in _KEPT[:3]), shard["shape"]) for shard in shards]
+        self.weights = vstack(rows).T.tocsr()  # (N, V) -> (V, N)
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
         asked = self._encode("encode_questions", questions)  # (n, V)
@@ -152,8 +129,7 @@ class SparseEncoderRetrieval:
 
         with new_index_folder(folder, self, self.corpus) as staging:
             save_npz(staging / "weights.npz", self.weights, compressed=False)
-        if self.index_dir is not None:
-            shutil.rmtree(self._shards_folder(), ignore_errors=True)
+        forget_shards(self, self.index_dir)
 
     def load(self, folder: str | Path, corpus: Corpus) -> None:
         from scipy.sparse import load_npz
@@ -170,20 +146,11 @@ class SparseEncoderRetrieval:
     def _names(self, tokens: np.ndarray) -> list[str]:
         return self.encoder.tokenizer.convert_ids_to_tokens(tokens.tolist())
 
-    def _encode(self, method: str, texts: Sequence[Any]) -> csr_matrix:
-        from runtime.device import resolve_precision
+    def _encode_shard(self, part: Corpus, what: str) -> dict[str, np.ndarray]:
+        rows = self._encode("encode_passages", list(zip(part.titles, part.texts, strict=True)), what)  # (n, V)
+        return {name: np.asarray(getattr(rows, name)) for name in _KEPT}
 
-        batch_size = self.batch_size or (16 if self.device.type == "cpu" else 128)
-        precision = resolve_precision("auto", self.device)
-        try:
-            return getattr(self.encoder, method)(texts, batch_size, precision)
-        except NotFiniteError as error:
-            who = f"--sparse_encoder {self.model_name}"
-            raise NotFiniteError(who, error.finding, "copy or train the encoder again") from None
-
-    def _shards_folder(self) -> Path:
-        folder = index_folder(self, self.corpus, self.index_dir or "")
-        return folder.with_name(f".{folder.name}{SHARDS}")
-
-    def _shard(self, start: int) -> Path | None:
-        return None if self.index_dir is None else self._shards_folder() / f"{start:012d}.npz"
+    def _encode(self, method: str, texts: Sequence[Any], *what: str) -> csr_matrix:
+        batch_size = batch_size_on(self.device, self.batch_size)
+        with encoding(f"--sparse_encoder {self.model_name}"):
+            return getattr(self.encoder, method)(texts, batch_size, self.precision, *what)

@@ -16,6 +16,7 @@ from loading.teacher_scores import TeacherScores
 from models.cross_encoder import CrossEncoder, Pair, load_cross_encoder
 from retrieval.base import Retriever, SearchResults
 from retrieval.comparison import Questions, training_examples
+from retrieval.multi_vector import CandidatesByTokens
 from retrieval.rerank import RerankedRetrieval
 from retrieval.training import TrainingQuestions, corpus_passages
 from runtime.output import find_model
@@ -32,10 +33,10 @@ def taught_scores(
 ) -> Iterator[tuple[str, TeacherScores]]:
     """Yield the id of every question, and the passages that ``retriever`` found for it with their scores.
 
-    Of what a reranker re-orders those alone that it has read; and it reads the right passage, if that is known and was
-    not found: the student needs the teacher's opinion of it.
+    Of what is re-ordered those alone that were scored for it; and a reranker reads the right passage, if that is known
+    and was not found: the student needs the teacher's opinion of it.
     """
-    depth = retriever.depth if isinstance(retriever, RerankedRetrieval) else results.ids.shape[1]
+    depth = retriever.depth if isinstance(retriever, RerankedRetrieval | CandidatesByTokens) else results.ids.shape[1]
     passages = corpus_passages(questions.corpus)
     scored = {
         row["id"]: TeacherScores(row["question"], [passages[index] for index in ids], scores)

@@ -14,12 +14,15 @@ from loading.dpr_json import find_dpr_json
 from loading.questions import load_questions
 from loading.retrieval_examples import RetrievalExample, wrong_passages
 from loading.teacher_scores import TeacherScores, read_teacher_scores
+from models.sentence_transformers_format import is_multi_vector
+from models.token_encoder import token_encoder_folder
 from retrieval.base import Retriever
 from retrieval.bm25 import BM25Arguments, SparseRetrieval_BM25P
 from retrieval.dense import DenseArguments, DenseRetrieval
 from retrieval.finding import as_passages, load_passages
 from retrieval.metrics import GoldPassages
 from retrieval.mining import with_hard_negatives
+from retrieval.multi_vector import MultiVectorArguments, MultiVectorRetrieval
 from retrieval.training import corpus_passages, with_gold_passages
 from runtime.errors import DataError, UserError
 from runtime.flags import part_of
@@ -109,7 +112,10 @@ def _with_mined(
     miner: Retriever
     if args.mine_from == "dense":
         start = {"retriever_dir": args.dpr_model, "encode_batch_size": args.dpr_eval_batch}
-        miner = DenseRetrieval.from_arguments(part_of(args, DenseArguments, **start), default_tokenizer)
+        if args.interaction == "multi" and is_multi_vector(token_encoder_folder(args.dpr_model)):
+            miner = MultiVectorRetrieval.from_arguments(part_of(args, MultiVectorArguments, **start), default_tokenizer)
+        else:
+            miner = DenseRetrieval.from_arguments(part_of(args, DenseArguments, **start), default_tokenizer)
     else:
         miner = SparseRetrieval_BM25P.from_arguments(part_of(args, BM25Arguments), default_tokenizer)
     return with_hard_negatives(examples, corpus, miner, args, args.index_dir)

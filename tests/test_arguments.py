@@ -409,6 +409,10 @@ _CASES = {
     "nothing is read without --model": ("--metric klue", "--metric klue --model a"),
     "add --gold": ("--column question=q", "--column question=q --gold a"),
     "add --reranker": ("--rerank_depth 3", "--rerank_depth 3 --reranker a"),
+    "nothing is encoded: name a retriever with encoders, or add --reranker or --model": (
+        "{flag} {value}",
+        "{flag} {value} --model a",
+    ),
     "nothing is encoded: name a retriever with encoders, or add --reranker": (
         "{flag} {value}",
         "{flag} {value} --retriever_type SparseRetrieval_BM25P MilvusRetrieval",

@@ -381,11 +381,11 @@ def test_contexts_are_read_a_bounded_number_at_a_time_too(
 IN_ONE_OF_TWO_PROCESSES = """
 import sys
 import torch
-import inference, retrieval.dense
+import inference, retrieval.dense, retrieval.encoding
 from runtime.division import place
 
 torch.cpu.get_capabilities = dict  # no bf16: scores of other batches would be rounded otherwise
-retrieval.dense.SHARD_SIZE = 2
+retrieval.encoding.SHARD_SIZE = 2
 encode, search = retrieval.dense.DenseRetrieval._encode_shard, retrieval.dense.DenseRetrieval.search
 
 def encode_here(self, part, what):

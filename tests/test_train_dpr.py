@@ -19,9 +19,11 @@ from tiny_data import PASSAGES
 import runtime.files
 import train_dpr
 from arguments import RetrieverArguments
+from loading.corpus import load_corpus
 from loading.dpr_json import read_dpr_json
 from models.encoder import load_bi_encoder
 from models.token_encoder import load_token_encoder
+from retrieval import create_retriever
 from runtime.errors import UserError
 from runtime.files import newest, read_json
 from runtime.tracking import read_metrics
@@ -292,6 +294,27 @@ def test_token_vectors_learn_the_training_questions(command: list[str], tmp_path
     seen = losses(tmp_path / "run")
     assert np.mean(seen[-3:]) < np.mean(seen[:3]) / 4
     assert metrics["eval_recall@1"] == 100
+
+
+def test_a_second_round_mines_what_the_token_vectors_find(
+    command: list[str], tmp_path: Path, dataset_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.device.resolve_precision", lambda *_: "fp32")  # bf16 may rank near scores otherwise
+    first, second, mined = (str(tmp_path / name) for name in ("first", "second", "mined.json"))
+    words = [*_dropped(_dropped(command, "pooling"), "retriever_dir"), *TOKENS, "--max_steps", "1"]
+    train_dpr.main([*words, "--retriever_dir", first])
+    forget_accelerator()
+    words = [*_dropped(_dropped(words, "analyzer"), "dpr_model"), "--mine_from", "dense", "--mining_depth", "4"]
+    train_dpr.main([*words, "--dpr_model", first, "--retriever_dir", second, "--write_dpr_json", mined])
+    retriever = create_retriever(RetrieverArguments(retriever_type="MultiVectorRetrieval", retriever_dir=first))
+    corpus = load_corpus(Path(dataset_path) / "wikipedia_documents.json")
+    retriever.build(corpus)
+    examples = read_dpr_json(Path(mined))
+    assert len(examples) == 12 and all(example.negatives for example in examples)
+    for example, rows in zip(examples, retriever.search([one.question for one in examples], 4).ids, strict=True):
+        found = [(corpus.titles[row], corpus.texts[row]) for row in rows]
+        wrong = [text for title, text in found if example.answers[0] not in f"{title} {text}"]
+        assert [passage.text for passage in example.negatives] == wrong
 
 
 def scores_of(negatives: Path, path: Path, good: float, bad: float) -> Path:

@@ -70,7 +70,7 @@ def compare(args: RobustnessArguments) -> dict[str, Any]:
     questions = load_questions(args)
     if not questions.gold.known.any():
         raise UserError("nothing can be measured on these questions: they name no passages (--split, --dataset_path)")
-    reader = None if args.model is None else Reader.load(args.model)
+    reader = None if args.model is None else Reader.load(args.model, backend=args.backend)
     plain = list(questions.examples["question"])
     asked = {name: perturbed(name, plain, args.seed) for name in args.perturbations}
 

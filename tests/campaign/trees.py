@@ -9,7 +9,7 @@ from typing import Any
 
 from safetensors.numpy import load_file
 
-from retrieval.dense import SHARDS
+from retrieval.encoding import SHARDS
 from runtime.checksums import CHECKSUMS_NAME, fault_of_folder
 
 # what a resumed run, another process or the clock may change

@@ -17,7 +17,7 @@ from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
 from transformers import AutoModel, AutoTokenizer
 
 from arguments import RetrieverArguments
-from models.encoder import load_bi_encoder
+from models.encoder import load_bi_encoder, save_bi_encoder
 from models.token_encoder import (
     hash_token_encoder,
     load_token_encoder,
@@ -161,3 +161,13 @@ def test_what_cannot_be_used_is_said_in_a_sentence(encoder_path: str, tmp_path: 
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(UserError, match=r'pip install "sentence-transformers>=6\.2,<7"'):
         load_token_encoder_to_train(encoder_path, RetrieverArguments(**LENGTHS), None, None)
+
+
+def test_training_starts_from_no_damaged_weights(encoder_path: str, tmp_path: Path) -> None:
+    save_bi_encoder(load_bi_encoder(encoder_path, RetrieverArguments(**LENGTHS)), tmp_path)
+    weights = tmp_path / "p_encoder/model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match=r"p_encoder is damaged \(model.safetensors is not as it was written\)"):
+        load_token_encoder_to_train(tmp_path / "p_encoder", RetrieverArguments(**LENGTHS), 8, None)

@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from comparing import assert_close, assert_same_ranking
 from refusing import no_file_above
 from safetensors.numpy import load_file, save_file
 
-import retrieval.dense
+import retrieval.encoding
 from arguments import RetrieverArguments
 from loading.corpus import Corpus
 from models.encoder import BiEncoder, load_bi_encoder
@@ -43,7 +44,7 @@ def arguments(bag_of_characters, tmp_path) -> RetrieverArguments:
 @pytest.fixture
 def calls(monkeypatch) -> list[tuple[int, int]]:
     """The shape of every batch of passages that is encoded, in shards of 5."""
-    monkeypatch.setattr(retrieval.dense, "SHARD_SIZE", 5)
+    monkeypatch.setattr(retrieval.encoding, "SHARD_SIZE", 5)
     shapes = []
     embed = BiEncoder.embed_passages
 
@@ -106,7 +107,7 @@ def test_a_killed_build_goes_on_where_it_stopped(arguments, corpus, calls, tmp_p
             load_or_build(create_retriever(arguments), corpus, arguments.index_dir)
     assert len(calls) == 4  # the first shard's three batches, and one of the second
     (work,) = (tmp_path / "index").iterdir()
-    assert sorted(path.name for path in work.iterdir()) == ["000000000000.npy", "000000000000.npy.xxh3"]
+    assert sorted(path.name for path in work.iterdir()) == ["000000-vectors.npy", "000000-vectors.npy.xxh3"]
 
     calls.clear()
     log_lines.clear()
@@ -143,8 +144,8 @@ def test_a_full_disk_leaves_no_index(arguments, corpus, tmp_path):
 def test_a_damaged_shard_is_encoded_anew(damage, arguments, corpus, calls, log_lines):
     create_retriever(arguments).build(corpus)  # and not saved
     retriever = create_retriever(arguments)
-    retriever.corpus = corpus
-    shard = retriever._shards_folder() / "000000000005.npy"
+    (work,) = Path(arguments.index_dir).iterdir()
+    shard = work / "000001-vectors.npy"
     vectors = np.load(shard)
     if damage == "truncated":
         shard.write_bytes(shard.read_bytes()[:-4])

@@ -155,3 +155,15 @@ def test_results_are_the_same_whatever_questions_are_asked_together():
     alone = SearchResults(*map(np.concatenate, zip(*(hybrid.search([name], 4) for name in "012345"), strict=True)))
     np.testing.assert_array_equal(together.ids, alone.ids)
     np.testing.assert_array_equal(together.scores, alone.scores)
+
+
+def test_why_a_passage_was_found_below_the_depth_of_the_retriever_inside():
+    """Whoever asks a hybrid for more than its own depth is told of all that it then fuses."""
+    scripted = [Scripted([[9.0, 5.0, 1.0, 0.5, 0.0]]), Scripted([[0.0, 0.5, 0.25, 0.75, 1.0]])]
+    inner = HybridRetrieval(scripted, "weighted", depth=2)
+    outer = HybridRetrieval([inner, Scripted([[1.0, 2.0, 3.0, 4.0, 5.0]])], "weighted", depth=5)
+    of_inner, _ = outer.search_parts(["0"], 2)
+    rows = of_inner.ids[0].tolist()
+    for of_passage, score in zip(outer.explain("0", rows, 2).parts, of_inner.scores[0].tolist(), strict=True):
+        (part,) = (part for part in of_passage if part.name == "HybridRetrieval")
+        assert sum(own.score for own in part.parts) == pytest.approx(score)

@@ -20,7 +20,7 @@ QUESTIONS = ["세종대왕은 무엇을 만들었나?", "서울을 지나는 강
 
 @pytest.fixture
 def arguments(characters_in_place, tmp_path, monkeypatch) -> RetrieverArguments:
-    monkeypatch.setattr(retrieval.multi_vector, "SHARD_SIZE", 5)
+    monkeypatch.setattr("retrieval.encoding.SHARD_SIZE", 5)
     monkeypatch.setattr(retrieval.multi_vector, "_BLOCK", 2)
     return RetrieverArguments(
         retriever_type=NAME, retriever_dir=characters_in_place, index_dir=str(tmp_path / "index"), encode_batch_size=2

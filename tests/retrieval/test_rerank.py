@@ -165,3 +165,23 @@ def test_why_a_passage_is_where_it_is_says_where_it_was(corpus):
             rank = before.ids[0].tolist().index(row) + 1
             assert part.name == ("reranker" if rank <= 3 else "below those re-ordered")
             assert part.detail == f"before: rank {rank}, score {before.scores[0, rank - 1]:.4g}"
+
+
+def test_what_computes_the_reranker_is_part_of_what_it_is(reranker_path):
+    int8, fp32 = (
+        RerankedRetrieval(create_retriever(ARGUMENTS), reranker_path, 3, backend=backend).parameters()
+        for backend in ("openvino", "torch")
+    )
+    assert int8 == fp32 | {"reranker_backend": "openvino"}
+
+
+def test_why_a_passage_was_found_goes_as_deep_as_what_is_re_ordered(corpus):
+    parts = ["SparseRetrieval_BM25P,analyzer=bigram", "SparseRetrieval_TFIDF,tfidf_features=char"]
+    hybrid = create_retriever(
+        RetrieverArguments(retriever_type="HybridRetrieval", hybrid_retrievers=parts, fusion_depth=2)
+    )
+    retriever, question = reranked(Characters(), 6, corpus, hybrid), QUESTIONS[0]
+    before = hybrid.search([question], 6)
+    (parts,) = zip(*retriever.explain(question, before.ids[0].tolist(), 2).parts, strict=True)
+    for part, score in zip(parts, before.scores[0].tolist(), strict=True):
+        assert sum(own.score for own in part.parts) == pytest.approx(score)

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import sklearn.feature_extraction.text  # noqa: F401  (its own imports need the pickle that a test here takes away)
+import torch
 from comparing import assert_same_ranking
+from transformers import BertModel
 
 from arguments import RetrieverArguments
 from loading.corpus import Corpus
@@ -340,3 +342,20 @@ def test_importing_retrieval_loads_no_engine():
     output = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
     assert output.stdout == "[]\n"
     assert output.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["dense", "tokens", "sparse encoder"])
+def test_too_little_memory_names_the_flag(
+    name, corpus, bag_of_characters, sparse_characters, characters_in_place, tmp_path, monkeypatch
+):
+    encoder = characters_in_place if name == "tokens" else bag_of_characters
+    flags = {"retriever_dir": encoder, "sparse_encoder": sparse_characters, "index_dir": str(tmp_path)}
+    retriever = create_retriever(dataclasses.replace(VARIANTS[name], **flags))
+    retriever.build(corpus)
+
+    def too_large(*inputs, **others):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(BertModel, "forward", too_large)
+    with pytest.raises(UserError, match=r"not enough memory \(CUDA out of memory\): lower --encode_batch_size$"):
+        retriever.search(["달"], 1)

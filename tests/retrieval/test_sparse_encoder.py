@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from comparing import assert_same_ranking
 from sentence_transformers import SparseEncoder as TheirSparseEncoder
 
-import retrieval.sparse_encoder
 from arguments import RetrieverArguments
 from models.sparse_encoder import SparseEncoder
 from retrieval import create_retriever, load_or_build
@@ -19,7 +20,7 @@ QUESTIONS = ["세종은 무엇을 만들었나?", "한강은 어디로 흐르나
 @pytest.fixture
 def arguments(sparse_characters, tmp_path, monkeypatch, fp32):
     """Flags over a corpus that fills three shards: 5, 5 and 2 passages."""
-    monkeypatch.setattr(retrieval.sparse_encoder, "SHARD_SIZE", 5)
+    monkeypatch.setattr("retrieval.encoding.SHARD_SIZE", 5)
     return RetrieverArguments(
         retriever_type="SparseEncoderRetrieval",
         sparse_encoder=sparse_characters,
@@ -52,10 +53,12 @@ def test_a_killed_build_goes_on_where_it_stopped(arguments, corpus, tmp_path, lo
     with pytest.raises(ZeroDivisionError):
         load_or_build(create_retriever(arguments), corpus, arguments.index_dir)
     (work,) = (tmp_path / "index").iterdir()
-    assert sorted(path.name for path in work.iterdir()) == ["000000000000.npz", "000000000000.npz.xxh3"]
+    assert sorted(path.name for path in work.glob("*.npy")) == [
+        f"000000-{name}.npy" for name in ("data", "indices", "indptr", "shape")
+    ]
     log_lines.clear()
     retriever = load_or_build(create_retriever(arguments), corpus, arguments.index_dir)
-    assert log_lines[0] == f"INFO resumed: {work / '000000000000.npz'} is there"
+    assert log_lines[0] == f"INFO resumed: 1 of 3 shards are there, in {work}"
     assert encoded == [5, 5, 5, 2]
     (folder,) = (tmp_path / "index").iterdir()
     assert sorted(path.name for path in folder.iterdir()) == ["checksums.json", "manifest.json", "weights.npz"]
@@ -66,8 +69,8 @@ def test_a_killed_build_goes_on_where_it_stopped(arguments, corpus, tmp_path, lo
 def test_a_damaged_shard_is_encoded_once_more(arguments, corpus):
     create_retriever(arguments).build(corpus)  # and not saved
     retriever = create_retriever(arguments)
-    retriever.corpus = corpus
-    shard = retriever._shard(5)
+    (work,) = Path(arguments.index_dir).iterdir()
+    shard = work / "000001-data.npy"
     shard.write_bytes(shard.read_bytes()[:-9])
     expected = create_retriever(arguments)
     expected.index_dir = None

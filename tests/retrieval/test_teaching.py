@@ -75,3 +75,11 @@ def test_a_student_is_told_what_is_known(reranker_path: str, encoder_path: str) 
     np.testing.assert_allclose(reading(["a", "b"], groups).numpy(), scores, atol=1e-5)
     with pytest.raises(UserError, match="holds no trained reranker"):
         teacher_of(SimpleNamespace(teacher=encoder_path), {}, "fp32")
+
+
+def test_candidates_that_were_not_scored_teach_nothing(questions: Questions, characters_in_place: str) -> None:
+    first = "SparseRetrieval_BM25P,analyzer=bigram"
+    flags = {"retriever_dir": characters_in_place, "candidates": first, "candidate_depth": 3}
+    retriever, results = retrieved(questions, 6, retriever_type="MultiVectorRetrieval", **flags)
+    found = dict(taught_scores(retriever, results, questions))
+    assert [len(scores.scores) for scores in found.values()] == [3, 3, 3]

@@ -13,6 +13,7 @@ from arguments import RetrieverArguments
 from loading.corpus import load_corpus
 from loading.examples import load_examples
 from loading.perturbations import perturbed
+from pipeline import Reader
 from retrieval import create_retriever
 from runtime.errors import UserError
 from tools import robustness
@@ -86,3 +87,13 @@ def test_answers_of_a_reader_are_compared_too(run: Any, trained_reader: str) -> 
 def test_questions_without_passages_are_refused(run: Any) -> None:
     with pytest.raises(UserError, match="nothing can be measured on these questions: they name no passages"):
         run("--split", "test")
+
+
+def test_a_reader_is_computed_as_the_flags_say(run: Any, trained_reader: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    monkeypatch.setattr(Reader, "load", lambda *names, **flags: loaded.append((names, flags)) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run("--retriever_type", BM25, "--model", trained_reader, "--backend", "openvino")
+    assert loaded == [((trained_reader,), {"backend": "openvino"})]
+    with pytest.raises(SystemExit):  # neither a reader, a reranker nor an encoder
+        run("--retriever_type", BM25, "--backend", "openvino")
