@@ -97,6 +97,18 @@ def test_half_a_file_is_found(tmp_path: Path, damage: object, fault: str) -> Non
     assert (half(tmp_path, expected) or "").startswith(fault)
 
 
+def test_a_checkpoint_of_a_run_that_was_asked_to_stop_needs_no_metrics(tmp_path: Path) -> None:
+    for step, measured in ((2, True), (3, False)):
+        folder = tmp_path / f"checkpoint-{step}"
+        write_json(folder / "trainer_state.json", {"global_step": step, "log_history": [{"eval_loss": 1, "step": 2}]})
+        if measured:
+            write_json(folder / "metrics.json", {"eval_loss": 1})
+    expected = {f"checkpoint-2/{name}": None for name in ("trainer_state.json", "metrics.json")}
+    assert half(tmp_path, expected) is None
+    (tmp_path / "checkpoint-2" / "metrics.json").unlink()
+    assert half(tmp_path, expected) == "checkpoint-2 lacks metrics.json"
+
+
 def test_what_differs_is_found_but_for_times(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"time": 1, "loss": [{"eval_seconds": 3}, 4]})
     before = contents(tmp_path)

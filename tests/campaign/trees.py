@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from retrieval.encoding import SHARDS
 from runtime.checksums import CHECKSUMS_NAME, fault_of_folder
+from runtime.files import read_json
 
 # what a resumed run, another process or the clock may change
 _FREE = {"time", "resume_from_checkpoint", "given", "code", "command", "window", "built", "index_bytes"}
@@ -60,9 +61,19 @@ def half(folder: Path, expected: dict[str, Any]) -> str | None:
     for model in sorted(path for path in folder.rglob("*") if path.is_dir() and _MODELS.fullmatch(path.name)):
         name = model.relative_to(folder).as_posix()
         lacking = named.get(_DIGITS.sub("N", name), set()) - {path.name for path in model.iterdir()}
+        lacking -= set() if _is_measured(model) else {"metrics.json"}
         if lacking and not _is_coming(name):
             return f"{name} lacks {', '.join(sorted(lacking))}"
     return None
+
+
+def _is_measured(model: Path) -> bool:
+    """Whether an evaluation came before ``model`` was saved; a run that is asked to stop saves without one."""
+    state = model / "trainer_state.json"
+    if not state.exists():
+        return True
+    content = read_json(state)
+    return any("eval_loss" in line and line["step"] == content["global_step"] for line in content["log_history"])
 
 
 def _is_coming(name: str) -> bool:

@@ -185,7 +185,7 @@ def brute_greedy(members: list[Member], method: str, gold: dict[str, list[str]])
             return added
 
 
-@pytest.mark.parametrize(("seed", "method"), itertools.product(range(6), METHODS))
+@pytest.mark.parametrize(("seed", "method"), list(itertools.product(range(6), METHODS)))
 def test_tuning_is_greedy_and_never_worse_than_the_best_member(seed: int, method: str) -> None:
     rng = random.Random(seed)
     members = [random_member(rng, str(number)) for number in range(4)]
