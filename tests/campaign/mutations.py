@@ -391,7 +391,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def _models(materials: Path, folder: Path) -> Iterator[Kind]:
-    """Yield the files of models that are no weights: what cannot be read is said, as they have no checksums."""
+    """Yield the files of models: damaged weights are refused; settings, which people edit, if they cannot be read."""
     for name, source, records in (
         ("reader", materials / "reader", {}),
         ("encoder", materials / "encoder", {"encoder.json": {"question_max_len": 32, "passage_max_len": 64}}),
@@ -400,15 +400,24 @@ def _models(materials: Path, folder: Path) -> Iterator[Kind]:
         shutil.copytree(source, folder / name)
         for file, content in records.items():
             write_json(folder / name / file, content)
+        write_checksums(folder / name)
+
+    def weights(folder: Path) -> dict[str, float]:
+        return {
+            name: weight.double().sum().item()
+            for name, weight in load_reader(str(folder), trained=True).named_parameters()
+        }
+
     uses: dict[tuple[str, str], Callable[[Path], Any]] = {
         ("reader", "config.json"): lambda folder: type(load_reader(str(folder), trained=True)).__name__,
-        ("reader", "model.safetensors"): lambda folder: type(load_reader(str(folder), trained=True)).__name__,
+        ("reader", "model.safetensors"): weights,
         ("reader", "tokenizer*.json"): lambda folder: load_tokenizer(str(folder)).get_vocab(),
         ("encoder", "encoder.json"): lambda folder: _whole_or_default(folder),
         ("reranker", "reranker.json"): lambda folder: load_cross_encoder(str(folder)).settings.title_prefix,
     }
     for (name, pattern), use in uses.items():
-        yield Kind(f"{name}: {pattern}", folder / name, use, pattern, BREAKING)
+        mutations = MUTATIONS if pattern.endswith(".safetensors") else BREAKING
+        yield Kind(f"{name}: {pattern}", folder / name, use, pattern, mutations)
 
 
 def _whole_or_default(folder: Path) -> bool:

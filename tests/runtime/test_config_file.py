@@ -62,7 +62,10 @@ def test_something_with_flags_of_its_own_is_a_nested_mapping(config: Any) -> Non
         ("name: a", "--name would be ignored: add --fast"),
         ("seed: 11", "--seed 11 must be at least 0 and at most 9"),
         ("shift: .inf", "--shift inf must be a finite number of 32 bits"),
-        ("fast: [[a]]", "--config {path}: fast must hold values, or NAME: {{flag: value}} for one with flags of its own"),  # noqa: E501
+        (
+            "fast: [[a]]",
+            "--config {path}: fast must hold values, or NAME: {{flag: value}} for one with flags of its own",
+        ),
         ("seed: [1, 2]", "do not know what to do with 2: every value needs its flag"),
         ("seed: 1:30", "argument --seed: invalid int value: '1:30'"),
         ("- a\n- b", "--config {path} must hold a mapping of flags to values"),
