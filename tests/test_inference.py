@@ -204,13 +204,16 @@ def test_reads_the_examples_own_contexts_without_a_retriever(
         inference.main([*command, "--do_predict"])
 
 
-def test_a_table_of_retrieved_passages_serves_as_well(command: list[str], tmp_path: Path) -> None:
+def test_a_table_of_retrieved_passages_serves_as_well(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     inference.main([*command, "--do_predict"])
     table = (tmp_path / "out" / "retrieved_passages.csv").rename(tmp_path / "passages.csv")
     again = [*without(command, "analyzer", "index_dir"), "--output_dir", str(tmp_path / "again")]
     again += ["--do_predict", "--retriever_type", "get_retrieved_df"]
-    with pytest.raises(UserError, match="needs --retrieved_df_path"):
+    with pytest.raises(SystemExit):
         inference.main(again)
+    assert "--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read" in capsys.readouterr().err
     inference.main([*again, "--retrieved_df_path", str(table)])
     assert_same_answers(tmp_path / "again", tmp_path / "out")
 
