@@ -116,7 +116,8 @@ def test_the_exit_status_of_the_tests_is_that_of_the_script(checkout, script):
     result = checkout.run(script)
     assert result.returncode == 3
     assert (
-        result.stdout.splitlines()[-1] == "$ python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile"
+        result.stdout.splitlines()[-1]
+        == "$ python -m pytest -q --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder"
     )
 
 
