@@ -154,6 +154,13 @@ def save_state(
             remove(older)
 
 
+def remove_older_states(state: Path) -> None:
+    """Remove the states before ``state`` that a run left which was killed while it removed them."""
+    for other in _complete_states(state.parent):
+        if other.name < state.name:
+            remove(other)
+
+
 def find_state(output_dir: str | Path, resume_from: str | None, flag: str = "--output_dir") -> Path | None:
     """Return the folder of the state to resume from; None to start from scratch.
 

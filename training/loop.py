@@ -28,7 +28,15 @@ from runtime.stopping import stop_requests
 from runtime.tracking import Tracker
 from training.arguments import OptimizationArguments
 from training.byte_dropout import fast_dropout
-from training.checkpoint import BestCheckpoints, BestScores, Progress, check_steps, load_state, save_state
+from training.checkpoint import (
+    BestCheckpoints,
+    BestScores,
+    Progress,
+    check_steps,
+    load_state,
+    remove_older_states,
+    save_state,
+)
 from training.cuda_graphs import CudaGraphs, can_record
 from training.freezing import FreezeSchedule
 from training.loss_window import LossWindow, Place
@@ -105,6 +113,8 @@ class TrainingLoop(Generic[_Best]):
             type(self.best),
         )  # fmt: skip
         check_steps(self.progress.step, self.total_steps, state_folder)
+        if self.accelerator.is_main_process:
+            remove_older_states(state_folder)
 
     @contextlib.contextmanager
     def running(self, read_again: Callable[[Any], torch.Tensor]) -> Iterator[None]:

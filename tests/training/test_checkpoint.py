@@ -18,7 +18,7 @@ import training.checkpoint
 from arguments import OptimizationArguments
 from runtime.errors import UserError
 from runtime.files import remove_leftovers, write_text
-from training.checkpoint import BestCheckpoints, Progress, find_state, load_state, save_state
+from training.checkpoint import BestCheckpoints, Progress, find_state, load_state, remove_older_states, save_state
 from training.optimization import make_optimizer, make_scheduler
 
 
@@ -359,3 +359,14 @@ def test_killed_while_the_older_state_is_removed_leaves_the_newer(
     newer = find_state(tmp_path, "true")
     assert newer == tmp_path / "resume" / "step-00000008" and not older.exists()
     _assert_is_of(newer, 8)
+
+
+def test_states_before_the_one_that_a_run_goes_on_from_are_removed(tmp_path):
+    training = _training()
+    for step in (2, 4, 6):
+        save_state(tmp_path / str(step), Progress(step), BestCheckpoints(), *training)
+        (tmp_path / "resume").mkdir(exist_ok=True)
+        name = f"resume/step-{step:08d}"
+        (tmp_path / str(step) / name).rename(tmp_path / name)
+    remove_older_states(tmp_path / "resume/step-00000004")
+    assert sorted(path.name for path in (tmp_path / "resume").iterdir()) == ["step-00000004", "step-00000006"]
