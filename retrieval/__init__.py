@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,7 +25,7 @@ from retrieval.tfidf import SparseRetrieval_TFIDF
 from runtime.division import done_once, gathered, own_share, place
 from runtime.errors import UserError
 from runtime.files import remove_leftovers, remove_old
-from runtime.locks import check_writable
+from runtime.locks import check_writable, turn_at
 from runtime.log import get_logger
 
 if TYPE_CHECKING:
@@ -83,10 +84,24 @@ def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) 
         remove_leftovers(index_dir)
         remove_old(Path(index_dir).glob(f".*{SHARDS}"), days=_RESUMED_WITHIN)
     folder = index_folder(retriever, corpus, index_dir)
-    if all(gathered(folder.exists() and _is_loaded(retriever, folder, corpus))):
+    lock, was_there = folder.with_name(f".{folder.name}.lock"), folder.exists()
+    if all(gathered(was_there and _is_loaded(retriever, folder, corpus))):
+        with suppress(OSError):  # of a process that was killed
+            lock.unlink()
         logger.info("index %s: loaded", folder)
         return retriever
     check_writable(index_dir, "--index_dir")
+    Path(index_dir).mkdir(parents=True, exist_ok=True)
+    with turn_at(lock) if place() == 0 else nullcontext():
+        gathered(None)  # the main process has its turn
+        if all(gathered(not was_there and folder.exists() and _is_loaded(retriever, folder, corpus))):
+            logger.info("index %s: loaded, as another process has built it", folder)
+        else:
+            _build(retriever, corpus, folder)
+    return retriever
+
+
+def _build(retriever: Retriever, corpus: Corpus, folder: Path) -> None:
     began = time.perf_counter()
     divides = getattr(retriever, "divides_build", False)
     if divides:
@@ -102,7 +117,6 @@ def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) 
     if place() > 0:
         retriever.load(folder, corpus)
     logger.info("index %s: built over %d passages and saved", folder, len(corpus))
-    return retriever
 
 
 def _is_loaded(retriever: Retriever, folder: Path, corpus: Corpus) -> bool:

@@ -77,7 +77,9 @@ _WAYS_OUT = {
     errno.ENOENT: "was it moved or removed meanwhile?",
 }
 _CODE = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")  # as Rust and shutil write it
-_CUT_OFF = re.compile(r"\d+ requested and \d+ written|PytorchStreamWriter failed|unexpected pos \d+")  # numpy, torch
+_CUT_OFF = re.compile(
+    r"\d+ requested and \d+ written|PytorchStreamWriter failed|unexpected pos \d+|iostream error"
+)  # numpy, torch
 
 
 def refusal_of(error: BaseException) -> str | None:

@@ -15,15 +15,19 @@ from typing import Any
 
 from runtime.errors import UserError, refusal_of
 from runtime.files import STAGING_MARK, remove_leftovers
+from runtime.log import get_logger
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
+logger = get_logger(__name__)
+
 _NAME = ".lock"
 _LONGEST_NAME = 255  # bytes, in about every file system
 _ROOM = 4096  # bytes, a block
+_WAIT = 0.1  # seconds between two looks whether another process is done
 _held: set[Path] = set()  # POSIX locks do not hold against their own process
 
 
@@ -54,6 +58,34 @@ def claimed(folder: str | Path, flag: str = "--output_dir") -> Iterator[None]:
         for new in made:
             with suppress(OSError):  # it holds something
                 new.rmdir()
+
+
+@contextmanager
+def turn_at(path: Path) -> Iterator[None]:
+    """Let the block run in one process at a time: the others that are here for ``path`` wait, and say so.
+
+    ``path`` is a file that is there in the meantime, in a folder that can be written. Where a file system has no locks,
+    nobody waits.
+    """
+    handle, waits = _open_turn(path), False
+    while (locked := _lock(handle)) is False or (locked and not _is_at(path, handle)):
+        os.close(handle)
+        if locked is False:
+            if not waits:
+                logger.info("waiting for another process (%s)", path)
+            waits = True
+            time.sleep(_WAIT)
+        handle = _open_turn(path)
+    try:
+        yield
+    finally:
+        if _is_at(path, handle):
+            path.unlink()
+        os.close(handle)
+
+
+def _open_turn(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
 def check_writable(folder: str | Path, flag: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from runtime import locks
 from runtime.errors import UserError
 from runtime.files import staged_folder, write_text
-from runtime.locks import check_writable, claimed, fault_of_file, fault_of_folder
+from runtime.locks import check_writable, claimed, fault_of_file, fault_of_folder, turn_at
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_USE = "{flag} {folder} is in use by process {process} on {host}, since .*: wait for it, end it, or name another"
@@ -238,3 +238,29 @@ def test_a_folder_that_another_replaced_keeps_the_lock_of_the_next(tmp_path: Pat
             pass
         (tmp_path / "a" / ".lock").write_text("of the next")
     assert (tmp_path / "a" / ".lock").read_text() == "of the next"
+
+
+def test_processes_take_turns_and_the_lock_is_gone_afterwards(tmp_path: Path) -> None:
+    code = """import sys, time
+from pathlib import Path
+from runtime.locks import turn_at
+with turn_at(Path(".index.lock")), Path("log").open("a") as log:
+    for word in ("begins", "ends"):
+        print(sys.argv[1], word, file=log, flush=True)
+        time.sleep(0.2)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    processes = [subprocess.Popen([*command, str(n)], cwd=tmp_path, env=environment) for n in range(3)]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    lines = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+    assert [word for _, word in lines] == ["begins", "ends"] * 3
+    assert [name for name, _ in lines[::2]] == [name for name, _ in lines[1::2]]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log"]
+
+
+def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
+    (tmp_path / ".index.lock").touch()
+    with turn_at(tmp_path / ".index.lock"):
+        assert (tmp_path / ".index.lock").exists()
+    assert not list(tmp_path.iterdir())
