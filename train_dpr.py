@@ -93,7 +93,7 @@ def prepare(start: Start, args: TrainDPRArguments) -> Run:
         evaluation = RetrievalEvaluation(corpus, eval_examples, args.dpr_eval_batch, start.precision)
 
     # loop
-    batches = Batches(lambda epoch: questions.batches(epoch, args.dpr_train_batch), questions.ids)
+    batches = Batches(lambda epoch: questions.batches(epoch, args.dpr_train_batch), questions.ids, bound="--chunk_size")
     loop = TrainingLoop(start, args, bi_encoder, batches, args.eval_steps, BestScores())
     data = {"train": hash_rows(train_examples), "evaluation": hash_rows(eval_examples), "corpus": corpus.hash}
     start.open(args, data, loop.resume)

@@ -11,7 +11,6 @@ from loading.chunking import UNITS
 from retrieval import RETRIEVERS
 from retrieval.base import CREDENTIALS_ARE_VARIABLES, Explaining, IndexArguments
 from retrieval.rerank import RerankArguments
-from retrieval.sparse_encoder import NO_SPARSE_ENCODER
 from retrieval.spec import own_flags
 from runtime.arguments import SeedArguments
 from runtime.flags import changed, changes, fields_by_name, flag, flag_group, only_if, spelling_of, with_parameters
@@ -113,10 +112,11 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
         return seen
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what a retriever lacks."""
+        """Yield what a retriever lacks, as its class says."""
         for one in self.readings():
-            if one.retriever_type == "SparseEncoderRetrieval" and getattr(one, "sparse_encoder", None) is None:
-                yield NO_SPARSE_ENCODER
+            lacks = getattr(RETRIEVERS.get(one.retriever_type), "lacks", None)
+            if lacks is not None and (fault := lacks(one)):
+                yield fault
 
 
 def unexplained(specs: Iterable[str]) -> Iterator[str]:

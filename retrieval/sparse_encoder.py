@@ -34,8 +34,6 @@ if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags be
 
 _KEPT = ("data", "indices", "indptr", "shape")  # of a matrix by rows
 
-NO_SPARSE_ENCODER = "SparseEncoderRetrieval needs an encoder that weighs terms: add --sparse_encoder"
-
 
 @flag_group("encoder")
 class SparseEncoderArguments(IndexArguments):
@@ -62,8 +60,9 @@ class SparseEncoderRetrieval(EncodesPassages):
     build_seconds: float
 
     def __init__(self, arguments: SparseEncoderArguments, index_dir: str | Path | None = None) -> None:
-        if arguments.sparse_encoder is None:
-            raise UserError(NO_SPARSE_ENCODER)
+        if fault := self.lacks(arguments):
+            raise UserError(fault)
+        assert arguments.sparse_encoder is not None
         self.model_name = find_model(arguments.sparse_encoder)
         self.lengths = (arguments.question_max_len or 64, arguments.passage_max_len or 256)
         self.batch_size = arguments.encode_batch_size
@@ -73,6 +72,13 @@ class SparseEncoderRetrieval(EncodesPassages):
     def from_arguments(cls, arguments: SparseEncoderArguments, default_tokenizer: str | None) -> SparseEncoderRetrieval:
         arguments = part_of(arguments, SparseEncoderArguments)
         return cls(arguments, arguments.index_dir)
+
+    @staticmethod
+    def lacks(arguments: Any) -> str | None:
+        """Return what is missing in the flags for this retriever; None where nothing is."""
+        if getattr(arguments, "sparse_encoder", None) is None:
+            return "SparseEncoderRetrieval needs an encoder that weighs terms: add --sparse_encoder"
+        return None
 
     @cached_property
     def encoder(self) -> SparseEncoder:

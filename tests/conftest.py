@@ -24,7 +24,7 @@ from browser import started_browser
 from datasets import Dataset
 from forgetting import forget_accelerator
 from machine import report
-from tiny_data import PASSAGES, QUESTIONS, characters, write_dataset
+from tiny_data import PASSAGES, QUESTIONS, characters, squad, write_dataset  # noqa: F401 (scripts make data with it)
 from tiny_models import tiny_bert, tiny_bert_config, tiny_reranker, tiny_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (

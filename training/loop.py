@@ -54,11 +54,13 @@ class Batches:
 
     ``of_epoch(epoch)`` starts an epoch and gives the rows of each of its batches, as many in every epoch.
     ``load(first)`` gives what a training step takes of them, from the ``first``-th on; by default the rows themselves.
+    ``bound`` is the flag that bounds the memory of a step.
     """
 
     of_epoch: Callable[[int], Sequence[Sequence[int]]]
     ids_of: Callable[[Sequence[int]], Sequence[str]]
     load: Callable[[int], Iterable[Any]] | None = None
+    bound: str = "--per_device_train_batch_size"
 
 
 class TrainingLoop(Generic[_Best]):
@@ -125,13 +127,12 @@ class TrainingLoop(Generic[_Best]):
         """
         is_main, step = self.accelerator.is_main_process, self.progress.step
         self._read_again = read_again
-        bound = "--chunk_size" if hasattr(self.options, "gradient_chunk_size") else "--per_device_train_batch_size"
         self._window = LossWindow(self.accelerator, self._source.ids_of, self.progress.window)
         with (
             Tracker(self.start.args, self.start.records["arguments"], step, is_main) as self._tracker,
             progress_bar(total=self.total_steps, initial=step, desc="training", disable=not is_main) as self._bar,
             stop_requests() as self._stop,
-            memory_for(bound),
+            memory_for(self._source.bound),
             fast_dropout(self.accelerator.device),
             self._window.ends_run(),
         ):
