@@ -182,7 +182,7 @@ def test_a_key_that_appears_twice_hides_nothing(tmp_path):
         ("a.json", b'"x"', ': must hold one JSON object {"0": {"title": ..., "text": ...}, ...}, or a list of such'),
         ("a.json", b"{}", ": no passage in it"),
         ("a.jsonl", b"\n\n", ": no passage in it"),
-        ("a.jsonl.gz", gzip.compress(b'{"id": 1, "text": "x"}')[:-9], ": is a damaged gzip file: "),
+        ("a.jsonl.gz", gzip.compress(b'{"id": 1, "text": "x"}', mtime=0)[:-9], ": is a damaged gzip file: "),
         ("a.json.gz", b"no gzip", ": is a damaged gzip file: "),
     ],
 )
