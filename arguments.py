@@ -31,7 +31,6 @@ from reading.augmentation import names_in
 from reading.metrics import mean_scores
 from reading.voting import METHODS, VOTED_FILES
 from retrieval.arguments import (
-    WITHOUT_INDEX,
     ComparisonArguments,
     CorpusArguments,
     DepthArguments,
@@ -473,9 +472,7 @@ class AskArguments(PipelineArguments):
     )
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what finds nothing, or does not say why."""
-        if self.retriever_type in WITHOUT_INDEX:
-            yield f"--retriever_type {self.retriever_type} searches nothing: name a retriever, or use inference.py"
+        """Yield what does not say why."""
         if self.explain:
             yield from unexplained([self.retriever_type])
 
@@ -503,12 +500,6 @@ class DemoArguments(PipelineArguments):
         group="page",
     )
     port: int = flag(8000, "Port to listen at; 0 takes a free one.", group="page", at_least=0, at_most=65535)
-
-    def contradictions(self) -> Iterator[str]:
-        """Yield what finds nothing."""
-        for name in WITHOUT_INDEX:
-            if name in self.retriever_type:
-                yield f"--retriever_type {name} searches nothing: name retrievers"
 
 
 (_ENCODES,) = flag_of(fields_by_name(IndexedRetrieverArguments)["backend"]).read_if

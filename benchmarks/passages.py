@@ -45,7 +45,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--questions", type=int, help="only the first so many questions")
     parser.add_argument("--ks", nargs="+", type=int, default=[1, 5, 10, 20, 50], help="passages per question")
     parser.add_argument("--retrieval_weight", type=float, default=2.0, help="of the ways that have one")
-    parser.add_argument("--analyzer", default="kiwi", help="of BM25+")
+    parser.add_argument("--analyzer", default="kiwi_characters", help="of BM25+")
+    parser.add_argument("--backend", default="torch", choices=["torch", "openvino"], help="what computes the encoders")
     parser.add_argument("--output_dir", default="outputs/passages", help="folder of answers and index")
     return parser.parse_args(argv)
 
@@ -59,6 +60,7 @@ def reading(arguments: argparse.Namespace, model: str) -> InferenceArguments:
         "max_eval_samples": arguments.questions,
         "top_k_retrieval": max(arguments.ks),
         "analyzer": arguments.analyzer,
+        "backend": arguments.backend,
         "index_dir": f"{arguments.output_dir}/index",
     }
     return as_trained(InferenceArguments(do_eval=True, **flags))

@@ -28,7 +28,8 @@ from models.loading import quiet
 from runtime.checksums import fault_of_folder, write_checksums
 from runtime.device import default_device
 from runtime.errors import UserError
-from runtime.files import read_json, staged_folder, write_json
+from runtime.files import read_json, staged_folder, write_json, writing
+from runtime.locks import turn_at
 from runtime.log import get_logger
 
 logger = get_logger(__name__)
@@ -93,7 +94,7 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
         compiled = openvino.Core().compile_model(folder / _MODEL, "CPU", settings)
         return QuantizedEncoder(encoder, compiled, names, shown)
 
-    if (fault := _fault(kept, identity)) is not None:
+    def make(fault: str) -> None:
         logger.info("%s: %s, so the encoder is quantised, which takes a minute or so", kept, fault)
         nncf, rows = _package("nncf"), _tokenized(inputs, *_sample())
         with staged_folder(kept) as staging:
@@ -111,6 +112,12 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
             write_json(staging / _MANIFEST, identity)
             write_checksums(staging)
         logger.info("%s: int8; its states have a mean cosine of %.4f with those of torch", kept, cosine)
+
+    if _fault(kept, identity) is not None:
+        lock = kept.with_name(f".{FOLDER}.lock")
+        with writing(lock), turn_at(lock):
+            if (fault := _fault(kept, identity)) is not None:  # no other process was faster
+                make(fault)
     stands_for_it = read(kept)
     if encoder is model:
         return stands_for_it

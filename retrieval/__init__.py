@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext, suppress
@@ -27,6 +28,7 @@ from runtime.errors import UserError
 from runtime.files import remove_leftovers, remove_old
 from runtime.locks import check_writable, turn_at
 from runtime.log import get_logger
+from runtime.one_word import name_of
 
 if TYPE_CHECKING:
     from retrieval.arguments import IndexedRetrieverArguments
@@ -57,13 +59,20 @@ def create_retriever(arguments: IndexedRetrieverArguments, default_tokenizer: st
     from retrieval.arguments import RetrieverArguments  # which is made of the registry
     from retrieval.spec import arguments_of
 
-    name = arguments.retriever_type.split(",")[0]
+    name = name_of(arguments.retriever_type)
     if name not in RETRIEVERS:
-        choices = ", ".join([*RETRIEVERS, "get_retrieved_df", "none"])
-        raise UserError(f"--retriever_type {name} cannot be built: choose from {choices}")
+        raise UserError(not_a_retriever(name))
     own = arguments_of(arguments.retriever_type, arguments, RetrieverArguments)
     retriever = RETRIEVERS[name].from_arguments(own, default_tokenizer)
     return retriever if own.reranker is None else RerankedRetrieval.around(retriever, own)
+
+
+def not_a_retriever(name: str, others: Sequence[str] = ()) -> str:
+    """Return that ``name`` names neither a retriever nor one of ``others``, and what is meant or there is."""
+    known = [*RETRIEVERS, *others]
+    near = [one for one in known if name.lower() in one.lower()] or difflib.get_close_matches(name, known, n=1)
+    way_out = f"did you mean {' or '.join(near)}?" if 0 < len(near) <= 2 else f"choose from: {', '.join(known)}"
+    return f"no retriever is named {name}; {way_out}"
 
 
 def load_or_build(retriever: _Retriever, corpus: Corpus, index_dir: str | Path) -> _Retriever:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar, Literal
 
 from loading.arguments import DataArguments, fault_of_columns
 from loading.chunking import UNITS
-from retrieval import RETRIEVERS
+from retrieval import RETRIEVERS, not_a_retriever
 from retrieval.base import CREDENTIALS_ARE_VARIABLES, Explaining, IndexArguments
 from retrieval.rerank import RerankArguments
 from retrieval.spec import own_flags
@@ -86,6 +86,8 @@ class CorpusArguments:
 class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
     """Which retriever, over which corpus, with which flags."""
 
+    no_retriever: ClassVar[Sequence[str]] = ()  # what may be named instead of one
+
     retriever_type: str = flag(
         "SparseRetrieval_BM25P",
         f"A retriever, with flags of its own as NAME,flag=value,...: {', '.join(RETRIEVERS)}.",
@@ -112,9 +114,12 @@ class IndexedRetrieverArguments(CorpusArguments, IndexArguments):
         return seen
 
     def contradictions(self) -> Iterator[str]:
-        """Yield what a retriever lacks, as its class says."""
+        """Yield what is not a retriever, and what one lacks, as its class says."""
         for one in self.readings():
-            lacks = getattr(RETRIEVERS.get(one.retriever_type), "lacks", None)
+            retriever = RETRIEVERS.get(one.retriever_type)
+            if retriever is None and one.retriever_type not in self.no_retriever:
+                yield not_a_retriever(one.retriever_type, self.no_retriever)
+            lacks = getattr(retriever, "lacks", None)
             if lacks is not None and (fault := lacks(one)):
                 yield fault
 
@@ -146,6 +151,8 @@ class DepthArguments:
 @flag_group("retriever")
 class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArguments):
     """What finds the passages that are read: a retriever, a table written earlier, or nothing."""
+
+    no_retriever: ClassVar = WITHOUT_INDEX
 
     retriever_type: str = changed(
         IndexedRetrieverArguments,

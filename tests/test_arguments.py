@@ -417,7 +417,10 @@ _CASES = {
         "{flag} {value}",
         "{flag} {value} --retriever_type SparseRetrieval_BM25P MilvusRetrieval",
     ),
-    "add --retriever_type HybridRetrieval": ("--tune_fusion", "--tune_fusion --retriever_type A HybridRetrieval"),
+    "add --retriever_type HybridRetrieval": (
+        "--tune_fusion",
+        "--tune_fusion --retriever_type DenseRetrieval HybridRetrieval",
+    ),
     "the test questions have no gold answers to tune on": (
         "--tune_fusion --retriever_type HybridRetrieval --split test",
         "--tune_fusion --retriever_type HybridRetrieval --split train",
@@ -442,7 +445,7 @@ _CASES = {
     ),
     "add --candidates": (
         "--candidate_depth 3 --retriever_type MultiVectorRetrieval",
-        "--candidate_depth 3 --retriever_type MultiVectorRetrieval --candidates A",
+        "--candidate_depth 3 --retriever_type MultiVectorRetrieval --candidates DenseRetrieval",
     ),
     "--concat_eval leaves nothing to evaluate on: add --test_eval_dataset_path": (
         "{flag} 1 --concat_eval true",
@@ -468,7 +471,7 @@ _VALUES = {
     "column": "question=q",
     "corpus_column": "text=a",
     "mine_from": "dense",
-    "hybrid_retrievers": "A B",
+    "hybrid_retrievers": "SparseRetrieval_BM25P DenseRetrieval",
     "fusion": "rrf",
     "analyzer": "wordpiece",
     "backend": "openvino",
@@ -482,7 +485,7 @@ _VALUES = {
     "milvus_uri": "a.db",
     "vectors_dtype": "float16",
     "token_vectors": "int8",
-    "candidate_depth": "3 --candidates A",
+    "candidate_depth": "3 --candidates DenseRetrieval",
     "shared_encoder": "true",
     "elastic_url": "http://a:9200",
     "elastic_index": "a",
@@ -498,6 +501,7 @@ _VALUES = {
     "negative_passages_path": "a.csv",
     "rerank_depth": "3 --reranker a",
     "negatives_margin": "2 --negatives_judge a",
+    "candidates": "SparseRetrieval_BM25P",
 }
 _WITH = {"analyzer_model": "--analyzer wordpiece", "bm25_delta": "--milvus_vectors sparse"}
 _RULES = [
@@ -608,14 +612,15 @@ def test_every_case_is_about_a_reason() -> None:
     "words",
     [
         "--rerank_depth 5 --retriever_type SparseRetrieval_BM25P,reranker=X",
-        "--rerank_depth 5 --retriever_type HybridRetrieval --hybrid_retrievers SparseRetrieval_BM25P,reranker=X A",
+        "--rerank_depth 5 --retriever_type HybridRetrieval "
+        "--hybrid_retrievers SparseRetrieval_BM25P,reranker=X DenseRetrieval",
         "--tfidf_features char --retriever_type HybridRetrieval,hybrid_retrievers=SparseRetrieval_TFIDF+DenseRetrieval",
         "--tfidf_features char --retriever_type HybridRetrieval "
         "--hybrid_retrievers SparseRetrieval_TFIDF,analyzer=bigram DenseRetrieval",
-        "--tfidf_features char --retriever_type HybridRetrieval --hybrid_retrievers A "
+        "--tfidf_features char --retriever_type HybridRetrieval --hybrid_retrievers DenseRetrieval "
         "HybridRetrieval,hybrid_retrievers=SparseRetrieval_BM25P+SparseRetrieval_TFIDF",
         "--tfidf_features char --retriever_type "
-        'HybridRetrieval,hybrid_retrievers="SparseRetrieval_TFIDF,analyzer=mecab"+A',
+        'HybridRetrieval,hybrid_retrievers="SparseRetrieval_TFIDF,analyzer=mecab"+DenseRetrieval',
         "--analyzer_model M --retriever_type SparseRetrieval_BM25P,analyzer=wordpiece",
         "--analyzer_tags NNG --retriever_type SparseRetrieval_BM25P,analyzer=mecab --analyzer bigram",
         "--retriever_dir D --milvus_vectors sparse --retriever_type MilvusRetrieval,milvus_vectors=dense",
@@ -635,7 +640,7 @@ def test_what_one_of_the_retrievers_reads_is_no_flag_without_effect(words: str) 
         ("--retriever_type get_retrieved_df", "needs --retrieved_df_path, the table to read"),
         ("--retriever_type SparseEncoderRetrieval", "needs an encoder that weighs terms: add --sparse_encoder"),
         (
-            "--retriever_type HybridRetrieval --hybrid_retrievers A SparseEncoderRetrieval",
+            "--retriever_type HybridRetrieval --hybrid_retrievers DenseRetrieval SparseEncoderRetrieval",
             "needs an encoder that weighs terms: add --sparse_encoder",
         ),
     ],
@@ -671,7 +676,8 @@ def test_what_a_retriever_cannot_do_without_is_said_before_anything_is_loaded(
             ["add --reranker"],
         ),
         (
-            "--vectors_dtype float16 --retriever_type HybridRetrieval,hybrid_retrievers=HybridRetrieval+A",
+            "--vectors_dtype float16 "
+            "--retriever_type HybridRetrieval,hybrid_retrievers=HybridRetrieval+SparseRetrieval_BM25P",
             "vectors_dtype",
             ["only --retriever_type DenseRetrieval reads it"],
         ),
@@ -881,9 +887,10 @@ def test_a_yaml_file_and_a_json_file_give_values(config: Any) -> None:
         (TrainMRCV2Arguments, "--do_eval --save_strategy epoch --optim adamw_torch --warmup_steps 0.1 --no_cuda"),
         (TrainMRCV2Arguments, '--lr_scheduler_kwargs {"a":1} --eval_strategy epoch'),
         (TrainDPRArguments, "--retriever_dir a --dpr_epochs 1 --dpr_learning_rate 1e-3 --mine_from dense"),
-        (TrainRerankerArguments, "--retriever_type HybridRetrieval --fusion rrf --hybrid_retrievers A B --do_eval"),
+        (TrainRerankerArguments, "--retriever_type HybridRetrieval --fusion rrf "
+            "--hybrid_retrievers SparseRetrieval_BM25P DenseRetrieval --do_eval"),
         (InferenceArguments, "--retriever_type DenseRetrieval --pooling mean --normalize false --max_seq_len 384"),
-        (RetrieveArguments, "--retriever_type A B,analyzer=mecab --top_k 3 --write csv trec"),
+        (RetrieveArguments, "--retriever_type DenseRetrieval SparseRetrieval_BM25P,analyzer=mecab --write csv trec"),
         (ScoreArguments, "--metric klue"),
     ],
 )  # fmt: skip

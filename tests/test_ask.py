@@ -147,4 +147,4 @@ def test_what_is_no_question_is_refused_before_anything_is_loaded(
     assert "inference.py answers those of a data set" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         ask.main(["a?", "--retriever_type", "none"])
-    assert "--retriever_type none searches nothing: name a retriever" in capsys.readouterr().err
+    assert "no retriever is named none; choose from: " in capsys.readouterr().err

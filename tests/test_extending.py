@@ -124,7 +124,7 @@ def test_a_retriever(project: Copy) -> None:
     assert set(project.places) == {"retrieval/first.py", registry}
     project.check(
         "from arguments import *\nfrom retrieval import create_retriever\n"
-        "args = parse_arguments(RetrieveArguments, ['--retriever_type', 'FirstRetrieval,first_row=3', 'A'])\n"
+        "args = parse_arguments(RetrieveArguments, ['--retriever_type', 'FirstRetrieval,first_row=3'])\n"
         "retriever = create_retriever(part_of(args, RetrieverArguments, retriever_type=args.retriever_type[0]))\n"
         "assert retriever.search(['a', 'b'], 2).ids.tolist() == [[3, 4], [3, 4]]"
     )

@@ -259,8 +259,9 @@ def test_says_what_to_do_instead(
         assert "--do_predict for the test questions, or --do_eval" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"encoder but no trained reader.*train one first with train_mrc\.py"):
         inference.main([*command, "--do_predict", "--model", encoder_path])
-    with pytest.raises(UserError, match="choose from SparseRetrieval_BM25P"):
-        inference.main([*without(command, "analyzer"), "--do_predict", "--retriever_type", "BM52"])
+    with pytest.raises(SystemExit):
+        inference.main([*without(command, "analyzer"), "--do_predict", "--retriever_type", "SparseRetrieval_BM52P"])
+    assert "no retriever is named SparseRetrieval_BM52P; did you mean SparseRetrieval_BM25P?" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -253,7 +253,6 @@ def test_weights_are_tuned_on_half_of_the_passages_and_measured_on_the_others(
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ([BM25, "BM25"], "--retriever_type BM25 cannot be built: choose from SparseRetrieval_BM25P, "),
         ([BM25, "SparseRetrieval_BM25P,bm25_b=3"], "SparseRetrieval_BM25P,bm25_b=3: --bm25_b 3 must be at least 0"),
         ([BM25, *HYBRID[:3]], "--hybrid_retrievers must name two or more retrievers, not 1"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +63,28 @@ def test_a_reader_reads_nearly_as_in_torch_and_is_quantised_once(
         again = load_reader(str(folder.rename(copy)), trained=True)
         np.testing.assert_array_equal(logits_of(quantized(again, inputs, "fp32"), inputs), first)
 
-    # what is not near torch is refused, and nothing half-made is left
+    # another process was at it, and is waited for
     kept = (copy / "openvino").rename(tmp_path / "kept")
+
+    @contextmanager
+    def turn_of_another(lock: Path) -> Iterator[None]:
+        assert lock == copy / ".openvino.lock"
+        shutil.copytree(kept, copy / "openvino")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "turn_at", turn_of_another)
+        patch.setattr(module, "_quantize", None)
+        again = load_reader(str(copy), trained=True)
+        np.testing.assert_array_equal(logits_of(quantized(again, inputs, "fp32"), inputs), first)
+
+    # what is not near torch is refused, and nothing half-made is left
+    shutil.rmtree(copy / "openvino")
     monkeypatch.setattr(module, "_quantize", lambda openvino, *_: openvino.Core().read_model(kept / "encoder.xml"))
     monkeypatch.setattr(module, "_cosine", lambda *_: float("nan"))
     with pytest.raises(UserError, match=r"in int8 its states are others \(cosine nan.*: leave out --backend"):
         quantized(load_reader(str(copy), trained=True), inputs, "fp32")
-    assert not (copy / "openvino").exists()
+    assert not [*copy.glob("*openvino*")]
 
 
 def test_other_weights_and_damaged_files_are_quantised_again(

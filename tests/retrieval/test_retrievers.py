@@ -313,12 +313,20 @@ def test_a_build_that_fails_leaves_nothing(corpus, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_unknown_names_list_the_choices():
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        ("bm25", "did you mean SparseRetrieval_BM25P?"),
+        ("SparseRetrieval", "did you mean SparseRetrieval_BM25P or SparseRetrieval_TFIDF?"),
+        ("SparseRetrieval_BM52P,bm25_b=0.4", "did you mean SparseRetrieval_BM25P?"),
+        ("whatever", f"choose from: {', '.join(RETRIEVERS)}"),
+        ("", f"choose from: {', '.join(RETRIEVERS)}"),
+    ],
+)
+def test_an_unknown_name_is_told_the_nearest_or_all(name, way_out):
     with pytest.raises(UserError) as caught:
-        create_retriever(RetrieverArguments(retriever_type="BM25"))
-    assert str(caught.value) == (
-        f"--retriever_type BM25 cannot be built: choose from {', '.join(RETRIEVERS)}, get_retrieved_df, none"
-    )
+        create_retriever(RetrieverArguments(retriever_type=name))
+    assert str(caught.value) == f"no retriever is named {name.split(',')[0]}; {way_out}"
 
 
 def test_wordpiece_falls_back_to_the_readers_tokenizer():

@@ -186,15 +186,16 @@ def test_an_address_that_cannot_be_had_is_said_before_anything_is_loaded(
         demo.main(words)
     with pytest.raises(SystemExit):
         demo.parse(["--retriever_type", "SparseRetrieval_BM25P", "none"])
-    assert "--retriever_type none searches nothing: name retrievers" in capsys.readouterr().err
+    assert "no retriever is named none; choose from: " in capsys.readouterr().err
 
 
 def test_a_wrong_retriever_is_said_before_the_reader_is_loaded(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo.Reader, "from_arguments", lambda *_: pytest.fail("loaded"))
-    with pytest.raises(UserError, match="--retriever_type Nobody cannot be built"):
-        demo.load(demo.parse([*words, "--retriever_type", "SparseRetrieval_BM25P", "Nobody"]))
+    with pytest.raises(UserError, match="--hybrid_retrievers must name two or more retrievers"):
+        alone = "HybridRetrieval,hybrid_retrievers=DenseRetrieval"
+        demo.load(demo.parse([*words, "--retriever_type", "SparseRetrieval_BM25P", alone]))
 
 
 @pytest.mark.parametrize(
