@@ -606,7 +606,7 @@ class ScoreArguments(ScoringArguments):
 
     simulate_leaderboard: int | None = flag(
         None,
-        "Draw public and private halves of so many questions each, --bootstrap_samples times, and say how often the "
+        "Draw public and private halves of this many questions each, --bootstrap_samples times, and say how often the "
         "better file in public is the better one in private.",
         group="score",
         at_least=1,

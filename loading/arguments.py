@@ -46,7 +46,7 @@ class SourceArguments:
 class DataArguments(SourceArguments):
     """Examples that are answered or searched for."""
 
-    max_eval_samples: int | None = flag(None, "Evaluate or answer only the first so many examples.", at_least=1)
+    max_eval_samples: int | None = flag(None, "Evaluate or answer only this many examples, the first ones.", at_least=1)
     column: list[str] = flag(
         [],
         "What the data calls one of our columns, as question=q; may be given several times.",
@@ -82,4 +82,4 @@ class TrainingDataArguments(DataArguments, OtherEvaluationArguments):
     """Examples that are trained on, and others to evaluate on."""
 
     concat_eval: bool = flag(False, "Train on train and validation together, for a final fit.")
-    max_train_samples: int | None = flag(None, "Train on only the first so many examples.", at_least=1)
+    max_train_samples: int | None = flag(None, "Train on only this many examples, the first ones.", at_least=1)

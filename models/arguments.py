@@ -42,7 +42,7 @@ class ModelArguments(ReaderArguments):
         at_least=0,
         at_most=1,
     )
-    reinit_layers: int = flag(0, "So many of the backbone's topmost layers begin with new random weights.", at_least=0)
+    reinit_layers: int = flag(0, "Topmost layers of the backbone that start from new random weights.", at_least=0)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class EncoderArguments:
     )
     dimensions: int | None = flag(
         None,
-        "Keep the first so many numbers of a vector, for encoders whose first ones say most (Matryoshka) (default: "
+        "Keep only this many numbers of a vector, the first ones, for encoders trained for that (Matryoshka) (default: "
         "the encoder's own, else all).",
         at_least=1,
         at_most=2**16,

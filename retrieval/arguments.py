@@ -236,7 +236,7 @@ class MiningArguments:
     )
     negatives_margin: float = flag(
         1.0,
-        "A negative's score is at least so much below the right passage's.",
+        "A negative's score is at least this much below the right passage's.",
         at_least=0,
         read_if=only_if(lambda arguments: arguments.negatives_judge is not None, "add --negatives_judge"),
     )

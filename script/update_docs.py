@@ -58,7 +58,7 @@ def flags_page() -> str:
                 "|---|---|---|",
             ]
             for field in fields:
-                reasons = [reason for condition in flag_of(field).read_if for reason in condition.reasons()]
+                reasons = dict.fromkeys(why for condition in flag_of(field).read_if for why in condition.reasons())
                 cells = [f"`{signature(field, hints[field.name])}`", explanation(field), "; ".join(reasons)]
                 lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, *names_that_flags_take()]) + "\n"

@@ -747,7 +747,7 @@ are refused.
 
 How a text becomes a vector is read from the checkpoint (`modules.json`, `config_sentence_transformers.json`,
 `1_Pooling/config.json`, `sentence_bert_config.json`, `tokenizer_config.json`, or our `encoder.json`) and kept in the
-manifest of an index; an index of another way is refused. A tiny copy of each of these gives the vectors that
+manifest of an index; an index made otherwise is refused. A tiny copy of each of these gives the vectors that
 sentence-transformers gives. All are compared by cosine. A prompt that its files do not hold has to be given as a flag.
 
 {_table(embedder_columns, embedders)}

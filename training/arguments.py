@@ -75,7 +75,7 @@ class PatienceArguments:
     """When a run stops for its evaluations."""
 
     early_stopping_patience: int | None = flag(
-        None, "Stop after so many evaluations in a row that gave nothing better to keep.", at_least=1
+        None, "Stop after this many evaluations in a row that gave nothing better to keep.", at_least=1
     )
 
 
