@@ -125,9 +125,9 @@ def writing(path: str | Path) -> Iterator[None]:
 
 def _belongs_to(named: str | bytes | Path, path: str | Path) -> bool:
     """Whether ``named`` is ``path``, in it, its staging or a folder that it lies in."""
-    folder, name = os.path.split(os.path.abspath(path))
-    here, other = os.path.join(folder, name), os.path.abspath(os.fsdecode(named))
-    return here.startswith(other) or other.startswith((here, os.path.join(folder, f".{name}{STAGING_MARK}")))
+    here, other = (Path(os.path.abspath(os.fsdecode(one))) for one in (path, named))
+    staging = str(here.parent / f".{here.name}{STAGING_MARK}")
+    return here.is_relative_to(other) or other.is_relative_to(here) or str(other).startswith(staging)
 
 
 def _usual_mode(path: Path) -> None:
