@@ -571,12 +571,7 @@ class RobustnessArguments(
 
     not_read: ClassVar[dict[type, str]] = RetrieveArguments.not_read
 
-    retriever_type: list[str] = changed(
-        IndexedRetrieverArguments,
-        "retriever_type",
-        ["SparseRetrieval_BM25P"],
-        help="Retrievers to measure side by side; NAME,flag=value,... gives one flags of its own.",
-    )
+    retriever_type: list[str] = changed(RetrieveArguments, "retriever_type")
     perturbations: list[str] = flag(
         list(PERTURBATIONS), "Ways in which every question is changed.", group="comparison", choices=list(PERTURBATIONS)
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from accelerate import Accelerator, PartialState
 from accelerate.utils import gather_object
+from transformers import set_seed
 
 from runtime.arguments import TrainingRunArguments
 from runtime.device import default_device, keep_freed_memory, resolve_precision
@@ -25,7 +26,6 @@ from runtime.log import configure_logging, get_logger
 from runtime.output import check_output_dir, open_output_dir, read_record, warn_of_changes
 from runtime.processes import main_process_does, open_accelerator, wait_for_all
 from runtime.record import environment
-from runtime.seeding import set_seed
 from runtime.tracking import check_tracking
 from training.checkpoint import find_state, newest_step
 
