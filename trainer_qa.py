@@ -309,7 +309,8 @@ class QATrainer(Trainer):
             if self.compute_metrics is not None and known:
                 metrics |= self.compute_metrics(answers)
         metrics = {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
-        return PredictionOutput(*answers, metrics)
+        predictions, label_ids = answers
+        return PredictionOutput(predictions, label_ids, metrics)
 
 
 class _EpochCallback(TrainerCallback):
