@@ -175,7 +175,8 @@ class TrainMRCArguments(ReaderTrainingArguments, FreezeScheduleArguments):
 @changes("metric_for_best_model", "greater_is_better", also_if=IF_EVALUATED)
 @changes(
     "metric_for_best_model",
-    help="What best/ is the best by: exact_match, f1, loss, … (default: exact_match; with --prediction_loss_only loss).",
+    help="What best/ is the best by: exact_match, f1, loss, … "
+    "(default: exact_match; with --prediction_loss_only loss).",
 )
 @changes(
     "save_total_limit",
