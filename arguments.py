@@ -172,7 +172,11 @@ class TrainMRCArguments(ReaderTrainingArguments, FreezeScheduleArguments):
     also_if=only_if(lambda args: args.eval_strategy != "no", "nothing is evaluated while training: see --do_eval"),
 )
 @changes("metric_for_best_model", "greater_is_better", also_if=IF_EVALUATED)
-@changes("metric_for_best_model", help="What best/ is the best by: exact_match, f1, loss, … (default: exact_match).")
+@changes(
+    "metric_for_best_model",
+    help="What best/ is the best by: exact_match, f1, loss, … "
+    "(default: exact_match; with --prediction_loss_only loss).",
+)
 @changes(
     "save_total_limit",
     read_if=[
@@ -248,7 +252,9 @@ class TrainMRCV2Arguments(ReaderTrainingArguments, FreezeArguments, FormerTraine
             )
         if not self.do_train:
             yield "add --do_train: this command trains a reader, inference.py evaluates one and answers with it"
-        metric, known = self.metric_for_best_model, ["loss", *mean_scores({}, {"": []})]
+        metric, known = self.metric_for_best_model, ["loss"]
+        if not self.prediction_loss_only:
+            known += mean_scores({}, {"": []})
         if metric is not None and metric.removeprefix("eval_") not in known:
             yield f"--metric_for_best_model {metric} is not measured; choose from: {', '.join(known)}"
 
@@ -562,12 +568,7 @@ class RobustnessArguments(
 
     not_read: ClassVar[dict[type, str]] = RetrieveArguments.not_read
 
-    retriever_type: list[str] = changed(
-        IndexedRetrieverArguments,
-        "retriever_type",
-        ["SparseRetrieval_BM25P"],
-        help="Retrievers to measure side by side; NAME,flag=value,... gives one flags of its own.",
-    )
+    retriever_type: list[str] = changed(RetrieveArguments, "retriever_type")
     perturbations: list[str] = flag(
         list(PERTURBATIONS), "Ways in which every question is changed.", group="comparison", choices=list(PERTURBATIONS)
     )

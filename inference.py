@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from transformers import set_seed
 
 from arguments import InferenceArguments, parse_arguments, record_of
 from pipeline import Reader, own_contexts, processor_of
@@ -43,7 +44,6 @@ from runtime.log import get_logger
 from runtime.processes import joint_command
 from runtime.progress import progress_bar
 from runtime.record import environment
-from runtime.seeding import set_seed
 from runtime.timing import Stopwatch
 
 logger = get_logger("inference")

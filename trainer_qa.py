@@ -183,17 +183,10 @@ class QATrainer(Trainer):
             return super().get_train_dataloader()
         args, features = self.args, self.train_dataset
         seed = args.seed if args.data_seed is None else args.data_seed
-        accelerator = self.accelerator
-        batches = training_batches(
-            features,
-            self.data_collator,
-            self._train_batch_size,
-            seed,
-            accelerator.process_index,
-            accelerator.num_processes,
-        )
+        place = self.accelerator.process_index, self.accelerator.num_processes
+        batches = training_batches(features, self.data_collator, self._train_batch_size, seed, *place)
         loader = training_loader(
-            accelerator,
+            self.accelerator,
             features,
             batches,
             self.data_collator,
@@ -308,17 +301,15 @@ class QATrainer(Trainer):
             self.accelerator,
         )
         metrics = {"loss": logits.loss}
-        predictions: Any = None
-        label_ids: Any = None
+        answers: Any = (None, None)
         if self.post_process_function is not None and not self.args.prediction_loss_only:
-            answers: Any = None
             if self.is_world_process_zero():
                 answers = self.post_process_function(examples, features, logits.predictions, stage)
             (answers,) = broadcast_object_list([answers])
-            predictions, label_ids = answers
             if self.compute_metrics is not None and known:
                 metrics |= self.compute_metrics(answers)
         metrics = {f"{prefix}_{name}": value for name, value in metrics.items()} if known else {}
+        predictions, label_ids = answers
         return PredictionOutput(predictions, label_ids, metrics)
 
 

@@ -1,1 +1,1 @@
-"""What every command needs: errors, files, logging, seeding, device, checkpoints, tracking."""
+"""What every command needs: errors, files, logging, device, tracking."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 _TICKS = 5
+_MARKED = 40  # points of a line at most that has a mark at each
 
 
 class Line(NamedTuple):
@@ -50,12 +51,8 @@ def line_chart(
     x_range: tuple[float, float] | None = None,
     width: int = 480,
     height: int = 260,
-    marked: int = 40,
 ) -> Chart:
-    """Return the chart of ``lines``, of which at least one has a point; axes end at round figures, or as given.
-
-    Lines of at most ``marked`` points have a mark at each.
-    """
+    """Return the chart of ``lines``, of which at least one has a point; axes end at round figures, or as given."""
     points = [point for line in lines for point in line.points]
     x_ticks = ticks(*(x_range or _range([x for x, _ in points])))
     y_ticks = ticks(*(y_range or _range([y for _, y in points])))
@@ -71,7 +68,7 @@ def line_chart(
     for line in lines:
         placed = [(x_at(x), y_at(y)) for x, y in line.points]
         names = [f"{line.name}: {y_label} {y:.4g} at {x_label} {x:g}" for x, y in line.points]
-        marks = [(*place, name) for place, name in zip(placed, names, strict=True)] if len(placed) <= marked else []
+        marks = [(*place, name) for place, name in zip(placed, names, strict=True)] if len(placed) <= _MARKED else []
         drawn.append(DrawnLine(line.name, line.style, " ".join(f"{x},{y}" for x, y in placed), marks))
     return Chart(
         width, height, box, drawn,

@@ -22,8 +22,8 @@ from typing import Any, NoReturn, TypeVar
 
 from runtime.config_file import mapping_of, words_of_config
 from runtime.errors import UserError, printing
-from runtime.flags import COMMANDS, Flag, default_of, fields_by_name, flag_of, spelling_of
-from runtime.help_page import help_page, invocation, overview
+from runtime.flags import COMMANDS, Flag, default_of, fields_by_group, fields_by_name, flag_of, spelling_of
+from runtime.help_page import help_page, invocation, overview, shown_name
 from runtime.locks import fault_of_file, fault_of_folder
 from runtime.masking import holds_credentials, masked, without_credentials
 from runtime.text import escaped
@@ -109,7 +109,7 @@ def read_arguments(
         complaints.append(f"do not know what to do with {' '.join(masked(unknown))}: every value needs its flag")
     required = [key for key, value in usual.items() if value is dataclasses.MISSING and key not in given]
     if required:
-        missing = ", ".join(map(_shown, (fields[key] for key in required)))
+        missing = ", ".join(shown_name(fields[key]) for key in required)
         raise FlagError([*complaints, f"the following arguments are required: {missing}"])
     arguments = arguments_class(**base | given)
     complaints += list(_complain_ignored(arguments, given))
@@ -205,9 +205,7 @@ def _help(arguments_class: type, words: Sequence[str]) -> str | None:
     asked = next((index for index, word in enumerate(words) if word in ("-h", "--help")), None)
     if asked is None:
         return None
-    groups: dict[str, list[dataclasses.Field]] = {}
-    for origin in fields_by_name(arguments_class).values():
-        groups.setdefault(flag_of(origin).group, []).append(origin)
+    groups = fields_by_group(arguments_class)
     name, description = arguments_class.command, arguments_class.description  # type: ignore[attr-defined]
     wanted = words[asked + 1] if asked + 1 < len(words) and not words[asked + 1].startswith("-") else None
     if wanted is None:
@@ -250,10 +248,6 @@ def _spellings(group: type) -> set[str]:
     return set(map(spelling_of, fields_by_name(group).values()))
 
 
-def _shown(origin: dataclasses.Field) -> str:
-    return origin.name.upper() if flag_of(origin).positional else f"--{spelling_of(origin)}"
-
-
 def _shortened(owners: list[str]) -> list[str]:
     return owners if len(owners) <= 2 else [", ".join(owners[:-1]), owners[-1]]
 
@@ -280,7 +274,7 @@ def _complain_values(arguments: Any, given: Collection[str]) -> Iterator[str]:
             if isinstance(number, int | float) and (fault := _fault_of(number, described)):
                 yield f"--{spelling_of(origin)} {_written(number)} must be {fault}"
         if key in given and (fault := _fault_of_text(value)):
-            yield f"{_shown(origin)} {fault}"
+            yield f"{shown_name(origin)} {fault}"
         elif key in given and described.fault is not None and (fault := described.fault(value)):
             yield f"--{spelling_of(origin)} {value!r} {fault}"
     for cls in type(arguments).__mro__:

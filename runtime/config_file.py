@@ -10,10 +10,9 @@ from typing import Any
 
 from runtime.errors import DataError, UserError
 from runtime.files import read_users_text
+from runtime.flags import flag_of
 from runtime.one_word import join_word
 from runtime.strict_json import RepeatedKeys, parse_json, repeated_keys
-
-_ABSENT = object()
 
 
 def words_of_config(
@@ -26,23 +25,23 @@ def words_of_config(
     """
     words: list[str] = []
     for name, value in ({} if path is None else _read(path)).items():
-        if name in fields and fields[name].metadata["flag"].positional and isinstance(value, list):
-            words += [word_of(item, f"--config {path}: {name}") for item in value]
+        where = f"--config {path}: {name}"
+        if name in fields and flag_of(fields[name]).positional and isinstance(value, list):
+            words += [word_of(item, where) for item in value]
             continue
         action = parser._option_string_actions.get(f"--{name}")
-        known = None if action is None else fields.get(action.dest)
         if isinstance(value, dict) and action is not None and action.type is mapping_of:
             words.append(f"--{name}={json.dumps(value)}")
             continue
-        if name == "config" or (isinstance(value, dict) and not (known and known.metadata["flag"].has_own_flags)):
-            raise UserError(f"--config {path}: {name} must be a flag with a value; files do not nest")
-        if action is not None and action.nargs != 0 and _is(usual.get(action.dest, _ABSENT), value, action):
+        known = None if action is None else fields.get(action.dest)
+        if name == "config" or (isinstance(value, dict) and not (known and flag_of(known).has_own_flags)):
+            raise UserError(f"{where} must be a flag with a value; files do not nest")
+        if action is not None and action.nargs != 0 and _is(usual[action.dest], value, action):
             continue
         if isinstance(value, list):
-            words += [f"--{name}", *(word_of(item, f"--config {path}: {name}") for item in value)]
+            words += [f"--{name}", *(word_of(item, where) for item in value)]
         elif value is not None:
-            # joined, so that a value may begin with a dash
-            words.append(f"--{name}={word_of(value, f'--config {path}: {name}')}")
+            words.append(f"--{name}={word_of(value, where)}")  # joined, so that a value may begin with a dash
     return words
 
 

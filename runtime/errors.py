@@ -87,8 +87,8 @@ def refusal_of(error: BaseException) -> str | None:
 
     It is found in an ``OSError`` and in what safetensors, tokenizers, shutil, numpy and torch raise in its place.
     """
-    if isinstance(error, WriteError):
-        return error.refusal
+    if isinstance(error, UserError):  # whatever another one quotes, it says what is wrong
+        return error.refusal if isinstance(error, WriteError) else None
     code = error.errno if isinstance(error, OSError) else None
     if code is None and (found := _CODE.search(str(error))):
         code = int(found[1] or found[2])

@@ -40,7 +40,7 @@ def remove_leftovers(folder: str | Path, name: str = "*") -> None:
     folder = Path(folder)
     for leftover in list(folder.glob(f".{name}{STAGING_MARK}*")):
         with suppress(OSError), _opened(leftover) as handle:  # the folder may be somebody else's, to read only
-            if _hold(handle) and _is_at(leftover, handle):
+            if _hold(handle) and is_at(leftover, handle):
                 was = leftover.name[1:].rpartition(STAGING_MARK)[0]
                 if (leftover / was).exists() and not (folder / was).exists():
                     (leftover / was).rename(folder / was)
@@ -99,7 +99,7 @@ def _hold(handle: int, wait: bool = False) -> bool:
     return True
 
 
-def _is_at(path: str | Path, handle: int) -> bool:
+def is_at(path: str | Path, handle: int) -> bool:
     """Whether ``path`` is still what was opened as ``handle``."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(handle))
@@ -125,9 +125,9 @@ def writing(path: str | Path) -> Iterator[None]:
 
 def _belongs_to(named: str | bytes | Path, path: str | Path) -> bool:
     """Whether ``named`` is ``path``, in it, its staging or a folder that it lies in."""
-    folder, name = os.path.split(os.path.abspath(path))
-    here, other = os.path.join(folder, name), os.path.abspath(os.fsdecode(named))
-    return here.startswith(other) or other.startswith((here, os.path.join(folder, f".{name}{STAGING_MARK}")))
+    here, other = (Path(os.path.abspath(os.fsdecode(one))) for one in (path, named))
+    staging = str(here.parent / f".{here.name}{STAGING_MARK}")
+    return here.is_relative_to(other) or other.is_relative_to(here) or str(other).startswith(staging)
 
 
 def _usual_mode(path: Path) -> None:
@@ -203,7 +203,7 @@ def _new_and_held(path: Path, make: Callable[..., str]) -> tuple[Path, int | Non
         with suppress(FileNotFoundError):  # another process took it for a leftover before it was held
             handle = os.open(staging, os.O_RDONLY)
             _hold(handle, wait=True)
-            if _is_at(staging, handle):
+            if is_at(staging, handle):
                 return staging, handle
             os.close(handle)
 

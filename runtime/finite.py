@@ -1,4 +1,4 @@
-"""Are there only numbers in it?"""
+"""Whether weights are finite numbers."""
 
 from __future__ import annotations
 

@@ -82,8 +82,8 @@ def changed(source: type, name: str, default: Any = dataclasses.MISSING, /, **fa
 
 
 def _with_facts(origin: dataclasses.Field, default: Any, facts: Mapping[str, Any]) -> Any:
-    described = {one.name: getattr(flag_of(origin), one.name) for one in dataclasses.fields(Flag)} | dict(facts)
-    return flag(default_of(origin) if default is dataclasses.MISSING else default, **described)
+    default = default_of(origin) if default is dataclasses.MISSING else default
+    return flag(default, **{**vars(flag_of(origin)), **facts})
 
 
 @dataclass(frozen=True)
@@ -197,12 +197,10 @@ def declared(title: str, **flags: tuple[Any, Any]) -> type:
 
 def read_only_if(group: type, *conditions: Condition) -> type:
     """Return a subclass of ``group`` all of whose flags are read only under these conditions as well."""
-    namespace: dict[str, Any] = {"__annotations__": {}, "__doc__": group.__doc__, "__module__": group.__module__}
-    hints = typing.get_type_hints(group)  # names of types mean nothing in another module
+    made = _subclass(group)
     for name, origin in fields_by_name(group).items():
-        namespace[name] = changed(group, name, read_if=(*conditions, *flag_of(origin).read_if))
-        namespace["__annotations__"][name] = hints[name]
-    return flag_group("")(type(group.__name__, (group,), namespace))
+        changes(name, read_if=(*conditions, *flag_of(origin).read_if))(made)
+    return flag_group("")(made)
 
 
 def with_parameters(
@@ -215,28 +213,20 @@ def with_parameters(
     """
 
     def decorate(cls: _Class) -> _Class:
-        parameter_classes = [declared for declared in dict.fromkeys(registry.values()) if declared is not None]
-        own = fields_by_name(cls)
-        namespace: dict[str, Any] = {"__annotations__": {}, "__doc__": cls.__doc__, "__module__": cls.__module__}
-        for declared in parameter_classes:
-            hints = typing.get_type_hints(declared)
-            for name in fields_by_name(declared):
-                if name not in own and name not in namespace:
-                    condition = ReadByChosen(name, registry, chosen_by, chosen)
-                    namespace[name] = changed(declared, name, read_if=condition)
-                    namespace["__annotations__"][name] = hints[name]
-        bases: tuple[type, ...] = (
-            cls,
-            *(one for one in parameter_classes if not any(_inherits(other, one) for other in parameter_classes)),
-        )
-        made: Any = type(cls.__name__, bases, namespace)
+        groups = [group for group in dict.fromkeys(registry.values()) if group is not None]
+        narrowest = [one for one in groups if not any(one in other.__mro__[1:] for other in groups)]
+        made: Any = _subclass(cls, *narrowest)
+        for name in dict.fromkeys(name for group in groups for name in fields_by_name(group)):
+            if name not in fields_by_name(cls):
+                changes(name, read_if=ReadByChosen(name, registry, chosen_by, chosen))(made)
         return flag_group("")(made)
 
     return decorate
 
 
-def _inherits(cls: type, base: type) -> bool:
-    return cls is not base and issubclass(cls, base)
+def _subclass(group: type, *others: type) -> Any:
+    """Return a class of the name of ``group`` that inherits it and ``others``, not yet a dataclass of its own."""
+    return type(group.__name__, (group, *others), {"__doc__": group.__doc__, "__module__": group.__module__})
 
 
 def _take_older_names(group: type) -> None:
@@ -267,6 +257,14 @@ def fields_by_name(group: Any) -> dict[str, dataclasses.Field]:
     fields = {one.name: one for one in dataclasses.fields(group)}
     names = _names_in_order(group if isinstance(group, type) else type(group))
     return {name: fields[name] for name in names if name in fields}  # class variables are none
+
+
+def fields_by_group(group: type) -> dict[str, list[dataclasses.Field]]:
+    """Return the fields of a dataclass of flags by the title under which help shows them."""
+    groups: dict[str, list[dataclasses.Field]] = {}
+    for origin in fields_by_name(group).values():
+        groups.setdefault(flag_of(origin).group, []).append(origin)
+    return groups
 
 
 def _names_in_order(cls: type) -> dict[str, None]:

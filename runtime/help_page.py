@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from types import NoneType
 from typing import Any
 
+from runtime.flags import default_of, flag_of, spelling_of
+
 _INDENT = 6
 
 
@@ -23,10 +25,7 @@ def overview(command: str, description: str, groups: Mapping[str, Sequence[datac
     width = max(map(len, groups)) + 2
     lines = [f"usage: {invocation(command)} [--flag VALUE ...]", "", description, ""]
     for group, fields in groups.items():
-        names = " ".join(
-            one.name.upper() if one.metadata["flag"].positional else f"--{_spelling(one)}" for one in fields
-        )
-        lines += _wrapped(names, f"{group:<{width}}", " " * width)
+        lines += _wrapped(" ".join(map(shown_name, fields)), f"{group:<{width}}", " " * width)
     lines += [
         "",
         f"--help GROUP explains a group (--help {next(iter(groups))}), --help all every flag.",
@@ -49,38 +48,39 @@ def help_page(command: str, groups: Mapping[str, Sequence[dataclasses.Field]], h
 
 def signature(one: dataclasses.Field, hint: Any) -> str:
     """Return the spellings of a flag and what follows it: ``--head, --custom_model HEAD``."""
-    names = ", ".join(f"--{name}" for name in (_spelling(one), *one.metadata["flag"].aliases))
-    if one.metadata["flag"].positional:
+    names = ", ".join(f"--{name}" for name in (spelling_of(one), *flag_of(one).aliases))
+    if flag_of(one).positional:
         word = one.name.upper()
         return f"{word} [{word} ...]" if typing.get_origin(hint) is list else f"{word}, {names}"
     members = [kind for kind in typing.get_args(hint) if kind is not NoneType] or [hint]
     if bool in members:
         return f"{names} [true|false]"
-    choices = choices_of(one, hint)
-    value = "{" + ",".join(choices) + "}" if choices else _spelling(one).upper()
+    choices = _choices_of(one, hint)
+    value = "{" + ",".join(choices) + "}" if choices else spelling_of(one).upper()
     several = any(typing.get_origin(kind) is list for kind in (hint, *members))
     return f"{names} {value}" + (f" [{value} ...]" if several else "")
 
 
 def explanation(one: dataclasses.Field) -> str:
     """Return a flag's line of help with its default, where that says something."""
-    default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
-    if default is None or default is dataclasses.MISSING or default in ([], {}):
-        return one.metadata["flag"].help
+    default = default_of(one)
+    if default in (None, dataclasses.MISSING, [], {}):
+        return flag_of(one).help
     shown = " ".join(map(str, default)) if isinstance(default, list) else default
-    return f"{one.metadata['flag'].help} (default: {shown})"
+    return f"{flag_of(one).help} (default: {shown})"
 
 
-def choices_of(one: dataclasses.Field, hint: Any) -> tuple[str, ...]:
+def shown_name(one: dataclasses.Field) -> str:
+    """Return a flag as users type it, with its dashes, and words without a flag in capitals."""
+    return one.name.upper() if flag_of(one).positional else f"--{spelling_of(one)}"
+
+
+def _choices_of(one: dataclasses.Field, hint: Any) -> tuple[str, ...]:
     """Return the words that a flag may be, N for a number beside them; none where it may be any."""
     members = typing.get_args(hint)
     literals = [kind for kind in (hint, *members) if typing.get_origin(kind) is typing.Literal]
     number = ("N",) if int in members else ()
-    return (*number, *typing.get_args(literals[0])) if literals else one.metadata["flag"].choices or ()
-
-
-def _spelling(one: dataclasses.Field) -> str:
-    return one.metadata["flag"].spelling or one.name
+    return (*number, *typing.get_args(literals[0])) if literals else flag_of(one).choices or ()
 
 
 def _wrapped(text: str, first: str, others: str) -> list[str]:

@@ -15,7 +15,7 @@ logger = get_logger(__name__)
 _LOG_IN = "log in with 'hf auth login', or set HF_TOKEN to a token that may write"
 # They name folders and the machine; the model card has what matters of them.
 _STAYS_HERE = ["arguments.json", "environment.json", ".*"]
-_OF_A_PAIR = ["p_encoder/*", "q_encoder/*", "README.md", "metrics.json"]
+_ENCODERS = ["p_encoder/*", "q_encoder/*", "token_encoder/*", "README.md", "metrics.json"]
 
 
 def open_repository(args: TrainingRunArguments) -> None:
@@ -36,8 +36,8 @@ def open_repository(args: TrainingRunArguments) -> None:
     logger.info("the model will be uploaded to %s", args.hub_model_id)
 
 
-def upload_model(args: TrainingRunArguments, folder: str | Path) -> None:
-    """Upload the model in ``folder`` to the repository that :func:`open_repository` made.
+def upload_model(args: TrainingRunArguments) -> None:
+    """Upload the model of a run, its ``best/`` or its encoders, to the repository that :func:`open_repository` made.
 
     Weights, configuration, tokenizer, metrics and model card go there; records of the machine, the states of training
     and logs stay. Raises :class:`UserError`, saying where the model is, where the upload fails.
@@ -45,13 +45,15 @@ def upload_model(args: TrainingRunArguments, folder: str | Path) -> None:
     import huggingface_hub
 
     hub = huggingface_hub.HfApi(token=args.hub_token)
+    run, best = Path(args.run_dir), Path(args.run_dir) / "best"
+    folder, patterns = (best, None) if best.is_dir() else (run, _ENCODERS)
     again = "the same command with --resume_from_checkpoint true tries again"
     with _explained(f"the model is saved in {folder}, but could not be uploaded ({again})"):
         hub.upload_folder(
             repo_id=_name(args),
             folder_path=folder,
             commit_message="Upload a trained model",
-            allow_patterns=_OF_A_PAIR if (Path(folder) / "p_encoder").is_dir() else None,
+            allow_patterns=patterns,
             ignore_patterns=_STAYS_HERE,
         )
     logger.info("uploaded to %s", _name(args))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import UserError, refusal_of
-from runtime.files import STAGING_MARK, remove_leftovers
+from runtime.files import STAGING_MARK, is_at, remove_leftovers
 from runtime.log import get_logger
 
 try:
@@ -41,17 +41,21 @@ def claimed(folder: str | Path, flag: str = "--output_dir") -> Iterator[None]:
     """
     folder = Path(folder)
     check_writable(folder, flag)
-    made = _make(folder, flag)
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        path = folder.resolve() / _NAME
-        handle = _take(path, folder, flag)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder.resolve() / _NAME
+            handle = _take(path, folder, flag)
+        except OSError as error:
+            raise UserError(f"{flag} {folder} cannot be written: {refusal_of(error) or error}") from None
         _held.add(path)
         try:
             remove_leftovers(folder)
             yield
         finally:
             _held.discard(path)
-            if _is_at(path, handle):  # the folder may have been replaced by another
+            if is_at(path, handle):  # the folder may have been replaced by another
                 path.unlink()
             os.close(handle)
     finally:
@@ -67,24 +71,24 @@ def turn_at(path: Path) -> Iterator[None]:
     ``path`` is a file that is there in the meantime, in a folder that can be written. Where a file system has no locks,
     nobody waits.
     """
-    handle, waits = _open_turn(path), False
-    while (locked := _lock(handle)) is False or (locked and not _is_at(path, handle)):
+    handle, waits = _open(path), False
+    while (locked := _lock(handle)) is False or (locked and not is_at(path, handle)):
         os.close(handle)
         if locked is False:
             if not waits:
                 logger.info("waiting for another process (%s)", path)
             waits = True
             time.sleep(_WAIT)
-        handle = _open_turn(path)
+        handle = _open(path)
     try:
         yield
     finally:
-        if _is_at(path, handle):
+        if is_at(path, handle):
             path.unlink()
         os.close(handle)
 
 
-def _open_turn(path: Path) -> int:
+def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
 
@@ -130,40 +134,24 @@ def fault_of_file(path: str | Path) -> str | None:
     return fault_of_folder(path.parent)
 
 
-def _make(folder: Path, flag: str) -> list[Path]:
-    """Make ``folder``; return the folders that were not there before, the innermost first."""
-    try:
-        missing = [path for path in (folder, *folder.parents) if not path.exists()]
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_writable(folder, flag, error) from None
-    return missing
-
-
 def _take(path: Path, folder: Path, flag: str) -> int:
     """Return the open lock file ``path``, locked."""
     own = {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
     if path in _held:
         raise _in_use(folder, flag, own)
     while True:
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise _not_writable(folder, flag, error) from None
+        handle = _open(path)
         try:
             locked, holder = _lock(handle), _read(handle)
             if locked is False:
                 raise _in_use(folder, flag, holder)
             if locked is None and _may_be_alive(holder):
                 raise _in_use(folder, flag, holder, f" (if that has ended, remove {path})")
-            if _is_at(path, handle):
+            if is_at(path, handle):
                 os.ftruncate(handle, 0)
                 os.pwrite(handle, json.dumps(own).encode(), 0)
                 return handle
-        except OSError as error:
-            os.close(handle)
-            raise _not_writable(folder, flag, error) from None
-        except UserError:
+        except BaseException:
             os.close(handle)
             raise
         os.close(handle)  # the process before removed the file after it was opened here: there may be another now
@@ -180,13 +168,6 @@ def _lock(handle: int) -> bool | None:
     except OSError:
         return None
     return True
-
-
-def _is_at(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(handle))
-    except FileNotFoundError:
-        return False
 
 
 def _read(handle: int) -> dict[str, Any]:
@@ -215,7 +196,3 @@ def _in_use(folder: Path, flag: str, holder: dict[str, Any], way_out: str = "") 
     if holder:
         who = f"process {holder.get('process')} on {holder.get('host')}, since {holder.get('since')}"
     return UserError(f"{flag} {folder} is in use by {who}: wait for it, end it, or name another folder{way_out}")
-
-
-def _not_writable(folder: Path, flag: str, error: OSError) -> UserError:
-    return UserError(f"{flag} {folder} cannot be written: {refusal_of(error) or error}")

@@ -67,7 +67,8 @@ def find_model(name: str) -> str:
     Raises :class:`UserError` for a run that has none yet.
     """
     folder = Path(name)
-    if not folder.is_dir() or (folder / "config.json").is_file() or (folder / "p_encoder").is_dir():
+    encoders = any((folder / encoder).is_dir() for encoder in ("p_encoder", "token_encoder"))
+    if not folder.is_dir() or (folder / "config.json").is_file() or encoders:
         return name
     if (folder / "best").is_dir():
         logger.info("%s is a training run: its best/ is taken", name)

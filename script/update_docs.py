@@ -1,8 +1,7 @@
-"""Write the pages that follow from the code, docs/flags.md; a test compares them with what this would write."""
+"""Write docs/flags.md, which follows from the code; a test compares it with what this would write."""
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import sys
@@ -22,10 +21,10 @@ from reading.postprocessing import RULES  # noqa: E402
 from retrieval import RETRIEVERS  # noqa: E402
 from retrieval.analyzers import ANALYZERS  # noqa: E402
 from runtime.files import write_text  # noqa: E402
-from runtime.flags import COMMANDS, fields_by_name, flag_of  # noqa: E402
+from runtime.flags import COMMANDS, fields_by_group, flag_of  # noqa: E402
 from runtime.help_page import explanation, signature  # noqa: E402
 
-PAGES = {"docs/flags.md": "flags_page"}
+PAGE = ROOT / "docs/flags.md"
 _HEAD = """# Flags
 
 Every flag of every command, as `--help` explains it. Written by `python script/update_docs.py`: do not edit.
@@ -44,19 +43,11 @@ def flags_page() -> str:
         "perturbations, metrics"
     )
     for file, command in COMMANDS.items():
-        lines += ["", f"## {file}", "", getattr(command, "description", "")]
+        lines += ["", f"## {file}", "", command.description]  # type: ignore[attr-defined]
         hints = typing.get_type_hints(command)
-        groups: dict[str, list[dataclasses.Field]] = {}
-        for field in fields_by_name(command).values():
-            groups.setdefault(flag_of(field).group, []).append(field)
-        for group, fields in groups.items():
-            lines += [
-                "",
-                f"### {group} ({file})",
-                "",
-                "| flag | what it does | ignored, and refused |",
-                "|---|---|---|",
-            ]
+        for group, fields in fields_by_group(command).items():
+            lines += ["", f"### {group} ({file})", ""]
+            lines += ["| flag | what it does | ignored, and refused |", "|---|---|---|"]
             for field in fields:
                 reasons = dict.fromkeys(why for condition in flag_of(field).read_if for why in condition.reasons())
                 cells = [f"`{signature(field, hints[field.name])}`", explanation(field), "; ".join(reasons)]
@@ -90,9 +81,8 @@ def names_that_flags_take() -> list[str]:
 
 
 def main() -> None:
-    """Write every page."""
-    for path, function in PAGES.items():
-        write_text(ROOT / path, globals()[function]())
+    """Write the page."""
+    write_text(PAGE, flags_page())
 
 
 if __name__ == "__main__":

@@ -77,6 +77,15 @@ def test_every_checkpoint_keeps_how_it_was_trained_to_read(command: list[str], t
         assert load_reader(str(tmp_path / "run" / folder)).config.reader_settings == kept
 
 
+def test_without_answers_the_best_reader_is_that_of_the_lowest_loss(command: list[str], tmp_path: Path) -> None:
+    flags = ["--do_eval", "--prediction_loss_only", "true", "--eval_steps", "4"]
+    metrics = train_mrc_v2.main([*command, *flags])
+    losses = logged(tmp_path / "run", "eval_loss")
+    assert (len(losses), metrics["eval_loss"], "eval_exact_match" in metrics) == (3, min(losses), False)
+    with pytest.raises(SystemExit):
+        train_mrc_v2.parse([*command, *flags, "--metric_for_best_model", "f1"])
+
+
 def test_without_evaluation_best_holds_the_last_weights(command: list[str], tmp_path: Path) -> None:
     assert train_mrc_v2.main(command) == {"step": 12}
     assert_equal_weights(tmp_path / "run" / "best", tmp_path / "run" / "checkpoint-12")

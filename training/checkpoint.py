@@ -59,7 +59,7 @@ class BestCheckpoints:
 
     def update(self, step: int, loss: float, exact_match: float, f1: float = 0.0) -> bool:
         """Take in an evaluation; return whether its checkpoint is to be saved."""
-        loss_fell = self.loss is None or self.loss_step is None or loss < self.loss
+        loss_fell = self.loss is None or loss < self.loss
         exact_match_rose = self._is_better(exact_match, f1, loss)
         if loss_fell:
             self.loss, self.loss_step = loss, step
@@ -73,7 +73,7 @@ class BestCheckpoints:
         return loss_fell or exact_match_rose
 
     def _is_better(self, exact_match: float, f1: float, loss: float) -> bool:
-        if self.exact_match is None or self.exact_match_step is None:
+        if self.exact_match is None:
             return True
         if self.f1 is None or self.tied_loss is None:  # a state of an earlier version: of equal ones the first stays
             return exact_match > self.exact_match
@@ -281,7 +281,7 @@ def newest_step(output_dir: str | Path) -> int | None:
 
 def _complete_states(folder: Path) -> list[Path]:
     """Return the state folders, oldest first; a name is only ever given to a complete one."""
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+    return sorted(folder.glob("step-*"))
 
 
 def _flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], list[dict[str, Any]]]:

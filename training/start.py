@@ -11,6 +11,7 @@ from typing import Any
 
 from accelerate import Accelerator, PartialState
 from accelerate.utils import gather_object
+from transformers import set_seed
 
 from runtime.arguments import TrainingRunArguments
 from runtime.device import default_device, keep_freed_memory, resolve_precision
@@ -22,10 +23,9 @@ from runtime.hub import open_repository, upload_model
 from runtime.interrupts import Interrupted
 from runtime.locks import claimed
 from runtime.log import configure_logging, get_logger
-from runtime.output import check_output_dir, find_model, open_output_dir, read_record, warn_of_changes
+from runtime.output import check_output_dir, open_output_dir, read_record, warn_of_changes
 from runtime.processes import main_process_does, open_accelerator, wait_for_all
 from runtime.record import environment
-from runtime.seeding import set_seed
 from runtime.tracking import check_tracking
 from training.checkpoint import find_state, newest_step
 
@@ -142,7 +142,7 @@ def enter_run(
             with writing(start.folder):
                 yield start
             if args.push_to_hub:
-                main_process_does(lambda: upload_model(args, find_model(str(start.folder))))
+                main_process_does(lambda: upload_model(args))
             wait_for_all()
         except WriteError as error:
             raise UserError(f"{error}\n{_how_to_go_on(start, newest_step)}") from None

@@ -41,7 +41,7 @@ def training_arguments(args: Any) -> TrainingArguments:
     if args.lr_scheduler_type == "cosine_with_restarts" and args.lr_scheduler_kwargs is None:
         values["lr_scheduler_kwargs"] = {"num_cycles": args.warmup_cycles}
     if args.do_eval and args.metric_for_best_model is None:
-        values["metric_for_best_model"] = "exact_match"
+        values["metric_for_best_model"] = "loss" if args.prediction_loss_only else "exact_match"
     if args.adafactor:
         values["optim"] = "adafactor"
     try:

@@ -86,7 +86,7 @@ def is_best(state: TrainerState, args: TrainingArguments) -> bool:
     name = f"eval_{(args.metric_for_best_model or 'loss').removeprefix('eval_')}"
     sign = 1 if args.greater_is_better else -1
     *earlier, last = [
-        (sign * line[name], line["eval_exact_match"], line["eval_f1"], -line["eval_loss"])
+        (sign * line[name], line.get("eval_exact_match", 0.0), line.get("eval_f1", 0.0), -line["eval_loss"])
         for line in evaluations(state)
     ]
     return all(last > value for value in earlier)

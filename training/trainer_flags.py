@@ -55,25 +55,23 @@ def trainer_fields() -> tuple[TrainerField, ...]:
     source = (Path(package.origin).parent / "training_args.py").read_text(encoding="utf-8")
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     (body,) = (node.body for node in classes if node.name == "TrainingArguments")
-    calls = [
-        (node, node.value) for node in body if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)
+    fields = [
+        _field_of(node, node.value)
+        for node in body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call)
     ]
-    found = [_field_of(node, call) for node, call in calls]
-    return tuple(one for one in found if one is not None)
+    return tuple(one for one in fields if one.name != "parallelism_config")  # an object, which no word gives
 
 
-def _field_of(node: ast.AnnAssign, call: ast.Call) -> TrainerField | None:
-    name = ast.unparse(node.target)
-    members = {member.strip() for member in ast.unparse(node.annotation).split("|")}
+def _field_of(node: ast.AnnAssign, call: ast.Call) -> TrainerField:
+    kinds = {kind.strip() for kind in ast.unparse(node.annotation).split("|")} - {"None"}
     facts: dict[str | None, Any] = {keyword.arg: keyword.value for keyword in call.keywords}
     metadata = facts["metadata"]
     texts = {ast.unparse(key): value for key, value in zip(metadata.keys, metadata.values, strict=True)}
-    kinds = members - {"None"}
-    if kinds == {"ParallelismConfig"}:
-        return None
-    kind = _TYPES.get(next(iter(kinds)), str) if len(kinds) == 1 else str
+    kind = _TYPES.get(kinds.pop(), str) if len(kinds) == 1 else str
     default = [] if "default_factory" in facts else _literal(facts.get("default"))
-    return TrainerField(name, kind if default is not None else kind | None, default, _literal(texts["'help'"]) or "")
+    name, words = ast.unparse(node.target), _literal(texts["'help'"]) or ""
+    return TrainerField(name, kind if default is not None else kind | None, default, words)
 
 
 def _literal(node: ast.expr | None) -> Any:

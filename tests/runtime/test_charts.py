@@ -44,7 +44,7 @@ def test_points_lie_between_the_ticks() -> None:
 
 
 def test_ranges_can_be_given_and_long_lines_have_no_marks() -> None:
-    chart = line_chart([Line("a", [(x, 50) for x in range(41)], "run0")], "k", "%", y_range=(0, 100), marked=40)
+    chart = line_chart([Line("a", [(x, 50) for x in range(41)], "run0")], "k", "%", y_range=(0, 100))
     assert chart.lines[0].marks == []
     assert (chart.y_ticks[0][1], chart.y_ticks[-1][1]) == ("0", "100")
 

@@ -116,6 +116,7 @@ _CUT_OFF = "not all of it could be written; make room there, or name another fol
         (OSError("klue/bert is no name of a model"), None),
         (ValueError("5 requested and 4 written"), None),
         (UserError("name a folder"), None),
+        (UserError("the model is damaged (a cannot be read: [Errno 21] Is a directory)"), None),
     ],
 )
 def test_a_refusal_comes_with_a_way_out(error: Exception, refusal: str | None) -> None:

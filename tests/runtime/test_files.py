@@ -280,6 +280,10 @@ def test_what_is_refused_about_other_files_is_left_as_it_is(tmp_path: Path) -> N
         writing(tmp_path / "log"),
     ):
         raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(FileNotFoundError), writing(tmp_path / "run"):
+        shutil.copy2(tmp_path / "run2" / "gone", tmp_path)  # its name only begins alike
+    with pytest.raises(FileNotFoundError), writing(tmp_path / "run2"):
+        shutil.copy2(tmp_path / "run", tmp_path)
 
 
 def test_json_is_readable_utf8(tmp_path: Path) -> None:

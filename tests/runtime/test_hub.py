@@ -115,22 +115,30 @@ def test_offline_is_said_before_anything_is_read(command: Any, tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
-def test_of_encoders_only_the_pair_is_uploaded(hub: type[Hub], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "encoders",
+    [
+        ["p_encoder/model.safetensors", "q_encoder/1_Pooling/config.json"],
+        ["token_encoder/1_Dense/model.safetensors", "token_encoder/config.json"],
+    ],
+)
+def test_of_a_retrievers_run_only_the_encoders_are_uploaded(
+    encoders: list[str], hub: type[Hub], tmp_path: Path
+) -> None:
     for name in (
-        "p_encoder/model.safetensors", "q_encoder/1_Pooling/config.json", "README.md", "metrics.json", "metrics.jsonl",
-        "resume/step-00000001/optimizer.safetensors", "environment.json", "arguments.json", ".lock", "wandb/run.log",
+        *encoders, "README.md", "metrics.json", "metrics.jsonl", "resume/step-00000001/optimizer.safetensors",
+        "environment.json", "arguments.json", ".lock", "wandb/run.log",
     ):  # fmt: skip
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    upload_model(arguments(hub_model_id="me/pair"), tmp_path)
-    kept = ["README.md", "metrics.json", "p_encoder/model.safetensors", "q_encoder/1_Pooling/config.json"]
-    assert hub.asked[-1] == ("upload_folder", ("me/pair", kept))
+    upload_model(arguments(hub_model_id="me/encoders", output_dir=str(tmp_path)))
+    assert hub.asked[-1] == ("upload_folder", ("me/encoders", ["README.md", "metrics.json", *encoders]))
 
 
 def test_an_upload_that_fails_says_where_the_model_is(hub: type[Hub], tmp_path: Path) -> None:
     hub.failures = {"upload_folder": refused(403)}
     with pytest.raises(UserError, match=f"the model is saved in {tmp_path}, but could not be uploaded .*again"):
-        upload_model(arguments(), tmp_path)
+        upload_model(arguments(output_dir=str(tmp_path)))
 
 
 @pytest.mark.parametrize("command", [train_mrc, train_mrc_v2])

@@ -141,8 +141,9 @@ def test_a_run_without_a_best_model_yet_says_so(run: Path) -> None:
         find_model(str(run))
 
 
-def test_encoders_of_a_dense_retriever_lie_in_the_folder_of_their_run(run: Path) -> None:
-    write_text(run / "p_encoder" / "config.json", "{}")
+@pytest.mark.parametrize("encoder", ["p_encoder", "token_encoder"])
+def test_encoders_of_a_dense_retriever_lie_in_the_folder_of_their_run(run: Path, encoder: str) -> None:
+    write_text(run / encoder / "config.json", "{}")
     assert find_model(str(run)) == str(run)
 
 
