@@ -20,7 +20,6 @@ from runtime.text import is_blank, strip_blanks
 logger = get_logger(__name__)
 
 _NAMES = {"train": ("train.json",), "validation": ("validation.json", "dev.json")}
-_SQUAD_STARTS_WITH = b"{"
 
 
 def find_dpr_json(dataset_path: str | Path, split: str) -> Path | None:
