@@ -24,7 +24,7 @@ from runtime.errors import UserError
 from runtime.flags import flag, flag_group
 from runtime.one_word import name_of
 
-_RRF_K = 60
+RRF_K = 60
 
 
 @flag_group("fusion")
@@ -144,7 +144,7 @@ class HybridRetrieval(OfParts):
 
 def rrf_points(scores: np.ndarray) -> np.ndarray:
     """Return 1 / (60 + rank) for ranks from 1 (Cormack et al. 2009, Reciprocal Rank Fusion), as (n, k)."""
-    return np.broadcast_to(1 / (_RRF_K + np.arange(1, scores.shape[1] + 1)), scores.shape)  # (k,) -> (n, k)
+    return np.broadcast_to(1 / (RRF_K + np.arange(1, scores.shape[1] + 1)), scores.shape)  # (k,) -> (n, k)
 
 
 def weighted_points(scores: np.ndarray) -> np.ndarray:
