@@ -145,22 +145,26 @@ def ranks_in_table(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset)
     for block in [df] if isinstance(df, pd.DataFrame) else df:
         block = block[block["id"].isin(golds)]
         for example_id, table in block.groupby("id"):
-            gold = golds[example_id]
+            gold, answers = golds[example_id], golds[example_id].answers
             starts = table["passage_start"] if "passage_start" in table.columns else [None] * len(table)
             passages = list(zip(table["document_id"], table["context"], starts, strict=True))
             is_gold = [gold.is_row(*passage) for passage in passages]
-            has_answer = [answer_in_text(gold.answers, context) for _, context, _ in passages]
+            has_answer = [answer_in_text(answers, context) for _, context, _ in passages]
             found[example_id] = (table["rank"][is_gold].min(), table["rank"][has_answer].min())
     return found
 
 
 class _Gold(NamedTuple):
-    """What an example says of its gold passage: its ids, its text, the answers in it, and where each starts there."""
+    """What an example says of its gold passage: its ids, its text, and where the answers are in that."""
 
     ids: frozenset[str]
     context: str
-    answers: Sequence[str]
-    starts: Sequence[int | None]
+    spans: list[tuple[str, int | None]]
+
+    @property
+    def answers(self) -> list[str]:
+        """The answers, each once."""
+        return list(dict.fromkeys(text for text, _ in self.spans))
 
     @property
     def is_known(self) -> bool:
@@ -188,10 +192,9 @@ class _Gold(NamedTuple):
 
         A document without gold answers is gold as a whole.
         """
-        if not self.answers:
+        if not self.spans:
             return True
-        given = zip(self.answers, self.starts, strict=True)
-        places = [(at, at + len(answer)) for answer, at in given if at is not None]
+        places = [(at, at + len(answer)) for answer, at in self.spans if at is not None]
         if places and self._is_cut_from_here(text, start):
             return any(start <= begin and end <= start + len(text) for begin, end in places)
         return answer_in_text(self.answers, text)
@@ -207,8 +210,7 @@ def _golds(examples: Dataset) -> list[_Gold]:
     for document_id, context, answers in zip(*columns, strict=True):
         ids = frozenset(filter(None, identifiers_in(document_id)))
         pairs = zip_longest(*((answers or {}).get(name) or [] for name in ("text", "answer_start")))
-        given = [(text, at) for text, at in pairs if text and not is_blank(text)]
-        golds.append(_Gold(ids, context or "", [text for text, _ in given], [at for _, at in given]))
+        golds.append(_Gold(ids, context or "", [(text, at) for text, at in pairs if text and not is_blank(text)]))
     return golds
 
 
