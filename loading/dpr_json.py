@@ -123,11 +123,11 @@ def _passages(items: Any, name: str) -> list[Passage]:
         raise ValueError(f"{name} is not a list")
     passages = []
     for index, item in enumerate(items):
-        text = item.get("text") if isinstance(item, dict) else None
-        title = (item.get("title") or "") if isinstance(item, dict) else None
+        found = item if isinstance(item, dict) else {}
+        text, title = found.get("text"), found.get("title") or ""
         if not isinstance(text, str) or is_blank(text) or not isinstance(title, str):
             raise ValueError(f"{name}[{index}] has no text, or a title that is no text")
-        identifier = first_identifier(item.get("passage_id"), item.get("psg_id"), "")
+        identifier = first_identifier(found.get("passage_id"), found.get("psg_id"), "")
         if not isinstance(identifier, str):
             raise ValueError(f"{name}[{index}] has a passage_id that is neither text nor a whole number")
         passages.append(Passage(strip_blanks(title), text, identifier))

@@ -87,8 +87,7 @@ def encoded_in_shards(
     mapped into memory; without ``index_dir`` they are in memory. Processes that divide the work encode their shards
     each. ``what`` names a progress bar.
     """
-    slices = [slice(start, start + SHARD_SIZE) for start in range(0, len(corpus), SHARD_SIZE)]
-    parts = [Corpus(corpus.document_ids[rows], corpus.titles[rows], corpus.texts[rows]) for rows in slices]
+    parts = [corpus.part(slice(start, start + SHARD_SIZE)) for start in range(0, len(corpus), SHARD_SIZE)]
     if index_dir is None:
         return [encode(part, "passages") for part in parts]
     folder = _folder(retriever, corpus, index_dir)

@@ -44,7 +44,8 @@ class RetrievalEvaluation:
             logger.info("evaluation: the corpus lacked %d passages of the questions, which are added", added)
         self.questions = [example.question for example in examples]
         # by text: what a data set calls a passage need not be what the corpus calls it
-        self.golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
+        golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
+        self.golds = GoldPassages(golds, self.corpus)
         self.batch_size = batch_size
         self.precision = precision
 
@@ -67,7 +68,7 @@ class RetrievalEvaluation:
         gathered = gather_object([results._replace(ids=results.ids + share.start)])  # of every process, in order
         if accelerator.is_main_process:
             ids = _best(gathered)  # (n, k)
-            scores = ranking_metrics(GoldPassages(self.golds, self.corpus).among(ids), KS)
+            scores = ranking_metrics(self.golds.among(ids), KS)
             names = [*(f"recall@{k}" for k in KS), "mrr@10"]
             metrics |= {f"eval_{name}": percent(scores[name]) for name in names}
         (metrics,) = broadcast_object_list([metrics])

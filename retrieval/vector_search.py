@@ -36,9 +36,9 @@ def search_vectors(
                 passages = torch.from_numpy(shard[start : start + block].astype(np.float32)).to(device)  # (p, H)
                 for number, rows in enumerate(question_blocks):
                     scores, columns = _highest(rows @ passages.T, k)  # (q, H) @ (H, p), then (q, min(k, p)) each
-                    pairs = zip(best[number], (scores, columns + first), strict=True)
-                    merged = (torch.cat(parts, dim=1) for parts in pairs)  # (q, k), (q, k) -> (q, at most 2k)
-                    best[number] = _stable(*merged, k)  # (q, k) each, of equal scores the rows that came before
+                    so_far, ids = best[number]  # (q, at most k) each
+                    scores = torch.cat([so_far, scores], dim=1)  # (q, at most 2k), of equal ones lower rows before
+                    best[number] = _stable(scores, torch.cat([ids, columns + first], dim=1), k)  # (q, k) each
                 first += len(passages)
                 progress.update(len(passages))
     best_scores, best_ids = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))  # (n, k) each
