@@ -18,7 +18,7 @@ from retrieval.base import (
     Retriever,
     SearchResults,
     largest_first,
-    places,
+    ranks_by_row,
 )
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group
@@ -132,7 +132,7 @@ class HybridRetrieval(OfParts):
             own = part.explain(question, rows, max(self.depth, k)) if isinstance(part, Explaining) else None
             cuts |= own.cuts if own is not None else {}
             points = POINTS[self.fusion](found.scores)[0].tolist()  # (1, depth) -> (depth,)
-            known = places(found)
+            known = ranks_by_row(found)
             for number, row in enumerate(rows):
                 gain, detail = 0.0, f"not among its {len(points)} best"
                 if row in known:

@@ -23,7 +23,7 @@ from retrieval.base import (
     check_manifest,
     largest_first,
     new_index_folder,
-    places,
+    ranks_by_row,
 )
 from retrieval.dense import EncodingArguments
 from retrieval.encoding import (
@@ -290,7 +290,7 @@ class CandidatesByTokens(OfParts):
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
         """Return what the token vectors do, of the passages whose order they decide."""
-        before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
+        before, after = (ranks_by_row(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
         matched = self.tokens.explain(question, rows, k)
         parts = []
         for row, of_tokens in zip(rows, matched.parts, strict=True):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loading.corpus import Corpus
-from retrieval.base import Explaining, Explanation, Part, Retriever, SearchResults, places, top_k
+from retrieval.base import Explaining, Explanation, Part, Retriever, SearchResults, ranks_by_row, top_k
 from runtime.arguments import BackendArguments
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
@@ -105,7 +105,7 @@ class RerankedRetrieval:
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
         """Return each passage's score, with rank and score before, and what the retriever says of these."""
-        before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
+        before, after = (ranks_by_row(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
         own = Explanation({}, [()] * len(rows))
         if isinstance(self.retriever, Explaining):
             own = self.retriever.explain(question, rows, max(k, self.depth))
