@@ -38,7 +38,11 @@ def read_dpr_json(path: str | Path, skip_bad_rows: bool = False) -> list[Retriev
     """
     problems: list[Problem] = []
     examples: list[RetrievalExample] = []
-    for index, row in enumerate(_read_list(Path(path))):
+    content = read_users_json(path)
+    if not isinstance(content, list):
+        reason = f"is not DPR JSON: expected a list, not a {type(content).__name__}"
+        raise DataError([Problem(str(path), "", reason)])
+    for index, row in enumerate(content):
         try:
             examples.append(_example(row, index))
         except ValueError as error:
@@ -75,14 +79,6 @@ def _holds_a_list(path: Path) -> bool:
             return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
     except OSError:
         return False
-
-
-def _read_list(path: Path) -> list[Any]:
-    content = read_users_json(path)
-    if isinstance(content, list):
-        return content
-    reason = f"is not DPR JSON: expected a list, not a {type(content).__name__}"
-    raise DataError([Problem(str(path), "", reason)])
 
 
 def _example(row: Any, index: int) -> RetrievalExample:
