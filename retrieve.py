@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,8 @@ def folder_names(specs: Sequence[str]) -> list[str]:
     names: list[str] = []
     for spec in specs:
         name = re.sub(r"[^\w.=+-]+", "_", spec).strip("._")[:100]
-        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+        numbered = (f"{name}-{number}" for number in count(len(names) + 1))
+        names.append(next(one for one in chain([name], numbered) if one not in names))
     return names
 
 

@@ -157,16 +157,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     print(f"{machine()}; {torch.get_num_threads()} of torch's threads\n")
     if arguments.model:
-        whole = load_corpus(arguments.corpus)
-        rows = slice(arguments.encoded)
-        corpus = Corpus(whole.document_ids[rows], whole.titles[rows], whole.texts[rows])
+        corpus = load_corpus(arguments.corpus).part(slice(arguments.encoded))
         print(compare_encoders(arguments.model, corpus, arguments.tokens, arguments.repeats) + "\n", flush=True)
     sizes = sorted(set(arguments.sizes))
     found = [compare_searches(size, arguments) for size in sizes]
     if found:
-        print(
-            f"| search, milliseconds per question | {' | '.join(f'{size:,}' for size in sizes)} | exponent | overlap |"
-        )
+        header = " | ".join(f"{size:,}" for size in sizes)
+        print(f"| search, milliseconds per question | {header} | exponent | overlap |")
         print(f"|---|{'---:|' * (len(sizes) + 2)}")
     for name in found[0] if found else ():
         milliseconds = [figures[name][0] for figures in found]

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -27,6 +25,7 @@ from sentence_transformers.sentence_transformer import losses
 import retrieve
 import train_dpr
 from benchmarks.dense import peer
+from benchmarks.runs import measured_apart, peak_memory, words_of
 from benchmarks.timing import machine
 from benchmarks.train import Clock
 from loading.examples import load_examples
@@ -55,10 +54,6 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42, help="seed of every row")
     parser.add_argument("--row", choices=[OURS, *PEERS], help="measure this row alone and print it as JSON")
     return parser.parse_args(argv)
-
-
-def words_of(flags: dict[str, object]) -> list[str]:
-    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
 
 
 def train_ours(arguments: argparse.Namespace, folder: Path) -> float:
@@ -111,10 +106,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
             speed = train_ours(arguments, folder)
         else:
             speed = train_peer(arguments, folder, PEERS[arguments.row])
-        if torch.cuda.is_available():
-            memory = torch.cuda.max_memory_allocated() / 2**30
-        else:
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        memory = peak_memory()
         flags = {
             "retriever_type": "DenseRetrieval", "retriever_dir": folder, "dataset_path": arguments.dev,
             "context_path": arguments.corpus, "max_eval_samples": arguments.questions, "top_k": 5,
@@ -134,10 +126,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{arguments.batch_size} questions a step in chunks of {arguments.chunk_size}, {arguments.steps} steps\n")
     print("| training | pairs/s | ours is so many times as fast | peak GiB | recall@5 |\n|---|---:|---:|---:|---:|")
     ours = 0.0
-    for name in [OURS, *PEERS]:
-        command = [sys.executable, "-m", "benchmarks.dpr", *words, "--row", name]
-        finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        row = json.loads(finished.stdout.splitlines()[-1])
+    for name, row in measured_apart("benchmarks.dpr", words, [OURS, *PEERS]):
         ours = ours or row["speed"]
         cells = f"{row['speed']:.2f} | {ours / row['speed']:.2f} | {row['memory']:.1f} | {row['recall']:.1f}"
         print(f"| {name} | {cells} |", flush=True)

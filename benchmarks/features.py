@@ -11,7 +11,6 @@ misses spans, so our answers are compared with those of another loop, over all p
 from __future__ import annotations
 
 import argparse
-import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -21,6 +20,7 @@ import numpy as np
 from datasets import Dataset
 
 from arguments import DatasetArguments
+from benchmarks.timing import timed
 from models import load_tokenizer
 from processor import QAProcessor
 from reading.answers import find_answers, find_readings
@@ -46,14 +46,8 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def best_of(repeats: int, *works: Callable[[], object]) -> list[float]:
     """Return the seconds of the fastest run of each of ``works``, which take turns."""
-    seconds = [[_seconds(work) for work in works] for _ in range(repeats)]
+    seconds = [[timed(work)[0] for work in works] for _ in range(repeats)]
     return [min(of_work) for of_work in zip(*seconds, strict=True)]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
 
 
 def bare_tokens(examples: Dataset, qa_processor: QAProcessor) -> Callable[[], object]:

@@ -11,15 +11,15 @@ not repeated.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import inference
 import train_mrc
+from benchmarks.runs import words_of
+from benchmarks.timing import timed
 from loading.examples import load_examples
 from models.heads import HEADS
 from reading.metrics import references_of, score_examples
@@ -66,16 +66,10 @@ def answer_with(arguments: argparse.Namespace, head: str, seed: int) -> tuple[di
     }
     reading = {"model": run / "best", "dataset_path": arguments.dev, "output_dir": run / "answers"}
     if not (run / "seconds.json").exists():
-        begin = time.perf_counter()
-        train_mrc.main(_words(**training, **windows))
-        seconds = time.perf_counter() - begin
-        inference.main(_words(do_eval=True, retriever_type="none", **reading, **windows))
+        seconds, _ = timed(lambda: train_mrc.main(words_of(training | windows)))
+        inference.main(words_of({"do_eval": True, "retriever_type": "none", **reading, **windows}))
         write_json(run / "seconds.json", seconds)
     return read_json(run / "answers" / "predictions.json"), read_json(run / "seconds.json")
-
-
-def _words(**flags: Any) -> list[str]:
-    return [word for name, value in flags.items() for word in (f"--{name}", str(value))]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

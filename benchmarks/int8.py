@@ -119,11 +119,7 @@ def compare_encoders(folder: str, examples: Dataset, corpus: Corpus, k: int, blo
         if precision != "auto":
             retrievers[name].precision = precision
         retrievers[name].encode_questions(["무엇인가?"])  # loads it
-    parts = [
-        Corpus(corpus.document_ids[part.start : part.stop], corpus.titles[part.start : part.stop], texts)
-        for part in blocks_of(len(corpus), block)
-        if (texts := corpus.texts[part.start : part.stop])
-    ]
+    parts = [corpus.part(slice(part.start, part.stop)) for part in blocks_of(len(corpus), block)]
     ways = {name: retriever.encode_passages for name, retriever in retrievers.items()}
     seconds, made = taking_turns(ways, parts)
     gold, values = GoldPassages(examples, corpus), {}
@@ -168,8 +164,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.reader:
         print(compare_readers(arguments.reader, examples, arguments.block), flush=True)
     if arguments.corpus:
-        whole, some = load_corpus(arguments.corpus), slice(arguments.passages)
-        corpus = Corpus(whole.document_ids[some], whole.titles[some], whole.texts[some])
+        corpus = load_corpus(arguments.corpus).part(slice(arguments.passages))
         for compare, folder in ((compare_encoders, arguments.encoder), (compare_rerankers, arguments.reranker)):
             if folder:
                 print(compare(folder, examples, corpus, arguments.k, arguments.block), flush=True)

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.timing import machine, timed
-from loading.corpus import Corpus, load_corpus
+from loading.corpus import load_corpus
 from loading.questions import load_retrieval_examples
 from retrieval.multi_vector import MultiVectorArguments, MultiVectorRetrieval
 from retrieval.token_vectors import FORMS
@@ -53,8 +53,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     examples = load_retrieval_examples(arguments.data, ["validation"])["validation"]
     examples = examples[:: max(1, len(examples) // arguments.questions)][: arguments.questions]
-    whole, rows = load_corpus(arguments.corpus), slice(arguments.passages)
-    some = Corpus(whole.document_ids[rows], whole.titles[rows], whole.texts[rows])
+    some = load_corpus(arguments.corpus).part(slice(arguments.passages))
     corpus, golds = with_gold_passages(some, [example.positive for example in examples])
     questions, right = [example.question for example in examples], np.array(golds)[:, None]  # (n, 1)
 

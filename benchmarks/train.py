@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +24,7 @@ from transformers import TrainerCallback as Callback
 
 import train_mrc
 from arguments import DatasetArguments
+from benchmarks.runs import measured_apart, peak_memory, words_of
 from models import load_reader, load_tokenizer
 from processor import QAProcessor
 from runtime.device import default_device
@@ -109,14 +108,14 @@ def train_with_trainer(arguments: argparse.Namespace, folder: str, bf16: bool, d
 
 def train_with_ours(arguments: argparse.Namespace, folder: str, flags: Sequence[str]) -> tuple[float, float]:
     """Return windows per second and the mean loss of train_mrc.py."""
-    words = {
+    settings = {
         "model": arguments.model, "dataset_path": arguments.data, "output_dir": f"{folder}/run",
         "cache_dir": f"{folder}/cache", "max_steps": arguments.steps, "learning_rate": arguments.learning_rate,
         "per_device_train_batch_size": arguments.batch_size, "max_seq_len": arguments.max_seq_len,
         "stride_len": arguments.stride_len, "seed": arguments.seed, "logging_steps": 1,
         "eval_steps": arguments.steps + 1,
     }  # fmt: skip
-    train_mrc.main([word for name, value in words.items() for word in (f"--{name}", str(value))] + list(flags))
+    train_mrc.main([*words_of(settings), *flags])
     lines = [line for line in read_metrics(Path(folder, "run", "metrics.jsonl")) if "loss" in line]
     timed = lines[arguments.warmup :]
     seconds = sum(arguments.batch_size / line["examples_per_second"] for line in timed)
@@ -130,11 +129,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
             speed, loss = train_with_trainer(arguments, folder, **TRAINERS[arguments.row])
         else:
             speed, loss = train_with_ours(arguments, folder, OURS[arguments.row])
-    if torch.cuda.is_available():
-        memory = torch.cuda.max_memory_allocated() / 2**30
-    else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return {"speed": speed, "loss": loss, "memory": memory}
+    return {"speed": speed, "loss": loss, "memory": peak_memory()}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -149,10 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{arguments.batch_size} windows of up to {arguments.max_seq_len} tokens a step\n")
     print("| training | windows/s | against the Trainer | peak GiB | mean loss |\n|---|---|---|---|---|")
     first = 0.0
-    for name in [*TRAINERS, *OURS]:
-        command = [sys.executable, "-m", "benchmarks.train", *words, "--row", name]
-        finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        row = json.loads(finished.stdout.splitlines()[-1])
+    for name, row in measured_apart("benchmarks.train", words, [*TRAINERS, *OURS]):
         first = first or row["speed"]
         cells = f"{row['speed']:.2f} | {row['speed'] / first:.1f}× | {row['memory']:.1f} | {row['loss']:.2f}"
         print(f"| {name} | {cells} |", flush=True)

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import accumulate, repeat
+from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from loading.corpus import Corpus
@@ -86,7 +86,7 @@ def _pieces(texts: Sequence[str], chunking: Chunking) -> Iterator[tuple[list[tup
         cut = sentence_spans if chunking.unit == "sentences" else _word_spans
         for text in texts:
             spans = cut(text)
-            yield spans, list(repeat(1, len(spans)))
+            yield spans, [1] * len(spans)
         return
     for start in range(0, len(texts), _AT_ONCE):
         block = list(texts[start : start + _AT_ONCE])

@@ -49,6 +49,11 @@ class Corpus:
         starts = [] if self.starts is None else [self.starts]
         return hash_rows(zip(self.document_ids, self.titles, self.texts, *starts, strict=True))
 
+    def part(self, rows: slice) -> Corpus:
+        """Return the passages in ``rows`` as a corpus."""
+        starts = None if self.starts is None else self.starts[rows]
+        return Corpus(self.document_ids[rows], self.titles[rows], self.texts[rows], self.also_known_as, starts)
+
     def names(self, rows: Iterable[int], called: str | None = None) -> list[str]:
         """Return the ids of the passages in ``rows``; the one that is also known as ``called`` goes by that."""
         names = [self.document_ids[row] for row in rows]

@@ -20,7 +20,6 @@ from runtime.text import is_blank, strip_blanks
 logger = get_logger(__name__)
 
 _NAMES = {"train": ("train.json",), "validation": ("validation.json", "dev.json")}
-_SQUAD_STARTS_WITH = b"{"
 
 
 def find_dpr_json(dataset_path: str | Path, split: str) -> Path | None:
@@ -39,7 +38,11 @@ def read_dpr_json(path: str | Path, skip_bad_rows: bool = False) -> list[Retriev
     """
     problems: list[Problem] = []
     examples: list[RetrievalExample] = []
-    for index, row in enumerate(_read_list(Path(path))):
+    content = read_users_json(path)
+    if not isinstance(content, list):
+        reason = f"is not DPR JSON: expected a list, not a {type(content).__name__}"
+        raise DataError([Problem(str(path), "", reason)])
+    for index, row in enumerate(content):
         try:
             examples.append(_example(row, index))
         except ValueError as error:
@@ -76,14 +79,6 @@ def _holds_a_list(path: Path) -> bool:
             return file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
     except OSError:
         return False
-
-
-def _read_list(path: Path) -> list[Any]:
-    content = read_users_json(path)
-    if isinstance(content, list):
-        return content
-    reason = f"is not DPR JSON: expected a list, not a {type(content).__name__}"
-    raise DataError([Problem(str(path), "", reason)])
 
 
 def _example(row: Any, index: int) -> RetrievalExample:
@@ -124,11 +119,11 @@ def _passages(items: Any, name: str) -> list[Passage]:
         raise ValueError(f"{name} is not a list")
     passages = []
     for index, item in enumerate(items):
-        text = item.get("text") if isinstance(item, dict) else None
-        title = (item.get("title") or "") if isinstance(item, dict) else None
+        found = item if isinstance(item, dict) else {}
+        text, title = found.get("text"), found.get("title") or ""
         if not isinstance(text, str) or is_blank(text) or not isinstance(title, str):
             raise ValueError(f"{name}[{index}] has no text, or a title that is no text")
-        identifier = first_identifier(item.get("passage_id"), item.get("psg_id"), "")
+        identifier = first_identifier(found.get("passage_id"), found.get("psg_id"), "")
         if not isinstance(identifier, str):
             raise ValueError(f"{name}[{index}] has a passage_id that is neither text nor a whole number")
         passages.append(Passage(strip_blanks(title), text, identifier))

@@ -43,8 +43,8 @@ def swapped_particles(text: str, rng: random.Random) -> str:
     """Write each particle in the form that is wrong there: 왕는, 나라이."""
     swapped = list(text)
     for token in kiwi("swapping particles").tokenize(text):
-        if token.tag in _PARTICLES and text[token.start : token.end] == token.form:
-            swapped[token.start : token.end] = [_SWAPPED.get(token.form, token.form)]
+        if token.tag in _PARTICLES and token.form in _SWAPPED and text[token.start : token.end] == token.form:
+            swapped[token.start] = _SWAPPED[token.form]
     return "".join(swapped)
 
 

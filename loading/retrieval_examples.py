@@ -56,24 +56,20 @@ def given_negatives(example: RetrievalExample, passages: Iterable[Passage]) -> l
 
 
 def wrong_passages(example: RetrievalExample, passages: Iterable[Passage]) -> list[Passage]:
-    """Return those of ``passages`` that are no positive of ``example`` and hold no answer to it, as in a title too."""
-    answers = example.answers
-    return [
-        passage
-        for passage in given_negatives(example, passages)
-        if not answer_in_passage(answers, passage.title, passage.text)
-    ]
-
-
-def wrong_rows(example: RetrievalExample, rows: Iterable[int], corpus: Corpus) -> list[int]:
-    """Return those of ``rows`` of ``corpus`` whose passages are no positive of ``example`` and hold no answer to it.
+    """Return those of ``passages`` that are no positive of ``example`` and hold no answer to it.
 
     An answer in the title counts (see :func:`runtime.text.answer_in_passage`).
     """
+    positives = Positives(example)
+    return [passage for passage in passages if _is_wrong(passage, example, positives)]
+
+
+def wrong_rows(example: RetrievalExample, rows: Iterable[int], corpus: Corpus) -> list[int]:
+    """Return those of ``rows`` of ``corpus`` whose passages are wrong as :func:`wrong_passages` has it."""
     positives = Positives(example, corpus)
-    wrong = []
-    for row in rows:
-        passage = Passage(corpus.titles[row], corpus.texts[row], corpus.document_ids[row])
-        if passage not in positives and not answer_in_passage(example.answers, passage.title, passage.text):
-            wrong.append(row)
-    return wrong
+    passages = ((row, Passage(corpus.titles[row], corpus.texts[row], corpus.document_ids[row])) for row in rows)
+    return [row for row, passage in passages if _is_wrong(passage, example, positives)]
+
+
+def _is_wrong(passage: Passage, example: RetrievalExample, positives: Positives) -> bool:
+    return passage not in positives and not answer_in_passage(example.answers, passage.title, passage.text)

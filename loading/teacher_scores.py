@@ -84,7 +84,8 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, TeacherScores]:
     passages: list[Passage] = []
     scores: list[float] = []
     for number, item in enumerate(items if isinstance(items, list) else []):
-        passage, score = _passage(item), item.get("score") if isinstance(item, dict) else None
+        found = item if isinstance(item, dict) else {}
+        passage, score = _passage(found), found.get("score")
         if passage is None:
             faults.append(f"passages[{number}] has no id, no text, or a title that is no text")
         elif isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
@@ -97,9 +98,7 @@ def _scores(row: Mapping[str, Any]) -> tuple[str, TeacherScores]:
     return str(name), TeacherScores(str(question), passages, scores)
 
 
-def _passage(item: Any) -> Passage | None:
-    if not isinstance(item, dict):
-        return None
+def _passage(item: Mapping[str, Any]) -> Passage | None:
     name, title, text = identifier(item.get("id")), item.get("title") or "", item.get("text")
     if not isinstance(name, str) or not isinstance(title, str) or not isinstance(text, str) or is_blank(text):
         return None

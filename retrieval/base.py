@@ -150,7 +150,7 @@ def parts_of(retriever: Retriever) -> Sequence[Retriever]:
     return getattr(retriever, "parts", ())
 
 
-def places(results: SearchResults) -> dict[int, tuple[int, float]]:
+def ranks_by_row(results: SearchResults) -> dict[int, tuple[int, float]]:
     """Return rank, from 1, and score of every passage that was found for the first question, by its row."""
     ids, scores = (part[0].tolist() for part in results)  # (n, k) -> (k,) each
     return {row: (rank, score) for rank, (row, score) in enumerate(zip(ids, scores, strict=True), start=1)}

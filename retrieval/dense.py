@@ -22,7 +22,6 @@ from retrieval.base import (
 )
 from retrieval.encoding import (
     EncodesPassages,
-    batch_size_on,
     blamed,
     encoded_in_shards,
     encoding,
@@ -32,7 +31,7 @@ from retrieval.encoding import (
 )
 from runtime.arguments import BackendArguments
 from runtime.errors import UserError
-from runtime.flags import flag, flag_group, part_of
+from runtime.flags import flag, flag_group
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
     from models.encoder import BiEncoder
@@ -66,25 +65,13 @@ class DenseArguments(IndexArguments, EncodingArguments):
 
 
 class DenseRetrieval(EncodesPassages):
-    """The inner product of question and passage vectors, over all passages.
-
-    A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory.
-    """
+    """The inner product of question and passage vectors, over all passages."""
 
     name = "DenseRetrieval"
     libraries: Sequence[str] = ("torch", "transformers")
     flags: type = DenseArguments
+    arguments: DenseArguments
     build_seconds: float
-
-    def __init__(self, arguments: DenseArguments, index_dir: str | Path | None = None) -> None:
-        self.arguments = arguments
-        self.index_dir = index_dir
-
-    @classmethod
-    def from_arguments(cls, arguments: EncodingArguments, default_tokenizer: str | None) -> DenseRetrieval:
-        arguments = part_of(arguments, DenseArguments)
-        return cls(arguments, arguments.index_dir)
 
     @cached_property
     def bi_encoder(self) -> BiEncoder:
@@ -94,7 +81,7 @@ class DenseRetrieval(EncodesPassages):
         from models.encoder import check_encoders, load_bi_encoder
 
         encoders = load_bi_encoder(self.arguments.retriever_dir, self.arguments, shared=True)
-        check_encoders(encoders, self._who)
+        check_encoders(encoders, self.who)
         if self.arguments.backend == "openvino":
             from models.quantized import quantized_pair
 
@@ -116,7 +103,7 @@ class DenseRetrieval(EncodesPassages):
         from retrieval.vector_search import search_vectors
 
         vectors = self.encode_questions(questions)
-        with blamed(self._who):
+        with blamed(self.who):
             return search_vectors(vectors, self.vectors, k, self.device)
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
@@ -152,16 +139,11 @@ class DenseRetrieval(EncodesPassages):
 
         return encoder_identity(self.arguments.retriever_dir, self.arguments)
 
-    @property
-    def _who(self) -> str:
-        return f"--retriever_dir {self.arguments.retriever_dir}"
-
     def _encode(self, embed: Any, rows: list[dict[str, list[int]]], what: str) -> np.ndarray:
         from models.encoder import encode
 
-        batch_size = batch_size_on(self.device, self.arguments.encode_batch_size)
-        with encoding(self._who):
-            return encode(embed, rows, self.bi_encoder.pad, batch_size, self.precision, self.device, what)
+        with encoding(self.who):
+            return encode(embed, rows, self.bi_encoder.pad, self.batch_size, self.precision, self.device, what)
 
     def _encode_shard(self, part: Corpus, what: str) -> dict[str, np.ndarray]:
         """Return the vectors as they are kept; :class:`UserError` if some are too large for that."""
@@ -169,7 +151,7 @@ class DenseRetrieval(EncodesPassages):
             vectors = self.encode_passages(part, what).astype(self.arguments.vectors_dtype)
         if not np.isfinite(vectors).all():
             raise UserError(
-                f"{self._who} gives vectors that {self.arguments.vectors_dtype} cannot hold: "
+                f"{self.who} gives vectors that {self.arguments.vectors_dtype} cannot hold: "
                 "check the encoder, or keep them as --vectors_dtype float32"
             )
         return {"vectors": vectors}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ class ElasticRetrieval:
         path, rules = arguments.elastic_user_dictionary, []
         if path is not None:
             try:
-                lines = Path(path).read_text(encoding="utf-8").splitlines()
+                lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise UserError(f"--elastic_user_dictionary {path} cannot be read: {error}") from None
             rules = [fold(strip_blanks(line)) for line in lines if not (is_blank(line) or line.startswith("#"))]
@@ -117,8 +118,12 @@ class ElasticRetrieval:
         mappings = MAPPINGS | {"_meta": unfinished}
         self.server.ask(indices.create, index=index, settings=self.settings(), mappings=mappings)
         with progress_bar(total=len(corpus), desc="Elasticsearch", unit="passage", delay=1) as progress:
-            for arrived in self.server.send(index, _documents(corpus), _BLOCK):
-                progress.update(arrived)
+            documents = enumerate(_documents(corpus))
+            while block := list(islice(documents, _BLOCK)):
+                # by its id, a document that is sent twice replaces itself
+                lines = [line for row, document in block for line in ({"index": {"_id": str(row)}}, document)]
+                self.server.ask(self.server.client.bulk, index=index, operations=lines)
+                progress.update(len(block))
         self.server.ask(indices.refresh, index=index)
         self._check_count()
         if self._state() != unfinished["odqa"]:
@@ -217,11 +222,10 @@ class ElasticRetrieval:
 
 
 def _documents(corpus: Corpus) -> Iterator[dict[str, Any]]:
-    """Yield every passage as the helpers of the client take it; one that is sent twice replaces itself."""
+    """Yield what the server keeps of every passage."""
     rows = zip(corpus.document_ids, corpus.titles, corpus.texts, strict=True)
     for row, (document_id, title, text) in enumerate(rows):
-        source = {"row": row, "document_id": document_id, "title": fold(title), "text": fold(text)}
-        yield {"_id": str(row), "_source": source}
+        yield {"row": row, "document_id": document_id, "title": fold(title), "text": fold(text)}
 
 
 def _query(question: str, k: int) -> dict[str, Any]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property, partial
-from itertools import islice
+from collections.abc import Callable
+from functools import cached_property
 from types import ModuleType
 from typing import Any
 
@@ -57,28 +56,12 @@ class ElasticServer:
     def ask(self, request: Callable[..., Any], **arguments: Any) -> Any:
         """Return the body of the answer to a method of the client.
 
-        What may pass (no connection, 429, 502, 503, 504, also of a part of an msearch request) is asked again, later
-        each time, so a request must do the same when it is sent twice; the rest raises :class:`UserError`.
-        """
-        return self._insist(lambda: self._try(request, arguments))
-
-    def send(self, index: str, documents: Iterable[dict[str, Any]], block: int) -> Iterator[int]:
-        """Send ``documents`` to ``index``, ``block`` of them a request; yield how many arrived with each.
-
-        They are actions of the client's helpers. What may pass is sent again as :meth:`ask` does it, so each needs an
-        ``_id``; the rest raises :class:`UserError`.
-        """
-        documents = iter(documents)
-        while part := list(islice(documents, block)):
-            yield self._insist(partial(self._try_to_send, index, part))
-
-    def _insist(self, attempt: Callable[[], tuple[int | None, Any]]) -> Any:
-        """Return the answer of ``attempt``, which gives (None, answer) or (status, reason), after some if need be.
-
-        The client has retries too, but does not wait before it asks a busy server again.
+        What may pass (no connection, 429, 502, 503, 504, also of a part of a bulk or msearch request) is asked again,
+        later each time, so a request must do the same when it is sent twice; the rest raises :class:`UserError`. The
+        client has retries too, but does not wait before it asks a busy server again.
         """
         for wait in (*_WAITS, None):
-            status, answer = attempt()
+            status, answer = self._try(request, arguments)
             if status is None:
                 return answer
             explanation = self._explain(status, answer)
@@ -88,37 +71,19 @@ class ElasticServer:
             time.sleep(wait)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _try_to_send(self, index: str, documents: list[dict[str, Any]]) -> tuple[int | None, Any]:
-        """Return (None, how many ``documents`` arrived), or status and reason of the first that was refused."""
-        helpers = import_optional("elasticsearch.helpers", CLIENT)
-        answers = helpers.streaming_bulk(
-            self.client, documents, chunk_size=len(documents), raise_on_error=False, index=index
-        )
-        try:
-            refused = [answer["index"] for arrived, answer in answers if not arrived]
-        except (self.library.ApiError, self.library.TransportError) as error:
-            return self._failure(error)
-        return (refused[0]["status"], _reason(refused[0])) if refused else (None, len(documents))
-
     def _try(self, request: Callable[..., Any], arguments: dict[str, Any]) -> tuple[int | None, Any]:
         """Return (None, answer), or the status (0 without any answer) and the reason of the failure."""
         try:
             response = request(**arguments)
-        except (self.library.ApiError, self.library.TransportError) as error:
-            return self._failure(error)
-        if (
-            response.meta.headers.get("x-elastic-product") != "Elasticsearch"
-        ):  # which the client forgives an ignored 404
+        except self.library.UnsupportedProductError:
+            return 501, "not Elasticsearch"
+        except self.library.ApiError as error:
+            return error.status_code, _reason(error.body)
+        except self.library.TransportError as error:
+            return 0, re.sub(r"^(<.*?>|\w+\(.*?\)): ", "", error.message)  # without the object in front
+        if response.meta.headers.get("x-elastic-product") != "Elasticsearch":  # the client forgives it an ignored 404
             return 501, "not Elasticsearch"
         return _failed_part(response.body) or (None, response.body)
-
-    def _failure(self, error: Any) -> tuple[int, str]:
-        """Return the status (0 without any answer) and the reason of an error of the client."""
-        if isinstance(error, self.library.UnsupportedProductError):
-            return 501, "not Elasticsearch"
-        if isinstance(error, self.library.ApiError):
-            return error.status_code, _reason(error.body)
-        return 0, re.sub(r"^(<.*?>|\w+\(.*?\)): ", "", error.message)  # without the object in front
 
     def _explain(self, status: int, reason: str) -> str:
         """Return what went wrong as one sentence, with the way out."""
@@ -138,8 +103,8 @@ class ElasticServer:
 
 
 def _failed_part(answer: dict[str, Any]) -> tuple[int, str] | None:
-    """Return status and reason of the first part that failed, of the answer to an msearch request."""
-    parts = answer.get("responses", [])
+    """Return status and reason of the first part that failed, of the answer to a bulk or msearch request."""
+    parts = [*answer.get("responses", ()), *(item["index"] for item in answer.get("items", ()))]
     return next(((part["status"], _reason(part)) for part in parts if "error" in part), None)
 
 

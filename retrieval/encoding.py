@@ -1,4 +1,4 @@
-"""What retrievers that encode passages have in common: shards that a killed build leaves, batches, and blame."""
+"""What retrievers that encode passages have in common: their settings, shards that a killed build leaves, and blame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,12 @@ from retrieval.base import Retriever, index_folder
 from runtime.checksums import fault_of_file, sealed_file
 from runtime.division import gathered, place, places
 from runtime.errors import NotFiniteError
+from runtime.flags import part_of
 from runtime.log import get_logger
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: flags are read before that
     import torch
+    from typing_extensions import Self
 
 logger = get_logger(__name__)
 
@@ -30,9 +32,22 @@ Arrays = Mapping[str, np.ndarray]
 
 
 class EncodesPassages:
-    """Where a retriever encodes: all processes that divide the work encode their share of the passages."""
+    """A retriever that encodes as its ``flags`` say; processes that divide the work encode their share each.
+
+    A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
+    killed goes on where it stopped; without ``index_dir`` in memory.
+    """
 
     divides_build = True
+    flags: type
+
+    def __init__(self, arguments: Any, index_dir: str | Path | None = None) -> None:
+        self.arguments, self.index_dir = arguments, index_dir
+
+    @classmethod
+    def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> Self:
+        own: Any = part_of(arguments, cls.flags)
+        return cls(own, own.index_dir)
 
     @cached_property
     def device(self) -> torch.device:
@@ -48,6 +63,16 @@ class EncodesPassages:
 
         return resolve_precision("auto", self.device)
 
+    @property
+    def batch_size(self) -> int:
+        """How many texts are encoded at once: as the flags say, else as suits the device."""
+        return self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
+
+    @property
+    def who(self) -> str:
+        """The flag that names the encoder, with its value, for errors."""
+        return f"--retriever_dir {self.arguments.retriever_dir}"
+
 
 def encoded_in_shards(
     retriever: Retriever,
@@ -62,8 +87,7 @@ def encoded_in_shards(
     mapped into memory; without ``index_dir`` they are in memory. Processes that divide the work encode their shards
     each. ``what`` names a progress bar.
     """
-    slices = [slice(start, start + SHARD_SIZE) for start in range(0, len(corpus), SHARD_SIZE)]
-    parts = [Corpus(corpus.document_ids[rows], corpus.titles[rows], corpus.texts[rows]) for rows in slices]
+    parts = [corpus.part(slice(start, start + SHARD_SIZE)) for start in range(0, len(corpus), SHARD_SIZE)]
     if index_dir is None:
         return [encode(part, "passages") for part in parts]
     folder = _folder(retriever, corpus, index_dir)
@@ -101,11 +125,6 @@ def write_rows(path: Path, arrays: Sequence[np.ndarray]) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         for array in arrays:
             file.write(np.ascontiguousarray(array).data)
-
-
-def batch_size_on(device: torch.device, given: int | None) -> int:
-    """Return how many texts are encoded at once: as ``given``, else as suits the device."""
-    return given or (16 if device.type == "cpu" else 128)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +43,8 @@ class RetrievalEvaluation:
             logger.info("evaluation: the corpus lacked %d passages of the questions, which are added", added)
         self.questions = [example.question for example in examples]
         # by text: what a data set calls a passage need not be what the corpus calls it
-        self.golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
+        golds = Dataset.from_dict({"context": [example.positive.text for example in examples]})
+        self.golds = GoldPassages(golds, self.corpus)
         self.batch_size = batch_size
         self.precision = precision
 
@@ -67,7 +67,7 @@ class RetrievalEvaluation:
         gathered = gather_object([results._replace(ids=results.ids + share.start)])  # of every process, in order
         if accelerator.is_main_process:
             ids = _best(gathered)  # (n, k)
-            scores = ranking_metrics(GoldPassages(self.golds, self.corpus).among(ids), KS)
+            scores = ranking_metrics(self.golds.among(ids), KS)
             names = [*(f"recall@{k}" for k in KS), "mrr@10"]
             metrics |= {f"eval_{name}": percent(scores[name]) for name in names}
         (metrics,) = broadcast_object_list([metrics])
@@ -99,15 +99,20 @@ class RetrievalEvaluation:
         self, bi_encoder: BiEncoder, share: range, accelerator: Accelerator, loss_batch: int, temperature: float
     ) -> tuple[float, SearchResults]:
         """Return the loss, and the best passages among the rows ``share`` of the corpus by their place in it."""
+        device = bi_encoder.p_encoder.device
+
+        def encoded(embed: Callable[..., torch.Tensor], tokenize: Callable, texts: Sequence, what: str) -> np.ndarray:
+            blocks = [np.empty((0, bi_encoder.width), np.float32)]
+            for start in range(0, len(texts), _TOKENIZED):
+                rows = tokenize(texts[start : start + _TOKENIZED])
+                blocks.append(encode(embed, rows, bi_encoder.pad, self.batch_size, self.precision, device, what))
+            return np.concatenate(blocks)  # (texts, H)
+
         with reading_mode(bi_encoder.q_encoder), reading_mode(bi_encoder.p_encoder), together(accelerator):
-            questions = self._encode(
-                bi_encoder, bi_encoder.embed_questions, bi_encoder.tokenize_questions, self.questions, "questions"
-            )  # (n, H)
-            passages = self._encode(
-                bi_encoder, bi_encoder.embed_passages, bi_encoder.tokenize_passages, self._pairs(share), "passages"
-            )  # (N of the share, H)
+            questions = encoded(bi_encoder.embed_questions, bi_encoder.tokenize_questions, self.questions, "questions")
+            vectors = encoded(bi_encoder.embed_passages, bi_encoder.tokenize_passages, self._pairs(share), "passages")
         asked = torch.from_numpy(questions).to(accelerator.device)  # (n, H)
-        positives = self._positives(passages, share, accelerator)  # (n, H)
+        positives = self._positives(vectors, share, accelerator)  # (n, H)
         loss = self._loss(
             lambda batch: asked[batch] @ positives[batch].T,  # (batch, H) @ (H, batch)
             accelerator.device,
@@ -115,23 +120,7 @@ class RetrievalEvaluation:
             temperature,
         )
         with together(accelerator):
-            return loss, search_vectors(questions, [passages], max(KS), accelerator.device)
-
-    def _encode(
-        self,
-        bi_encoder: BiEncoder,
-        embed: Callable[..., torch.Tensor],
-        tokenize: Callable[..., list[dict[str, list[int]]]],
-        texts: Sequence[Any],
-        what: str,
-    ) -> np.ndarray:
-        """Return float32 (texts, H)."""
-        device = bi_encoder.p_encoder.device
-        blocks = [np.empty((0, bi_encoder.width), np.float32)]
-        for start in range(0, len(texts), _TOKENIZED):
-            rows = tokenize(texts[start : start + _TOKENIZED])
-            blocks.append(encode(embed, rows, bi_encoder.pad, self.batch_size, self.precision, device, what))
-        return np.concatenate(blocks)  # (texts, H)
+            return loss, search_vectors(questions, [vectors], max(KS), accelerator.device)
 
     def _positives(self, passages: np.ndarray, share: range, accelerator: Accelerator) -> torch.Tensor:
         """Return the vectors (n, H) of the questions' passages; ``passages`` are the rows ``share`` of the corpus."""

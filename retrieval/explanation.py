@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from datasets import Dataset
 
 from loading.corpus import Corpus
-from retrieval.base import Explaining, Part, SearchResults, places
+from retrieval.base import Explaining, Part, SearchResults, ranks_by_row
 from runtime.errors import UserError
 from runtime.terminal import one_line, terminal_width, wrapped
 
@@ -42,7 +42,7 @@ def explain_found(
     retriever: Explaining, corpus: Corpus, question: str, found: SearchResults, most: int, also: Sequence[int] = ()
 ) -> ExplainedQuestion:
     """Explain the ``most`` best passages in ``found``, (1, k), and those in the rows ``also``, found or not."""
-    known = places(found)
+    known = ranks_by_row(found)
     rows = list(dict.fromkeys([*list(known)[:most], *also]))
     explanation = retriever.explain(question, rows, len(known))
     passages = []

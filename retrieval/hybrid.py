@@ -18,13 +18,13 @@ from retrieval.base import (
     Retriever,
     SearchResults,
     largest_first,
-    places,
+    ranks_by_row,
 )
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group
 from runtime.one_word import name_of
 
-_RRF_K = 60
+RRF_K = 60
 
 
 @flag_group("fusion")
@@ -132,7 +132,7 @@ class HybridRetrieval(OfParts):
             own = part.explain(question, rows, max(self.depth, k)) if isinstance(part, Explaining) else None
             cuts |= own.cuts if own is not None else {}
             points = POINTS[self.fusion](found.scores)[0].tolist()  # (1, depth) -> (depth,)
-            known = places(found)
+            known = ranks_by_row(found)
             for number, row in enumerate(rows):
                 gain, detail = 0.0, f"not among its {len(points)} best"
                 if row in known:
@@ -144,7 +144,7 @@ class HybridRetrieval(OfParts):
 
 def rrf_points(scores: np.ndarray) -> np.ndarray:
     """Return 1 / (60 + rank) for ranks from 1 (Cormack et al. 2009, Reciprocal Rank Fusion), as (n, k)."""
-    return np.broadcast_to(1 / (_RRF_K + np.arange(1, scores.shape[1] + 1)), scores.shape)  # (k,) -> (n, k)
+    return np.broadcast_to(1 / (RRF_K + np.arange(1, scores.shape[1] + 1)), scores.shape)  # (k,) -> (n, k)
 
 
 def weighted_points(scores: np.ndarray) -> np.ndarray:

@@ -64,14 +64,14 @@ def answers_among(results_ids: np.ndarray, examples: Dataset, corpus: Corpus) ->
     """
     found = [
         [answer_in_text(answers, corpus.texts[row]) for row in rows]
-        for rows, answers in zip(results_ids.tolist(), _answers(examples), strict=True)
+        for rows, answers in zip(results_ids.tolist(), (gold.answers for gold in _golds(examples)), strict=True)
     ]
     return np.array(found, dtype=bool).reshape(results_ids.shape)  # (n, k), also where n is 0
 
 
 def answerable(examples: Dataset) -> np.ndarray:
     """Return which examples have a gold answer: boolean (n,)."""
-    return np.array([bool(answers) for answers in _answers(examples)], dtype=bool)
+    return np.array([bool(gold.answers) for gold in _golds(examples)], dtype=bool)
 
 
 def first_ranks(relevant: np.ndarray) -> np.ndarray:
@@ -121,11 +121,11 @@ def hit_at_k(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset, ks: S
 def hits_of(found: Mapping[str, tuple[float, float]], examples: Dataset, ks: Sequence[int]) -> dict[str, float]:
     """Return what :func:`hit_at_k` does of ranks that :func:`ranks_in_table` found."""
     ranks: dict[str, list[float]] = {"hit": [], "answer_hit": []}
-    for example_id, gold, answers in zip(examples["id"], _golds(examples), _answers(examples), strict=True):
+    for example_id, gold in zip(examples["id"], _golds(examples), strict=True):
         rank, answer_rank = found.get(example_id, (np.nan, np.nan))
         if gold.is_known:
             ranks["hit"].append(rank)
-        if answers:
+        if gold.answers:
             ranks["answer_hit"].append(answer_rank)
     return {
         f"{name}@{k}": percent(recall_at(k, of_examples))  # NaN is not <= k
@@ -140,13 +140,12 @@ def ranks_in_table(df: pd.DataFrame | Iterable[pd.DataFrame], examples: Dataset)
 
     NaN stands for none. Both are those of :func:`hit_at_k`, which says what the table may be.
     """
-    golds = zip(examples["id"], _golds(examples), _answers(examples), strict=True)
-    gold_of = {example_id: (gold, answers) for example_id, gold, answers in golds}
+    golds = dict(zip(examples["id"], _golds(examples), strict=True))
     found: dict[str, tuple[float, float]] = {}
     for block in [df] if isinstance(df, pd.DataFrame) else df:
-        block = block[block["id"].isin(gold_of)]
+        block = block[block["id"].isin(golds)]
         for example_id, table in block.groupby("id"):
-            gold, answers = gold_of[example_id]
+            gold, answers = golds[example_id], golds[example_id].answers
             starts = table["passage_start"] if "passage_start" in table.columns else [None] * len(table)
             passages = list(zip(table["document_id"], table["context"], starts, strict=True))
             is_gold = [gold.is_row(*passage) for passage in passages]
@@ -160,7 +159,12 @@ class _Gold(NamedTuple):
 
     ids: frozenset[str]
     context: str
-    answers: list[tuple[str, int | None]]
+    spans: list[tuple[str, int | None]]
+
+    @property
+    def answers(self) -> list[str]:
+        """The answers, each once."""
+        return list(dict.fromkeys(text for text, _ in self.spans))
 
     @property
     def is_known(self) -> bool:
@@ -188,19 +192,19 @@ class _Gold(NamedTuple):
 
         A document without gold answers is gold as a whole.
         """
-        if not self.answers:
+        if not self.spans:
             return True
-        places = [(at, at + len(answer)) for answer, at in self.answers if at is not None]
+        places = [(at, at + len(answer)) for answer, at in self.spans if at is not None]
         if places and self._is_cut_from_here(text, start):
             return any(start <= begin and end <= start + len(text) for begin, end in places)
-        return answer_in_text([answer for answer, _ in self.answers], text)
+        return answer_in_text(self.answers, text)
 
     def _is_cut_from_here(self, text: str, start: int) -> bool:
         return bool(text) and self.context[start : start + len(text)] == text
 
 
 def _golds(examples: Dataset) -> list[_Gold]:
-    """Return what every example says of its gold passage."""
+    """Return what every example says of its gold passage; answers that are blank say nothing."""
     columns = (_column(examples, name) for name in ("document_id", "context", "answers"))
     golds = []
     for document_id, context, answers in zip(*columns, strict=True):
@@ -232,12 +236,6 @@ def _comparable_texts(corpus: Corpus) -> Iterator[tuple[int, str]]:
             numbers.append(row)
         document = comparable(text)
         yield from ((row, document) for row in numbers)
-
-
-def _answers(examples: Dataset) -> list[list[str]]:
-    """Return the gold answers of every example, without blank ones."""
-    texts = [(value or {}).get("text") or [] for value in _column(examples, "answers")]
-    return [[text for text in dict.fromkeys(golds) if text and not is_blank(text)] for golds in texts]
 
 
 def _column(examples: Dataset, name: str) -> Sequence:

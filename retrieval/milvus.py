@@ -33,7 +33,7 @@ from retrieval.base import (
 )
 from retrieval.bm25 import BM25Delta, BM25Weights
 from retrieval.dense import DenseRetrieval, EncodingArguments
-from retrieval.hybrid import FusionDepthArguments
+from retrieval.hybrid import RRF_K, FusionDepthArguments
 from retrieval.milvus_server import MilvusServer
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
@@ -42,12 +42,10 @@ from runtime.progress import progress_bar
 from runtime.text import FOLD_VERSION
 
 MOST_RESULTS = 16384  # of one question, by Milvus
-RRF_CONSTANT = 60
 _INSERTED, _SEARCHED = 1000, 128  # rows in one message; servers take 64 MiB
 _BEYOND = 100  # results asked for beyond k, so that of equal scores at the cut the lowest rows are kept
 # Milvus takes no empty sparse vector: these dimensions stand for a passage and for a question without terms.
 _PASSAGE_WITHOUT, _QUESTION_WITHOUT, _FIRST_TERM = 0, 1, 2
-
 
 _COUNTS_TERMS = only_if(lambda given: given.milvus_vectors != "dense", "--milvus_vectors dense counts no terms")
 _ENCODES = only_if(lambda given: given.milvus_vectors != "sparse", "--milvus_vectors sparse encodes nothing")
@@ -156,7 +154,7 @@ class MilvusRetrieval:
                 found = self._ask(terms[block], vectors[block], k)
                 for row, hits in enumerate(found, start):
                     # Passages that share no term with the question, or that no fused ranking holds, score the same.
-                    rest = 0.0 if self.dense else self._score_without_match(terms[row])
+                    rest = 0.0 if self.dense else self.delta * sum(self.idf.get(term, 0.0) for term in terms[row])
                     ids[row], scores[row] = _best(hits.ids, np.array(hits.distances) + rest, rest, k)
                 progress.update(len(found))
         return SearchResults(ids, scores)
@@ -256,9 +254,6 @@ class MilvusRetrieval:
                 for term, tf in Counter(passage).items()
             } or {_PASSAGE_WITHOUT: 1.0}
 
-    def _score_without_match(self, terms: list[str]) -> float:
-        return self.delta * sum(self.idf.get(term, 0.0) for term in terms)
-
     def _ask(self, terms: Sequence[list[str]], vectors: Sequence[np.ndarray], k: int) -> list[Any]:
         """Return for every question an object with the lists ``ids`` and ``distances`` (inner products, or sums)."""
         from pymilvus import AnnSearchRequest, RRFRanker
@@ -275,9 +270,7 @@ class MilvusRetrieval:
         if len(requests) == 2:
             depth = min(max(k, self.depth), most)
             routes = [AnnSearchRequest(data, field, {"metric_type": "IP"}, depth) for field, data in requests.items()]
-            return self.server(
-                "hybrid_search", self.collection, routes, RRFRanker(RRF_CONSTANT), limit, output_fields=["row"]
-            )
+            return self.server("hybrid_search", self.collection, routes, RRFRanker(RRF_K), limit, output_fields=["row"])
         ((field, data),) = requests.items()
         return self.server("search", self.collection, data, anns_field=field, limit=limit, output_fields=["row"])
 

@@ -23,12 +23,11 @@ from retrieval.base import (
     check_manifest,
     largest_first,
     new_index_folder,
-    places,
+    ranks_by_row,
 )
 from retrieval.dense import EncodingArguments
 from retrieval.encoding import (
     EncodesPassages,
-    batch_size_on,
     blamed,
     encoded_in_shards,
     encoding,
@@ -37,8 +36,9 @@ from retrieval.encoding import (
     write_rows,
 )
 from retrieval.rerank import reordered
+from retrieval.token_vectors import FORMS, score_tokens, search_tokens
 from runtime.errors import UserError
-from runtime.flags import changed, flag, flag_group, only_if, part_of
+from runtime.flags import changed, flag, flag_group, only_if
 from runtime.one_word import name_of
 from runtime.progress import progress_bar
 
@@ -88,35 +88,27 @@ class Tokens(NamedTuple):
 
 
 class MultiVectorRetrieval(EncodesPassages):
-    """The MaxSim of question and passage, over all passages.
-
-    A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory.
-    """
+    """The MaxSim of question and passage, over all passages."""
 
     name = "MultiVectorRetrieval"
     libraries: Sequence[str] = ("torch", "transformers", "sentence-transformers")
     flags: type = MultiVectorArguments
+    arguments: MultiVectorArguments
     build_seconds: float
-
-    def __init__(self, arguments: MultiVectorArguments, index_dir: str | Path | None = None) -> None:
-        self.arguments = arguments
-        self.index_dir = index_dir
-        self._form = "int8" if arguments.token_vectors == "int8" else "float16"  # that passages are scored in
 
     @classmethod
     def from_arguments(cls, arguments: Any, default_tokenizer: str | None) -> Any:
         """Return what ``arguments`` describe: :class:`MultiVectorArguments`, among all flags for the candidates."""
-        own = part_of(arguments, MultiVectorArguments)
-        index = cls(own, own.index_dir)
-        if own.candidates is None:
+        index = super().from_arguments(arguments, default_tokenizer)
+        candidates = index.arguments.candidates
+        if candidates is None:
             return index
         from retrieval import create_retriever  # the registry, which holds this class itself
 
         if not cls.parts_named_in(arguments):
-            raise UserError(f"--candidates {own.candidates}: it cannot find candidates for itself")
-        first = dataclasses.replace(arguments, retriever_type=own.candidates, candidates=None, reranker=None)
-        return CandidatesByTokens(create_retriever(first, default_tokenizer), index, own.candidate_depth)
+            raise UserError(f"--candidates {candidates}: it cannot find candidates for itself")
+        first = dataclasses.replace(arguments, retriever_type=candidates, candidates=None, reranker=None)
+        return CandidatesByTokens(create_retriever(first, default_tokenizer), index, index.arguments.candidate_depth)
 
     @staticmethod
     def parts_named_in(arguments: MultiVectorArguments) -> list[str]:
@@ -144,12 +136,10 @@ class MultiVectorRetrieval(EncodesPassages):
         self.shards = [Tokens(**shard) for shard in shards]
 
     def search(self, questions: Sequence[str], k: int) -> SearchResults:
-        from retrieval.token_vectors import search_tokens
-
         k = min(k, len(self.corpus))
         asked = self._encode_questions(questions)
         if self.arguments.token_vectors != "binary":
-            with blamed(self._who):
+            with blamed(self.who):
                 return search_tokens(asked, self._blocks(self.shards, self._form), k, self.device)
         depth = min(max(_LEAST_RESCORED, _RESCORED * k), len(self.corpus))
         found = search_tokens(asked, self._blocks(self.bits, "binary"), depth, self.device)
@@ -189,20 +179,16 @@ class MultiVectorRetrieval(EncodesPassages):
     def encode_passages(self, corpus: Corpus, what: str = "passages") -> list[np.ndarray]:
         """Return float32 (tokens, D) of every passage; ``what`` names the progress bar."""
         pairs, pooling = list(zip(corpus.titles, corpus.texts, strict=True)), self.arguments.token_pooling
-        with encoding(self._who):
-            return self.encoder.encode_passages(pairs, self._batch_size, self.precision, what, pooling)
+        with encoding(self.who):
+            return self.encoder.encode_passages(pairs, self.batch_size, self.precision, what, pooling)
 
     def packed(self, vectors: Sequence[np.ndarray]) -> Tokens:
         """Return the vectors (tokens, D) of passages as they are kept."""
-        from retrieval.token_vectors import FORMS
-
         return Tokens(FORMS[self._form].pack(np.concatenate(vectors)), np.array([len(one) for one in vectors]))
 
     @cached_property
     def bits(self) -> list[Tokens]:
         """The signs of all numbers of ``shards``, in memory."""
-        from retrieval.token_vectors import FORMS
-
         return [shard._replace(kept=FORMS["binary"].pack(shard.kept)) for shard in self.shards]
 
     @cached_property
@@ -212,19 +198,16 @@ class MultiVectorRetrieval(EncodesPassages):
         return hash_token_encoder(self.arguments.retriever_dir)
 
     @property
-    def _batch_size(self) -> int:
-        return batch_size_on(self.device, self.arguments.encode_batch_size)
-
-    @property
-    def _who(self) -> str:
-        return f"--retriever_dir {self.arguments.retriever_dir}"
+    def _form(self) -> str:
+        """The form that passages are scored in."""
+        return "int8" if self.arguments.token_vectors == "int8" else "float16"
 
     def _encode_shard(self, part: Corpus, what: str) -> dict[str, np.ndarray]:
         return self.packed(self.encode_passages(part, what))._asdict()
 
     def _encode_questions(self, questions: Sequence[str]) -> list[np.ndarray]:
-        with encoding(self._who):
-            return self.encoder.encode_questions(questions, self._batch_size, self.precision)
+        with encoding(self.who):
+            return self.encoder.encode_questions(questions, self.batch_size, self.precision)
 
     def _blocks(self, shards: Iterable[Tokens], form: str) -> Iterator[list[np.ndarray]]:
         """Yield the vectors (tokens, D) of ``_BLOCK`` passages at a time."""
@@ -238,14 +221,12 @@ class MultiVectorRetrieval(EncodesPassages):
                     progress.update(len(bounds) - 1)
 
     def _score(self, asked: Sequence[np.ndarray], ids: np.ndarray) -> np.ndarray:
-        from retrieval.token_vectors import score_tokens
-
         vectors_of = self._vectors_by_row()
         scores = np.empty(ids.shape, np.float32)
         with progress_bar(total=len(ids), desc="Score", unit="question", delay=1) as progress:
             for row, question in enumerate(asked):
                 passages = [vectors_of(one) for one in ids[row].tolist()]
-                with blamed(self._who):
+                with blamed(self.who):
                     scores[row] = score_tokens([question], passages, self.device)[0]  # (1, depth) -> (depth,)
                 progress.update()
         return scores
@@ -271,9 +252,7 @@ class MultiVectorRetrieval(EncodesPassages):
         return names if len(names) == count else []
 
     def _unpacked(self, kept: np.ndarray, form: str) -> np.ndarray:
-        from retrieval.token_vectors import FORMS
-
-        return FORMS[form].unpack(np.asarray(kept), self._width)
+        return FORMS[form].unpack(np.asarray(kept), self.shards[0].kept.shape[1])
 
     def _open(self, folder: Path) -> None:
         """Map the index in ``folder`` into memory, its bits read whole; :class:`UnusableIndex` if it is no such one."""
@@ -286,10 +265,6 @@ class MultiVectorRetrieval(EncodesPassages):
         except (OSError, ValueError, EOFError):
             raise UnusableIndex(folder, f"it holds no token vectors of {len(self.corpus)} passages") from None
         self.shards = [tokens]
-
-    @property
-    def _width(self) -> int:
-        return self.shards[0].kept.shape[1]
 
 
 class CandidatesByTokens(OfParts):
@@ -315,7 +290,7 @@ class CandidatesByTokens(OfParts):
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
         """Return what the token vectors do, of the passages whose order they decide."""
-        before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
+        before, after = (ranks_by_row(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
         matched = self.tokens.explain(question, rows, k)
         parts = []
         for row, of_tokens in zip(rows, matched.parts, strict=True):

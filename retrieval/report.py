@@ -13,6 +13,7 @@ from runtime.terminal import columns_of
 
 DEFINITIONS = {"gold_passage": "Gold passage found", "answer_in_text": "Passage with a gold answer found"}
 _CURVE = "recall_curve"
+_TRIED = {"recall_at_5": "recall@5", "mrr_at_10": "mrr@10"}
 
 
 def markdown(report: Mapping[str, Any]) -> str:
@@ -23,10 +24,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         f"top {report['top_k']}. Scores in percent with 95 % bootstrap intervals."
     ]
     for definition, title in DEFINITIONS.items():
-        scored = [row for row in rows if definition in row]
-        if scored:
-            metrics = [metric for metric in scored[0][definition] if metric != _CURVE]
-            lines = [[row["retriever"], *(_figure(row[definition][metric]) for metric in metrics)] for row in scored]
+        if definition in rows[0]:
+            metrics = [metric for metric in rows[0][definition] if metric != _CURVE]
+            lines = [[row["retriever"], *(_figure(row[definition][metric]) for metric in metrics)] for row in rows]
             parts.append(f"**{title}** ({_counted(report, definition)})\n\n{table(['retriever', *metrics], lines)}")
     header = ["retriever", "ms/question", "build s", "this run", "index MB"]
     lines = [
@@ -58,9 +58,6 @@ def fusion_markdown(spec: str, fusion: Mapping[str, Any]) -> str:
     )
 
 
-_TRIED = {"recall_at_5": "recall@5", "mrr_at_10": "mrr@10"}
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table whose columns also stand straight as plain text; the first is left-aligned."""
     rows = [list(map(markdown_text, row)) for row in rows]
@@ -79,15 +76,12 @@ def plot(report: Mapping[str, Any], path: str | Path) -> None:
     """Draw recall@k over k, one line per retriever and one panel per definition; :class:`MissingPackage` without
     matplotlib."""
     import_optional("matplotlib", "matplotlib")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = {name: title for name, title in DEFINITIONS.items() if any(name in row for row in report["retrievers"])}
+    panels = {name: title for name, title in DEFINITIONS.items() if name in report["retrievers"][0]}
     figure = Figure(figsize=(6.5 * len(panels), 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, (definition, title) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
-    ):
+    every_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (definition, title) in zip(every_axes, panels.items(), strict=True):
         for row in report["retrievers"]:
             recalls = row[definition][_CURVE]
             axes.plot(range(1, len(recalls) + 1), recalls, label=row["retriever"])

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from loading.corpus import Corpus
-from retrieval.base import Explaining, Explanation, Part, Retriever, SearchResults, places, top_k
+from retrieval.base import Explaining, Explanation, Part, Retriever, SearchResults, ranks_by_row, top_k
 from runtime.arguments import BackendArguments
 from runtime.errors import UserError
 from runtime.flags import flag, flag_group, only_if
@@ -19,7 +19,7 @@ from runtime.output import find_model
 from runtime.progress import progress_bar
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
-    from models.cross_encoder import Pair
+    from models.cross_encoder import CrossEncoder
 
 _PAIRS_AT_ONCE = 2048  # whose tokens are in memory
 
@@ -40,13 +40,6 @@ class RerankArguments(BackendArguments):
     )
 
 
-class Reranker(Protocol):
-    """Scores pairs of question and passage."""
-
-    def score(self, pairs: Sequence[Pair], progress: Callable[[int], Any]) -> np.ndarray:
-        """Return (pairs,) float32, the higher the better; ``progress`` gets the number of those done since."""
-
-
 def reordered(found: SearchResults, scores: np.ndarray, k: int) -> SearchResults:
     """Return the ``k`` best of what was ``found``: its first by their ``scores`` (n, depth), the others below them.
 
@@ -64,26 +57,18 @@ def reordered(found: SearchResults, scores: np.ndarray, k: int) -> SearchResults
 class RerankedRetrieval:
     """The ``depth`` best passages of ``retriever`` in the order of a cross-encoder, the others below them.
 
-    It keeps no index: its name, its parts and what is saved are its retriever's. ``load`` turns the cross-encoder's
-    name into a :class:`Reranker` when the first question is asked.
+    It keeps no index: its name, its parts and what is saved are its retriever's.
     """
 
     build_seconds: float
     seconds_of_parts: list[float]  # that the last search took without the cross-encoder
 
-    def __init__(
-        self,
-        retriever: Retriever,
-        reranker: str,
-        depth: int,
-        load: Callable[[str], Reranker] | None = None,
-        backend: str = "torch",
-    ) -> None:
+    def __init__(self, retriever: Retriever, reranker: str, depth: int, backend: str = "torch") -> None:
         self.retriever = retriever
         self.reranker_name, self.depth = reranker, depth
         self.name, self.libraries = retriever.name, retriever.libraries
         self.parts = [retriever]
-        self._load, self._backend = load, backend
+        self._backend = backend
 
     @classmethod
     def around(cls, retriever: Retriever, arguments: RerankArguments) -> RerankedRetrieval:
@@ -94,7 +79,7 @@ class RerankedRetrieval:
             raise UserError("nothing re-orders what is retrieved: add --reranker")
         reranker = find_model(arguments.reranker)
         check_cross_encoder(reranker)
-        return cls(retriever, reranker, arguments.rerank_depth, backend=arguments.backend)
+        return cls(retriever, reranker, arguments.rerank_depth, arguments.backend)
 
     def parameters(self) -> dict[str, Any]:
         from models.encoder import hash_model
@@ -120,7 +105,7 @@ class RerankedRetrieval:
 
     def explain(self, question: str, rows: Sequence[int], k: int) -> Explanation:
         """Return each passage's score, with rank and score before, and what the retriever says of these."""
-        before, after = (places(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
+        before, after = (ranks_by_row(one.search([question], max(k, self.depth))) for one in (self.retriever, self))
         own = Explanation({}, [()] * len(rows))
         if isinstance(self.retriever, Explaining):
             own = self.retriever.explain(question, rows, max(k, self.depth))
@@ -144,9 +129,8 @@ class RerankedRetrieval:
         self.retriever.load(folder, corpus)
 
     @cached_property
-    def reranker(self) -> Reranker:
-        if self._load is not None:
-            return self._load(self.reranker_name)
+    def reranker(self) -> CrossEncoder:
+        """The cross-encoder, loaded when the first question is asked."""
         from models.cross_encoder import load_cross_encoder
 
         return load_cross_encoder(self.reranker_name, self._backend)

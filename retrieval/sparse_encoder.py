@@ -22,9 +22,9 @@ from retrieval.base import (
     search_in_blocks,
 )
 from retrieval.dense import EncodingArguments
-from retrieval.encoding import EncodesPassages, batch_size_on, encoded_in_shards, encoding, forget_shards
+from retrieval.encoding import EncodesPassages, encoded_in_shards, encoding, forget_shards
 from runtime.errors import UserError
-from runtime.flags import changed, flag, flag_group, part_of
+from runtime.flags import changed, flag, flag_group
 from runtime.output import find_model
 
 if TYPE_CHECKING:  # what needs torch is imported where it is used: the flags below are read before that
@@ -48,11 +48,7 @@ class SparseEncoderArguments(IndexArguments):
 
 
 class SparseEncoderRetrieval(EncodesPassages):
-    """The inner product of the weights that an encoder gives the tokens of its vocabulary, over all passages.
-
-    A build keeps what it has encoded in ``index_dir``, shard by shard, until the index is saved, so that one that was
-    killed goes on where it stopped; without ``index_dir`` in memory.
-    """
+    """The inner product of the weights that an encoder gives the tokens of its vocabulary, over all passages."""
 
     name = "SparseEncoderRetrieval"
     libraries: Sequence[str] = ("torch", "transformers", "sentence-transformers", "scipy")
@@ -63,15 +59,9 @@ class SparseEncoderRetrieval(EncodesPassages):
         if fault := self.lacks(arguments):
             raise UserError(fault)
         assert arguments.sparse_encoder is not None
+        super().__init__(arguments, index_dir)
         self.model_name = find_model(arguments.sparse_encoder)
         self.lengths = (arguments.question_max_len or 64, arguments.passage_max_len or 256)
-        self.batch_size = arguments.encode_batch_size
-        self.index_dir = index_dir
-
-    @classmethod
-    def from_arguments(cls, arguments: SparseEncoderArguments, default_tokenizer: str | None) -> SparseEncoderRetrieval:
-        arguments = part_of(arguments, SparseEncoderArguments)
-        return cls(arguments, arguments.index_dir)
 
     @staticmethod
     def lacks(arguments: Any) -> str | None:
@@ -149,6 +139,10 @@ class SparseEncoderRetrieval(EncodesPassages):
 
         return hash_library_model(self.model_name)
 
+    @property
+    def who(self) -> str:
+        return f"--sparse_encoder {self.model_name}"
+
     def _names(self, tokens: np.ndarray) -> list[str]:
         return self.encoder.tokenizer.convert_ids_to_tokens(tokens.tolist())
 
@@ -157,6 +151,5 @@ class SparseEncoderRetrieval(EncodesPassages):
         return {name: np.asarray(getattr(rows, name)) for name in _KEPT}
 
     def _encode(self, method: str, texts: Sequence[Any], *what: str) -> csr_matrix:
-        batch_size = batch_size_on(self.device, self.batch_size)
-        with encoding(f"--sparse_encoder {self.model_name}"):
-            return getattr(self.encoder, method)(texts, batch_size, self.precision, *what)
+        with encoding(self.who):
+            return getattr(self.encoder, method)(texts, self.batch_size, self.precision, *what)

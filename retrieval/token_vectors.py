@@ -7,13 +7,15 @@ says how many they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from retrieval.base import SearchResults, top_k
 from runtime.errors import NotFiniteError
+
+if TYPE_CHECKING:  # imported where it is used: the flags of what keeps vectors are read before that
+    import torch
 
 _SCORED = 2**26  # numbers held at once while scoring, 256 MiB
 
@@ -21,8 +23,6 @@ _SCORED = 2**26  # numbers held at once while scoring, 256 MiB
 class Form(NamedTuple):
     """One way to keep vectors: what ``pack`` makes of float32 (T, D), ``unpack(kept, D)`` gives back, about."""
 
-    dtype: str
-    columns: Callable[[int], int]  # of D numbers
     pack: Callable[[np.ndarray], np.ndarray]
     unpack: Callable[[np.ndarray, int], np.ndarray]
 
@@ -43,9 +43,9 @@ def _from_bits(kept: np.ndarray, width: int) -> np.ndarray:
 
 
 FORMS = {
-    "float16": Form("float16", lambda width: width, lambda v: v.astype(np.float16), lambda kept, _: kept.astype("f4")),
-    "int8": Form("int8", lambda width: width, _to_int8, _from_int8),
-    "binary": Form("uint8", lambda width: -(-width // 8), lambda v: np.packbits(v > 0, axis=1), _from_bits),
+    "float16": Form(lambda vectors: vectors.astype(np.float16), lambda kept, _: kept.astype(np.float32)),
+    "int8": Form(_to_int8, _from_int8),
+    "binary": Form(lambda vectors: np.packbits(vectors > 0, axis=1), _from_bits),  # (T, D) -> (T, D / 8)
 }
 
 
@@ -73,6 +73,7 @@ def search_tokens(
 def score_tokens(questions: Sequence[np.ndarray], passages: Sequence[np.ndarray], device: torch.device) -> np.ndarray:
     """Return the MaxSim (n, p), float32: of each of a question's vectors its highest product with one of the passage's,
     summed (Khattab and Zaharia 2020, ColBERT, section 3.3)."""
+    import torch
     from sentence_transformers.util import maxsim
 
     if not questions:

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import count
 
 import torch
 
@@ -46,7 +47,7 @@ def with_gold_passages(corpus: Corpus, passages: Iterable[Passage]) -> tuple[Cor
             row_of[key] = len(corpus) + len(added)
             document_id = passage.passage_id
             if not document_id or document_id in ids:
-                document_id = f"added-{len(added)}"
+                document_id = next(name for number in count(len(added)) if (name := f"added-{number}") not in ids)
             ids.add(document_id)
             added.append(passage._replace(passage_id=document_id))
         rows.append(row_of[key])

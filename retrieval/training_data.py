@@ -13,7 +13,7 @@ from loading.corpus import Corpus, find_corpus
 from loading.dpr_json import find_dpr_json
 from loading.questions import load_questions
 from loading.retrieval_examples import RetrievalExample, wrong_passages
-from loading.teacher_scores import TeacherScores, read_teacher_scores
+from loading.teacher_scores import read_teacher_scores
 from models.sentence_transformers_format import is_multi_vector
 from models.token_encoder import token_encoder_folder
 from retrieval.base import Retriever
@@ -127,27 +127,13 @@ def with_taught_negatives(
     """Return ``examples`` with the wrong passages among those that a teacher scored in ``path``, and its scores, by id
     and by what makes a text the same.
 
-    A question without scores stays as it is, and without a file all. Raises as :func:`load_teacher_scores` does.
+    A question without scores stays as it is, and without a file all. Raises :class:`DataError` for a damaged file, and
+    :class:`UserError` where it holds other questions alone.
     """
-    teacher = {} if path is None else load_teacher_scores(path, examples, flag)
-    taught = [
-        row._replace(negatives=wrong_passages(row, teacher[row.id].passages)) if row.id in teacher else row
-        for row in examples
-    ]
-    return taught, {name: scores.by_text for name, scores in teacher.items()}
-
-
-def load_teacher_scores(path: str, examples: Sequence[RetrievalExample], flag: str) -> dict[str, TeacherScores]:
-    """Return the scores in ``path`` of those of ``examples`` that it holds, by id.
-
-    Raises :class:`DataError` for a damaged file, and :class:`UserError` where it holds other questions alone.
-    """
+    if path is None:
+        return examples, {}
     read = read_teacher_scores(path)
-    found = {
-        example.id: read[example.id]
-        for example in examples
-        if example.id in read and read[example.id].question == example.question
-    }
+    found = {row.id: read[row.id] for row in examples if row.id in read and read[row.id].question == row.question}
     if not found:
         raise UserError(
             f"{flag} {path} scores none of the {len(examples)} training questions: write it with "
@@ -155,7 +141,11 @@ def load_teacher_scores(path: str, examples: Sequence[RetrievalExample], flag: s
         )
     if missing := len(examples) - len(found):
         logger.warning("%s %s: %d of %d questions have no scores", flag, path, missing, len(examples))
-    return found
+    taught = [
+        row._replace(negatives=wrong_passages(row, found[row.id].passages)) if row.id in found else row
+        for row in examples
+    ]
+    return taught, {name: scores.by_text for name, scores in found.items()}
 
 
 def _brings_negatives(dataset: DataArguments) -> bool:

@@ -28,9 +28,7 @@ def search_vectors(
     if len(questions) == 0:
         return SearchResults(np.empty((0, k), np.int64), np.empty((0, k), np.float32))
     question_blocks = torch.from_numpy(questions).to(device).split(_BLOCK_QUESTIONS)  # each (q, H)
-    best = [
-        (block.new_empty(len(block), 0), block.new_empty(len(block), 0, dtype=torch.long)) for block in question_blocks
-    ]
+    best = [(rows.new_empty(len(rows), 0), rows.new_empty(len(rows), 0, dtype=torch.long)) for rows in question_blocks]
     first = 0
     with progress_bar(total=sum(map(len, shards)), desc="Search", unit="passage", delay=1) as progress:
         for shard in shards:
@@ -38,7 +36,9 @@ def search_vectors(
                 passages = torch.from_numpy(shard[start : start + block].astype(np.float32)).to(device)  # (p, H)
                 for number, rows in enumerate(question_blocks):
                     scores, columns = _highest(rows @ passages.T, k)  # (q, H) @ (H, p), then (q, min(k, p)) each
-                    best[number] = _merge(best[number], (scores, columns + first), k)
+                    so_far, ids = best[number]  # (q, at most k) each
+                    scores = torch.cat([so_far, scores], dim=1)  # (q, at most 2k), of equal ones lower rows before
+                    best[number] = _stable(scores, torch.cat([ids, columns + first], dim=1), k)  # (q, k) each
                 first += len(passages)
                 progress.update(len(passages))
     best_scores, best_ids = (torch.cat(parts).cpu().numpy() for parts in zip(*best, strict=True))  # (n, k) each
@@ -56,14 +56,6 @@ def _highest(scores: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     columns[tied] = scores[tied].sort(dim=1, descending=True, stable=True).indices[:, :k]
     columns = columns.sort(dim=1).values  # (q, k)
     return _stable(scores.gather(1, columns), columns, k)
-
-
-def _merge(
-    before: tuple[torch.Tensor, torch.Tensor], found: tuple[torch.Tensor, torch.Tensor], k: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best ``k`` of two (scores, rows), where all rows of the second come after those of the first."""
-    scores, rows = (torch.cat(parts, dim=1) for parts in zip(before, found, strict=True))  # (q, k) -> (q, at most 2k)
-    return _stable(scores, rows, k)
 
 
 def _stable(scores: torch.Tensor, rows: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -202,6 +202,7 @@ def test_folder_names_differ_and_stay_in_the_folder():
     assert retrieve.folder_names(specs) == [
         "A_analyzer_model=.._x_y", "A_analyzer_model=.._x_y-2", "A", "A" * 100,
     ]  # fmt: skip
+    assert retrieve.folder_names(["A,b", "A,b-3", "A b"]) == ["A_b", "A_b-3", "A_b-4"]
 
 
 def test_test_questions_are_only_searched(run, tmp_path):

@@ -310,3 +310,10 @@ def test_any_text_is_read_alike_from_every_form(passages, tmp_path):
     expected = read["wikipedia_documents.json"]
     assert expected.texts == [row["text"] for row in rows] and expected.document_ids == [row["id"] for row in rows]
     assert all(corpus == expected for corpus in read.values()), read
+
+
+def test_a_part_of_a_corpus_keeps_where_chunks_start_and_what_else_passages_are_called():
+    whole = Corpus(["1", "1", "2"], ["가", "가", "나"], ["하나", "둘", "셋"], {"3": "1"}, [0, 3, 0])
+    part = whole.part(slice(1, 9))
+    assert part == Corpus(["1", "2"], ["가", "나"], ["둘", "셋"], starts=[3, 0])
+    assert part.also_known_as == {"3": "1"} and part.hash != whole.hash

@@ -19,6 +19,7 @@ def changed(name: str, text: str) -> str:
         ("spacing", "훈민정음은 누가\n만들었나?", "훈민정음은누가만들었나?"),
         ("nfd", "왕 AB", "\u110b\u116a\u11bc AB"),
         ("particles", "왕은 나라가 바다를 산과 본다", "왕는 나라이 바다을 산와 본다"),
+        ("particles", "서울에서 왕이 죽은 해는?", "서울에서 왕가 죽은 해은?"),  # after a longer one, too
         ("particles", "누군 집에서 달린다", "누군 집에서 달린다"),  # the particle in 누군 is no syllable of its own
         ("numbers", "1443년에 10월 9일", "천사백사십삼년에 십월 구일"),
         ("numbers", "인구 9,411,260명", "인구 구백사십일만천이백육십명"),

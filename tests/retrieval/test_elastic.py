@@ -79,7 +79,7 @@ def only_index(stub):
 @pytest.mark.usefixtures("blocks_of_five")
 def test_building_creates_sends_refreshes_counts_and_only_then_marks_the_index(elastic_stub, corpus, tmp_path):
     rules = tmp_path / "rules.txt"
-    rules.write_text("# 지명\n세종시 세종 시\n\n 측우기 \n", encoding="utf-8")
+    rules.write_text("# 지명\n세종시 세종 시\n\n 측우기 \n", encoding="utf-8-sig")  # as editors on Windows save it
     retriever = create_retriever(
         RetrieverArguments(
             retriever_type="ElasticRetrieval",
@@ -351,7 +351,7 @@ def test_a_server_that_goes_away_while_passages_are_sent(elastic_stub, corpus, w
     def documents(corpus):
         elastic_stub.server.shutdown()
         elastic_stub.server.server_close()
-        yield {"_id": "0", "_source": {}}
+        yield {"row": 0}
 
     monkeypatch.setattr("retrieval.elastic._documents", documents)
     with pytest.raises(UserError, match=f"no Elasticsearch answers at {elastic_stub.url} .*start it, or name another"):

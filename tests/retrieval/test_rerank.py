@@ -38,7 +38,8 @@ class Constant:
 
 
 def reranked(reranker, depth, corpus, retriever=None):
-    retriever = RerankedRetrieval(retriever or create_retriever(ARGUMENTS), "stub", depth, load=lambda name: reranker)
+    retriever = RerankedRetrieval(retriever or create_retriever(ARGUMENTS), "stub", depth)
+    retriever.reranker = reranker
     retriever.build(corpus)
     return retriever
 
@@ -87,7 +88,8 @@ def test_what_holds_for_every_retriever(corpus, tmp_path):
     assert retriever.search(titles[4:6], 1).ids.tolist() == [[4], [5]]
     assert retriever.search([], 3).ids.shape == (0, 3)
     retriever.save(tmp_path / "index")
-    loaded = RerankedRetrieval(create_retriever(ARGUMENTS), "stub", 4, load=lambda name: Characters())
+    loaded = RerankedRetrieval(create_retriever(ARGUMENTS), "stub", 4)
+    loaded.reranker = Characters()
     loaded.load(tmp_path / "index", corpus)
     for before, after in zip(retriever.search(titles, 6), loaded.search(titles, 6), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -95,15 +97,16 @@ def test_what_holds_for_every_retriever(corpus, tmp_path):
     create_retriever(ARGUMENTS).load(tmp_path / "alone", corpus)  # what is saved is the retriever's own
 
 
-def test_it_shares_the_index_and_is_loaded_for_the_first_question(corpus, tmp_path):
+def test_it_shares_the_index_and_is_loaded_for_the_first_question(corpus, tmp_path, monkeypatch):
     loads = []
 
-    def load(name):
+    def load(name, backend):
         loads.append(name)
         return Characters()
 
+    monkeypatch.setattr("models.cross_encoder.load_cross_encoder", load)
     load_or_build(create_retriever(ARGUMENTS), corpus, tmp_path)
-    retriever = load_or_build(RerankedRetrieval(create_retriever(ARGUMENTS), "stub", 4, load), corpus, tmp_path)
+    retriever = load_or_build(RerankedRetrieval(create_retriever(ARGUMENTS), "stub", 4), corpus, tmp_path)
     assert [path.name.split("-")[0] for path in tmp_path.iterdir()] == [retriever.name] == ["SparseRetrieval_BM25P"]
     assert loads == []
     assert retriever.search(["한강"], 1).ids.tolist() == retriever.search(["한강"], 1).ids.tolist() == [[2]]

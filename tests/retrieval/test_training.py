@@ -55,6 +55,8 @@ def test_gold_passages_that_the_corpus_lacks_are_added_once(corpus: Corpus) -> N
     assert rows == [4, 12, 12, 13]
     assert whole.texts == [*corpus.texts, "새 글", "또"]
     assert whole.document_ids[12:] == ["added-0", "n"]  # 100 stands for another text there
+    again, _ = with_gold_passages(whole, [Passage("", "셋")])
+    assert again.document_ids[14:] == ["added-1"]  # the name of another passage by now is none
 
 
 @pytest.mark.parametrize("answers", [["4대"], []])
