@@ -117,7 +117,10 @@ MUTATIONS: dict[str, Mutation] = {
     "noisy": _noisy,
 }
 JSON_MUTATIONS: dict[str, Mutation] = {**MUTATIONS, **{f"other value {n}": _other_value for n in range(10)}}
-GZIP_MUTATIONS: dict[str, Mutation] = {**MUTATIONS, "bomb": lambda content, rng: gzip.compress(bytes(_BOMB), 1, mtime=0)}
+GZIP_MUTATIONS: dict[str, Mutation] = {
+    **MUTATIONS,
+    "bomb": lambda content, rng: gzip.compress(bytes(_BOMB), 1, mtime=0),
+}
 YAML_MUTATIONS: dict[str, Mutation] = {
     **MUTATIONS,
     "aliases": lambda content, rng: b"a: &a [x, x]\n" + b"".join(
