@@ -26,8 +26,6 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# and what commands import where they use it
-_PRELOADED = ["train_mrc", "train_mrc_v2", "train_dpr", "train_reranker", "inference", "scipy.stats", "bm25s"]
 
 
 def start(
@@ -56,10 +54,10 @@ def run(*words: str, environment: Mapping[str, str] | None = None) -> subprocess
 @cache
 def _forking() -> ForkServerContext:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests'}")
         patch.setenv("OMP_NUM_THREADS", "1")  # torch's threads would not come with a fork
         context = get_context("forkserver")
-        context.set_forkserver_preload(_PRELOADED)
+        context.set_forkserver_preload(["preloaded"])
         forkserver.ensure_running()
     return context
 
