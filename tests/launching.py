@@ -30,9 +30,11 @@ def start_two_processes(command: str, flags: list[str]) -> subprocess.CompletedP
             for n in "01"
         ]
         while running := [process for process in processes if process.exitcode is None]:
-            if any(process.exitcode for process in processes):
-                for process in running:
+            hang = not wait([process.sentinel for process in running], timeout=600)
+            for process in running:
+                if hang:
+                    process.kill()
+                elif any(process.exitcode for process in processes):
                     process.terminate()
-            wait([process.sentinel for process in running], timeout=600)
         status = next((process.exitcode for process in processes if process.exitcode), 0)
         return subprocess.CompletedProcess([command, *flags], status, stdout.read_text(), stderr.read_text())
