@@ -69,7 +69,7 @@ def _run(words: tuple[str, ...], streams: tuple[str, str, str], environment: Map
     for number, (name, mode) in enumerate(zip(streams, "rww", strict=True)):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOCTTY), number)
         errors = "backslashreplace" if number == 2 else None
-        stream = os.fdopen(number, mode, buffering=1, encoding="utf-8", errors=errors)
+        stream = os.fdopen(number, mode, buffering=1, encoding="utf-8", errors=errors, closefd=False)
         setattr(sys, ("stdin", "stdout", "stderr")[number], stream)
     random.seed()  # no two processes begin with the same numbers
     np.random.seed()

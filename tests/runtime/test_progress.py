@@ -96,7 +96,7 @@ with progress_bar(total=6, desc="training") as bar:
             logging.getLogger("some.library").debug("nobody wants to know this")
             logging.getLogger("transformers.models").warning("one of transformers")
             with map_bar(3, "masking") as inner:
-                Dataset.from_dict({"a": [1, 2, 3]}).map(lambda row: inner.update() or row)
+                Dataset.from_dict({"a": [1, 2, 3]}).map(lambda row: inner.update() or row, new_fingerprint="1")
 """
 
 
