@@ -5,6 +5,7 @@ Tests run on the CPU in one thread; ``--device cuda`` lets them run on a GPU, an
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -61,6 +62,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("gpu"):
                 item.add_marker(pytest.mark.skip(reason="needs a GPU: bash script/test.sh --device cuda"))
+
+
+def pytest_collection_finish() -> None:
+    """The Trainer collects garbage at every start; keep it from looking through all that was imported and collected."""
+    gc.freeze()
 
 
 def pytest_report_header() -> list[str]:

@@ -6,44 +6,37 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 from collections.abc import Callable
-from pathlib import Path
+from multiprocessing.connection import wait
 
-ROOT = Path(__file__).resolve().parent.parent
+from forking import start
 
 
 def in_terminal(
     words: list[str], columns: int = 80, watch: Callable[[list[str]], None] | None = None
-) -> tuple[int, list[str]]:
-    """Run Python with ``words`` in a terminal of so many columns; return its exit status and the lines on the screen.
+) -> tuple[int | None, list[str]]:
+    """Run a script with flags in a terminal of so many columns; return its exit status and the lines on the screen.
 
     ``watch`` is called with the lines after all that is written at once.
     """
     terminal, program = pty.openpty()
     fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, env=environment, stdin=program, stdout=program, stderr=program
-    )
-    os.close(program)
+    process = start(*words, stdin=os.ttyname(program), stdout=os.ttyname(program), stderr=os.ttyname(program))
     screen = Screen(columns)
     written = b""
-    while True:
-        try:
-            written += os.read(terminal, 1 << 16)
-        except OSError:  # the program has ended
-            break
+    while terminal in wait([terminal, process.sentinel]):
+        written += os.read(terminal, 1 << 16)
         text = written.decode("utf-8", "ignore")
         if len(text.encode("utf-8")) == len(written):
             screen.write(text)
             written = b""
             if watch is not None:
                 watch(screen.lines())
+    os.close(program)
     os.close(terminal)
-    return process.wait(), screen.lines()
+    process.join()
+    return process.exitcode, screen.lines()
 
 
 class Screen:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from comparing import PROPORTIONAL_STEPS, assert_same_training, close_to
 from forgetting import forget_accelerator
-from launching import LAUNCH, ROOT
+from forking import ROOT, start
 
 import train_dpr
 import train_mrc
@@ -234,12 +234,13 @@ def test_at_the_last_step_the_run_ends_as_if_nothing_was_asked(
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_in_a_process_of_its_own(words: Callable[..., list[str]], tmp_path: Path, signum: int, status: int) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "train_mrc.py", *words(COMMANDS["mrc"], run), "--num_train_epochs", "4000"]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
-        wait_for(lambda: (run / "resume").exists(), process)
-        process.send_signal(signum)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == status
+    command = ["train_mrc.py", *words(COMMANDS["mrc"], run), "--num_train_epochs", "4000"]
+    process = start(*command, stderr=tmp_path / "stderr")
+    wait_for(lambda: (run / "resume").exists(), process.is_alive)
+    os.kill(process.pid, signum)
+    process.join(60)
+    assert process.exitcode == status
+    errors = (tmp_path / "stderr").read_text()
     assert "Traceback" not in errors and "stopping after this step" in errors
     (saved,) = (run / "resume").iterdir()
     word = "interrupted" if signum == signal.SIGINT else "terminated"
@@ -247,14 +248,22 @@ def test_in_a_process_of_its_own(words: Callable[..., list[str]], tmp_path: Path
     assert not (run / ".lock").exists() and not list(run.rglob("*.staging-*"))
 
 
+LAUNCH = (
+    "-m accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --mixed_precision no "
+    "--dynamo_backend no --main_process_port 0"
+)
+
+
 def test_two_processes_stop_after_the_same_step_and_are_one_run(
     words: Callable[..., list[str]], tmp_path: Path
 ) -> None:
+    """Launched as a user launches them: what is asked to stop is the launcher."""
     run, flags = tmp_path / "run", ["--num_train_epochs", "4000", "--per_device_train_batch_size", "2"]
     command = [sys.executable, *LAUNCH.split(), "train_mrc.py", *words(COMMANDS["mrc"], run), *flags]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    # one GPU is no place for two processes
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as launcher:
-        wait_for(lambda: (run / "resume").exists(), launcher)
+        wait_for(lambda: (run / "resume").exists(), lambda: launcher.poll() is None)
         with pytest.raises(UserError, match=f"--output_dir {run} is in use by process"):
             train_mrc.main([*words(COMMANDS["mrc"], run), "--resume_from_checkpoint", "true"])
         launcher.send_signal(signal.SIGTERM)
@@ -264,8 +273,8 @@ def test_two_processes_stop_after_the_same_step_and_are_one_run(
     assert "in use by process" not in errors
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_for(condition: Callable[[], bool], is_running: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not condition():
-        assert process.poll() is None and time.monotonic() < deadline
+        assert is_running() and time.monotonic() < deadline
         time.sleep(0.02)

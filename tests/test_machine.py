@@ -6,22 +6,16 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 import torch
+from forking import ROOT, run
 from machine import report
 
 from runtime.record import processor
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def run(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run pytest as on a machine without a GPU."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words]
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "2"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider"]
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}
 
 
 def test_the_report_names_processor_device_threads_and_versions(device: torch.device) -> None:
@@ -32,7 +26,8 @@ def test_the_report_names_processor_device_threads_and_versions(device: torch.de
 
 
 def test_what_only_a_gpu_has_is_skipped_with_one_reason_and_the_machine_is_told() -> None:
-    result = run("-rs", "tests/test_gpu.py")
+    words, environment = [*PYTEST, "-rs", "tests/test_gpu.py"], os.environ | NO_GPU | {"OMP_NUM_THREADS": "2"}
+    result = subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     skipped = [line for line in result.stdout.splitlines() if line.startswith("SKIPPED")]
     assert skipped and all("needs a GPU: bash script/test.sh --device cuda" in line for line in skipped)
@@ -44,5 +39,5 @@ def test_what_only_a_gpu_has_is_skipped_with_one_reason_and_the_machine_is_told(
     ("device", "complaint"), [("cuda", "there is no CUDA device in sight"), ("tpu", "invalid choi")]
 )
 def test_a_device_that_is_not_there_is_refused(device: str, complaint: str) -> None:
-    result = run("--device", device, "tests/test_gpu.py")
+    result = run(*PYTEST, "--assert=plain", "--device", device, "tests/test_gpu.py", environment=NO_GPU)
     assert result.returncode == pytest.ExitCode.USAGE_ERROR and complaint in result.stderr

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +18,8 @@ from comparing import (
     share_weights,
     weights,
 )
+from forking import run as run_in_process
+from forking import start
 from killing import kill_and_resume, saved_step
 from launching import in_two_processes
 from overflowing import overflow_once
@@ -148,18 +148,18 @@ def test_killed_anywhere_and_resumed_gives_the_same_weights(
 
 
 def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path) -> None:
-    words = [sys.executable, "train_mrc.py", *command, "--num_train_epochs", "40", *PROPORTIONAL_STEPS]
-    repository = Path(train_mrc.__file__).parent
-    quiet = {"cwd": repository, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*words, "--output_dir", str(tmp_path / "undisturbed")], check=True, **quiet)
+    """The undisturbed run is here, where Python's hash seed is another one."""
+    words = [*command, "--num_train_epochs", "40", *PROPORTIONAL_STEPS]
+    train_mrc.main([*words, "--output_dir", str(tmp_path / "undisturbed")])
     run, reference = tmp_path / "run", tmp_path / "undisturbed"
-    process = subprocess.Popen(words, **quiet)
+    process = start("train_mrc.py", *words)
     deadline = time.monotonic() + 120
     while saved_step(run) is None:
-        assert process.poll() is None and time.monotonic() < deadline
+        assert process.is_alive() and time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     saved = saved_step(run)
     assert saved is not None and saved < 120 and not (run / "best").exists()
 
@@ -167,7 +167,8 @@ def test_sigkill_and_resume_in_new_processes(command: list[str], tmp_path: Path)
         return [line for line in read_metrics(run / "metrics.jsonl") if line["step"] <= saved]
 
     before = logged_before()
-    subprocess.run([*words, "--resume_from_checkpoint", "true"], check=True, **quiet)
+    resumed = run_in_process("train_mrc.py", *words, "--resume_from_checkpoint", "true")
+    assert resumed.returncode == 0, resumed.stderr
     assert len(before) == saved and logged_before() == before  # how fast they were, too: they were not taken again
     assert_same_training(run / "best", reference / "best")
     for name in ("step", "loss"):

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import gc
-import importlib
 import os
 import random
 import shutil
@@ -22,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import preloaded  # noqa: F401 (forked processes have it)
 from campaign.processes import Ending, Job, Operations, Running
 from campaign.trees import contents, difference, half
 from tiny_data import write_dataset
@@ -40,8 +39,6 @@ from tools import ensemble, report
 _NEW_MOUNTS = 0x00020000  # CLONE_NEWNS
 _PATIENCE = 90  # seconds, of what takes two
 _REFUSALS = (errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE)
-# what commands import where they use it, for once
-_LATE = ("bm25s", "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.stats")
 _STEPS = "--num_train_epochs 2 --eval_steps 2 --logging_steps 1 --learning_rate 1e-3 --per_device_train_batch_size 4"
 _LENGTHS = "--max_seq_len 128 --stride_len 16 --postprocess edges"
 _READER = f"--model ../encoder {_LENGTHS} --cache_dir cache --do_eval {_STEPS}"
@@ -110,9 +107,6 @@ class Bench:
     """
 
     def __init__(self, folder: Path) -> None:
-        for module in _LATE:
-            importlib.import_module(module)
-        gc.freeze()  # what is there now is never collected, nor copied for the sake of it
         self.folder = folder.resolve()
         self.place = self.folder / "attacked"
         self.can_mount = _leave_mounts()

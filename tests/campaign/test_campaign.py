@@ -5,26 +5,23 @@ from __future__ import annotations
 import os
 import random
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from campaign.mutations import Kind, judge, mutant
 from campaign.processes import Ending, Job, Operations, Running
 from campaign.trees import contents, difference, half
+from forking import run
 
 from runtime.checksums import write_checksums
 from runtime.errors import UserError
 from runtime.files import write_json
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="processes are watched as Linux has it")
 
 
 def test_nothing_is_wrong_after_60_kills_and_600_damaged_files(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "tests.campaign", "--seed", "0", "--rounds", "5", "--keep", str(tmp_path)]
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    result = run("-m", "tests.campaign", "--seed", "0", "--rounds", "5", "--keep", str(tmp_path))
     assert result.returncode == 0, result.stdout + result.stderr
     times = {kind.strip(): int(count) for kind, count in re.findall(r"^\| (.+?) \| (\d+) \|", result.stdout, re.M)}
     assert times["kill at a file operation"] >= 60 and times["damaged file"] >= 600

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -75,14 +74,6 @@ def encoder_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         return folders[family]
 
     return make
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_garbage_collection() -> Iterator[None]:
-    """The Trainer collects garbage at every start; keep it from looking through all that was imported."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

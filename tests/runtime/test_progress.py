@@ -79,7 +79,7 @@ import logging, time, warnings
 from runtime.log import configure_logging, get_logger
 from runtime.progress import map_bar, progress_bar, show_figures
 from datasets import Dataset
-
+warnings.simplefilter("default")
 configure_logging()
 logger = get_logger("test")
 with progress_bar(total=6, desc="training") as bar:
@@ -96,7 +96,7 @@ with progress_bar(total=6, desc="training") as bar:
             logging.getLogger("some.library").debug("nobody wants to know this")
             logging.getLogger("transformers.models").warning("one of transformers")
             with map_bar(3, "masking") as inner:
-                Dataset.from_dict({"a": [1, 2, 3]}).map(lambda row: inner.update() or row)
+                Dataset.from_dict({"a": [1, 2, 3]}).map(lambda row: inner.update() or row, new_fingerprint="1")
 """
 
 
@@ -108,11 +108,11 @@ def test_lines_are_written_above_the_bars_of_a_terminal(tmp_path: Path) -> None:
     def watch(lines: list[str]) -> None:
         seen.update(line.split(":")[0] for line in lines if "%|" in line)
 
-    status, lines = in_terminal(["-W", "default", str(program)], watch=watch)
+    status, lines = in_terminal([str(program)], watch=watch)
     assert status == 0
     *logged, last, end = lines
     assert end == "" and re.fullmatch(r"training: 100%\|█+\| 6/6 \[00:0\d<00:00\] loss 0.167 lr 3e-05 epoch 0.83", last)
-    assert seen == {"training", "evaluating"}
+    assert seen - {"masking"} == {"training", "evaluating"}  # which takes no second, but on a busy machine
     texts = [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in logged]
     steps = [f"INFO step {step}: all of this line is to be read" for step in range(6)]
     others = ["UserWarning: this is of somebody else (program.py:17)", "and this", "one of transformers"]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import run
 from tiny_data import PASSAGES, QUESTIONS, squad
 
 import train_mrc
@@ -16,8 +15,6 @@ import train_reranker
 from runtime.errors import UserError
 from runtime.terminal import columns_of
 from tools import check
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def write(folder: Path, **splits: Any) -> str:
@@ -147,8 +144,7 @@ def test_nothing_to_look_at_is_one_sentence(shared: str, tmp_path: Path) -> None
 
 def test_it_runs_as_a_module_and_its_status_tells_of_errors(shared: str) -> None:
     write(Path(shared), validation={"data": [{}]})
-    words = [sys.executable, "-m", "tools.check", shared]
-    result = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+    result = run("-m", "tools.check", shared)
     assert result.returncode == 1 and result.stdout.startswith("**Errors** (1)\n\n- "), result.stderr
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import run
 from tiny_data import QUESTIONS, squad
 
 import inference
@@ -16,8 +16,6 @@ import train_mrc
 from reading.metrics import mean_scores
 from runtime.errors import DataError, UserError
 from tools import ensemble
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def read_json(path: Path) -> Any:
@@ -150,10 +148,10 @@ def test_flags_that_do_not_go_together(words: str, complaint: str, capsys: pytes
 
 
 def test_it_runs_as_a_module(plain: list[str], tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "tools.ensemble", "--output_dir", str(tmp_path / "out"), "--members"]
-    result = subprocess.run([*words, *plain], cwd=ROOT, capture_output=True, text=True)
+    words = ["-m", "tools.ensemble", "--output_dir", str(tmp_path / "out"), "--members"]
+    result = run(*words, *plain)
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
-    result = subprocess.run([*words, "nowhere", plain[0]], cwd=ROOT, capture_output=True, text=True)
+    result = run(*words, "nowhere", plain[0])
     assert result.returncode == 2 and "error: 1 problem in the data:\n  nowhere: cannot be read" in result.stderr
-    result = subprocess.run([*words[:3], "--help", "vote"], cwd=ROOT, capture_output=True, text=True)
+    result = run(*words[:2], "--help", "vote")
     assert result.stdout.startswith("vote (python -m tools.ensemble)\n")
