@@ -48,12 +48,13 @@ Span = tuple[int, int]
 
 
 class Passage(NamedTuple):
-    """A passage that was read for a question."""
+    """A passage that was read for a question; its ``text`` is the document's from character ``start`` on."""
 
     document_id: str
     title: str
     text: str
     rank: int
+    start: int = 0
 
 
 class Place(NamedTuple):
@@ -140,10 +141,11 @@ def locate(
         return None
     for candidate in candidates:
         if candidate.text == prediction and candidate.place is not None:
-            document_id, start, end = candidate.place
+            document_id, start, _ = candidate.place
             for passage in passages:
-                if passage.document_id == document_id and passage.text[start:end] == prediction:
-                    return Place(passage, start, end, gold_spans(passage.text, example))
+                begin = start - passage.start
+                if passage.document_id == document_id and begin >= 0 and passage.text.startswith(prediction, begin):
+                    return Place(passage, begin, begin + len(prediction), gold_spans(passage.text, example))
     for passage in passages:
         if (start := passage.text.find(prediction)) >= 0:
             return Place(passage, start, start + len(prediction), gold_spans(passage.text, example))

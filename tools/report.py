@@ -214,7 +214,8 @@ def read_run(name: str, folder: str, predictions: Mapping[str, str], examples: d
         df = get_retrieved_df(table, examples, partly=True)
         ranks, depth, passages = ranks_in_table(df, examples), int(df["rank"].max()), {}
         for row in df.itertuples():
-            passages.setdefault(row.id, []).append(Passage(row.document_id, row.title, row.context, row.rank))
+            start = getattr(row, "passage_start", 0)
+            passages.setdefault(row.id, []).append(Passage(row.document_id, row.title, row.context, row.rank, start))
     findings = [
         diagnose(
             example,
