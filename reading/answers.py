@@ -113,11 +113,6 @@ def find_readings(
     return found
 
 
-def predictions_of(answers: Mapping[str, list[Answer]]) -> dict[str, str]:
-    """Return ``{id: text}`` of the best answers; an empty text where there is none."""
-    return {question: candidates[0].text if candidates else "" for question, candidates in answers.items()}
-
-
 def nbest_of(answers: Mapping[str, list[Answer]]) -> dict[str, list[dict[str, Any]]]:
     """Return all answers as plain dictionaries, for ``nbest_predictions.json``."""
     return {question: [asdict(candidate) for candidate in candidates] for question, candidates in answers.items()}

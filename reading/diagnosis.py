@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from loading.statistics import QUESTION_WORDS, question_word
 from reading.metrics import METRICS
 from reading.voting import Candidate
+from runtime.kiwi import kiwi
 from runtime.statistics import percent
 from runtime.text import is_blank
 
@@ -234,18 +234,11 @@ def differ_by_particles(first: str, second: str) -> bool:
 
 def _is_particles(text: str, start: int) -> bool:
     """Whether a morpheme of ``text`` begins at ``start``, and it and all that follow it are particles or a copula."""
-    tokens = [token for token in _kiwi().tokenize(text) if token.start >= start]
+    tokens = [token for token in kiwi("tools.report").tokenize(text) if token.start >= start]
     return bool(tokens) and tokens[0].start == start and all(_PARTICLES.match(token.tag) for token in tokens)
 
 
 _PARTICLES = re.compile("J|VCP|E[PFCT]")
-
-
-@cache
-def _kiwi() -> Any:
-    from kiwipiepy import Kiwi
-
-    return Kiwi()
 
 
 def _overlap(first: Span, second: Span) -> bool:

@@ -24,12 +24,12 @@ from arguments import EnsembleArguments, parse_arguments
 from loading.arguments import column_names
 from loading.examples import load_gold
 from reading.metrics import mean_scores, references_of
+from reading.predictions import predictions_of
 from reading.voting import (
     Choice,
     Member,
     check_spans,
     error_correlations,
-    predictions_of,
     read_members,
     select,
     vote,
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if references is not None:
         scores = mean_scores(predictions_of(choices), references)
         record["scores"] = scores
-        record["member_scores"] = [mean_scores(member.predictions(), references) for member in members]
+        record["member_scores"] = [mean_scores(predictions_of(member.candidates), references) for member in members]
         record["error_correlations"] = error_correlations(members, references)
         print_scores(record)
     with claimed(args.output_dir):

@@ -25,11 +25,11 @@ from datasets import Dataset
 from arguments import PostprocessArguments, parse_arguments
 from loading.arguments import column_names
 from loading.examples import load_gold
-from reading.answers import Answer, predictions_of
+from reading.answers import Answer
 from reading.comparison import Difference, Estimate, Resampling, difference
 from reading.metrics import METRICS, ExampleScores, references_of, score_examples
 from reading.postprocessing import DEFAULT_RULES, RULES, Passage, postprocess, rules_in
-from reading.predictions import first_of, read_nbest
+from reading.predictions import first_of, predictions_of, read_nbest
 from retrieval.report import table
 from retrieval.table import get_retrieved_df
 from runtime.errors import DataError, Problem, UserError, run_command

@@ -30,10 +30,10 @@ from datasets import Dataset
 from arguments import RetrieverArguments, RobustnessArguments, parse_arguments
 from loading.perturbations import perturbed
 from pipeline import Reader
-from reading.answers import predictions_of
 from reading.arguments import PassageArguments
 from reading.comparison import Resampling, estimate, gain
 from reading.metrics import METRICS, references_of, score_examples
+from reading.predictions import predictions_of
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, SearchResults
 from retrieval.comparison import Questions, load_questions

@@ -13,10 +13,11 @@ from datasets import Dataset
 from tokenizers import Regex, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from reading.answers import Answer, find_answers, nbest_of, predictions_of
+from reading.answers import Answer, find_answers, nbest_of
 from reading.arguments import AnswerArguments
 from reading.features import build_features
 from reading.passages import gold_passages, joined_passages, separate_passages
+from reading.predictions import predictions_of
 
 LOW = -30.0
 CLS, QUESTION = 0, 1

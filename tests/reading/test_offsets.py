@@ -13,12 +13,13 @@ from tokenizers import NormalizedString, Regex, Tokenizer, models, normalizers, 
 from transformers import PreTrainedTokenizerFast
 
 from loading.examples import example_features
-from reading.answers import find_answers, predictions_of
+from reading.answers import find_answers
 from reading.arguments import AnswerArguments
 from reading.features import make_features
 from reading.metrics import mean_scores
 from reading.offsets import complete, context_offsets
 from reading.passages import gold_passages
+from reading.predictions import predictions_of
 from runtime.errors import UserError
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
