@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from datasets import Dataset
 
@@ -102,12 +102,9 @@ def find_readings(
     found: dict[str, list[Reading]] = {}
     passage_of: dict[str, Passage] = {}  # a passage is often read for several questions, and analysed once
     for index, name in enumerate(columns["id"]):
-        texts = {}
-        for passage, text in zip(passages[index], passage_texts(contexts[index], passages[index]), strict=True):
-            if text not in passage_of:
-                passage_of[text] = Passage(text)
-            texts[passage["rank"]] = passage_of[text]
         sources = {passage["rank"]: passage for passage in passages[index]}
+        parts = zip(passages[index], passage_texts(contexts[index], passages[index]), strict=True)
+        texts = {passage["rank"]: passage_of.setdefault(text, Passage(text)) for passage, text in parts}
         in_passages = _in_passages(spans[index], contexts[index], passages[index])
         found.setdefault(name, []).append(Reading(texts, sources, in_passages, null_scores[index]))
     return found
@@ -153,7 +150,9 @@ def _find_spans(
         places = (examples[best.rows], starts[best.rows, best.starts], ends[best.rows, best.ends])  # (spans,) each
         parts.append((*_without_blanks(contexts, *places), best.scores))
     null_scores[np.isinf(null_scores)] = -np.inf  # of what no window was read
-    return _best_per_example(parts, len(contexts), settings.n_best_size), null_scores.tolist()
+    columns_of_spans = map(np.concatenate, zip(*parts, strict=True))  # (spans,) each
+    spans = pd.DataFrame(dict(zip(("example", "start", "end", "score"), columns_of_spans, strict=True)))
+    return _best_per_example(spans, len(contexts), settings.n_best_size), null_scores.tolist()
 
 
 def _padded_offsets(offsets: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
@@ -204,38 +203,24 @@ def _without_blanks(
     return examples, np.where(empty, starts, first - bases), np.where(empty, starts, last + 1 - bases)
 
 
-def _best_per_example(
-    parts: Sequence[tuple[np.ndarray, ...]], examples: int, n_best: int
-) -> list[list[tuple[int, int, float]]]:
-    """Return start, end and score of the best spans of every example, best first, of equals the first.
+def _best_per_example(spans: pd.DataFrame, examples: int, n_best: int) -> list[list[tuple[int, int, float]]]:
+    """Return start, end and score of the best ``spans`` of every example, best first, of equals the first.
 
-    ``parts`` are example, start, end and score of all spans, (spans,) each, some windows at a time. Overlapping windows
-    find the same span twice: the better score counts.
+    Overlapping windows find the same span twice: the better score counts.
     """
-    index, starts, ends, scores = map(np.concatenate, zip(*parts, strict=True))  # (spans,) each
-    order = np.lexsort((ends, starts, index))  # (spans,): equal ones side by side, in the order in which they came
-    order = order[starts[order] < ends[order]]
-    spans = np.stack([index, starts, ends])[:, order]  # (3, spans)
-    border = np.flatnonzero(np.append(True, (spans[:, 1:] != spans[:, :-1]).any(axis=0))[: len(order)])  # (distinct,)
-    if len(border):
-        scores = np.maximum.reduceat(scores[order], border)  # (spans,) -> (distinct,)
-    index, starts, ends = spans[:, border]  # (distinct,) each
-    order = np.lexsort((order[border], -scores, index))[: len(border)]
-    index = index[order]
-    best = np.arange(len(order)) - np.searchsorted(index, index) < n_best  # (distinct,)
-    order, index = order[best], index[best]
-    found = list(zip(starts[order].tolist(), ends[order].tolist(), scores[order].tolist(), strict=True))
-    borders = np.searchsorted(index, np.arange(examples + 1)).tolist()
-    return [found[first:last] for first, last in pairwise(borders)]
+    spans = spans[spans["start"] < spans["end"]]
+    spans = spans.groupby(["example", "start", "end"], sort=False, as_index=False)["score"].max()
+    spans = spans.sort_values("score", ascending=False, kind="stable")
+    best: list[list[tuple[int, int, float]]] = [[] for _ in range(examples)]
+    for example, *span in spans.groupby("example").head(n_best).itertuples(index=False, name=None):
+        best[example].append(tuple(span))
+    return best
 
 
 def _in_passages(
     spans: Sequence[tuple[int, int, float]], context: str, passages: Sequence[Mapping[str, Any]]
 ) -> list[FoundSpan]:
     """Return what stands in a reading example at these starts and ends, with these scores."""
-    if len(passages) == 1 and passages[0]["start"] == 0:
-        rank = passages[0]["rank"]
-        return [FoundSpan(context[start:end], rank, start, end, score) for start, end, score in spans]
     borders, found = [passage["start"] for passage in passages], []
     for start, end, score in spans:
         passage = passages[bisect_right(borders, start) - 1]

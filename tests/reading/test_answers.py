@@ -186,6 +186,8 @@ def test_blanks_at_the_ends_of_a_span_are_left_out() -> None:
     assert (best.text, best.start, best.end) == ("나다", 2, 4)
     only_blank = Pages().add("가 나").window({CONTEXT + 1: 5.0}, {CONTEXT + 1: 5.0}).answers()["q"]
     assert "" not in {candidate.text for candidate in only_blank}
+    alone = Pages().add("가 나").window({CONTEXT + 1: 5.0}, {CONTEXT + 1: 5.0}).answers(n_best_size=1)
+    assert predictions_of(alone) == {"q": ""}
 
 
 @pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u00ad", "\x07", "\u3164"])

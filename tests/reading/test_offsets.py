@@ -104,7 +104,7 @@ def _answers(context: str = TEXT) -> list[tuple[str, int]]:
 
 
 def _make(tokenizer: PreTrainedTokenizerFast, examples: Dataset, max_seq_len: int = 2048, stride_len: int = 16) -> dict:
-    return make_features(examples.to_dict(), range(len(examples)), tokenizer, max_seq_len, stride_len)
+    return make_features(examples.to_dict(), range(len(examples)), tokenizer, max_seq_len, stride_len).to_pydict()
 
 
 @pytest.mark.parametrize("unknown", [True, False], ids=["unknown token", "no unknown token"])
