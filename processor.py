@@ -191,8 +191,7 @@ class QAProcessor:
             for row in found:
                 none = [answer.probability for answer in answers[row["id"]] if not answer.text]
                 row["no_answer_probability"] = sum(none)
-        columns = examples.select_columns(["id", "answers"])[:]
-        gold = [{"id": name, "answers": of_id} for name, of_id in zip(*columns.values(), strict=True)]
+        gold = examples.select_columns(["id", "answers"]).to_list()
         return EvalPrediction(predictions=found, label_ids=gold)  # type: ignore[arg-type]  # not arrays, as there
 
     def load(self, *names: str) -> list[Dataset]:

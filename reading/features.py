@@ -172,9 +172,9 @@ def build_features(
     where a file is not as it was written; the key is made of their contents, never of names. Those of a tokenizer with
     parts in Python are not kept.
     """
-    cache_file, key, is_kept = None, generate_random_fingerprint(), False
-    if cache_dir is not None and _can_be_described(tokenizer):
-        key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
+    cache_file, is_kept = None, False
+    key = None if cache_dir is None else features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
+    if cache_dir is not None and key is not None:
         check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         remove_leftovers(cache_dir)
@@ -200,7 +200,7 @@ def build_features(
             num_proc=num_workers if parallel else None,
             keep_in_memory=cache_file is None,
             load_from_cache_file=cache_file is not None,
-            new_fingerprint=key,
+            new_fingerprint=key or generate_random_fingerprint(),
             desc=what,
         )
         if cache_file is not None and not is_kept:
@@ -241,12 +241,19 @@ def _make_and_count(
 
 def features_key(
     examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int, title_prefix: bool = False
-) -> str:
-    """Return the cache key of features: everything that changes them, by content."""
+) -> str | None:
+    """Return the cache key of features: everything that changes them, by content.
+
+    None for a tokenizer that is not all data, as with the Jieba of a RoFormer.
+    """
+    try:
+        described = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception:  # of no class of its own
+        return None
     parts = {
         "version": _FEATURES_VERSION,
         "examples": hash_examples(examples),
-        "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()) | _LEFT_BY_EARLIER_CALLS,
+        "tokenizer": described | _LEFT_BY_EARLIER_CALLS,
         "cls_token": tokenizer.cls_token,
         "inputs": list(tokenizer.model_input_names),
         "max_seq_len": max_seq_len,
@@ -254,15 +261,6 @@ def features_key(
         "title_prefix": title_prefix,
     }
     return hash_json(parts)[:32]
-
-
-def _can_be_described(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Return whether all of ``tokenizer`` is data, which the Jieba of a RoFormer is not."""
-    try:
-        tokenizer.backend_tokenizer.to_str()
-    except Exception:  # of no class of its own
-        return False
-    return True
 
 
 def _distinct(values: Iterable[Any]) -> tuple[list[Any], np.ndarray]:
@@ -373,9 +371,7 @@ def _labels(
     apart = np.searchsorted(pool.context_borders, context, side="right").astype(np.int64) << 32  # (known tokens,)
     of_answer = (context_of[example] + 1) << 32  # (answers,)
     first = np.searchsorted(apart + pool.ends[context], of_answer + start, side="right")  # (answers,) ends behind start
-    last = (
-        np.searchsorted(apart + pool.starts[context], of_answer + end, side="left") - 1
-    )  # (answers,) starts before end
+    last = np.searchsorted(apart + pool.starts[context], of_answer + end) - 1  # (answers,) starts before end
 
     # every gold answer of every window: (pairs,)
     counts = np.bincount(example, minlength=len(context_of))[windows.examples]  # (windows,)

@@ -117,7 +117,7 @@ def losses(
     }
     for name, texts in asked.items():
         changed = np.array([text != plain for text, plain in zip(texts, examples["question"], strict=True)])  # (n,)
-        rows = np.flatnonzero(changed)
+        rows = np.flatnonzero(changed).tolist()
         found = SearchResults(*(part.copy() for part in results))
         differing = Dataset.from_dict(
             {"id": [examples["id"][row] for row in rows], "question": [texts[row] for row in rows]}
