@@ -27,9 +27,10 @@ from transformers import set_seed
 
 from arguments import InferenceArguments, parse_arguments, record_of
 from pipeline import Reader, own_contexts, processor_of
-from reading.answers import nbest_of, predictions_of
+from reading.answers import nbest_of
 from reading.comparison import Resampling
 from reading.metrics import mean_scores, references_of
+from reading.predictions import predictions_of
 from reading.reader_settings import as_trained
 from reading.tuning import Settings, Trials, as_flags, record, report, tune
 from retrieval.finding import find_passages

@@ -20,13 +20,14 @@ from transformers import EvalPrediction, PreTrainedTokenizerBase
 from loading.arguments import column_names
 from loading.examples import load_examples
 from loading.statistics import fault_of_seen_questions, fault_of_unanswerable, warn
-from reading.answers import Answer, Reading, find_answers, find_readings, predictions_of
+from reading.answers import Answer, Reading, find_answers, find_readings
 from reading.arguments import AugmentationArguments, DatasetArguments
 from reading.augmentation import Material, augmentation_names
 from reading.augmented_features import AugmentedFeatures
 from reading.features import build_features, check_tokenizer
 from reading.negatives import answer_free
 from reading.passages import gold_passages
+from reading.predictions import predictions_of
 from retrieval.table import get_retrieved_df
 from runtime.errors import DataError, UserError
 
@@ -190,8 +191,7 @@ class QAProcessor:
             for row in found:
                 none = [answer.probability for answer in answers[row["id"]] if not answer.text]
                 row["no_answer_probability"] = sum(none)
-        columns = examples.select_columns(["id", "answers"])[:]
-        gold = [{"id": name, "answers": of_id} for name, of_id in zip(*columns.values(), strict=True)]
+        gold = examples.select_columns(["id", "answers"]).to_list()
         return EvalPrediction(predictions=found, label_ids=gold)  # type: ignore[arg-type]  # not arrays, as there
 
     def load(self, *names: str) -> list[Dataset]:

@@ -26,10 +26,10 @@ from loading.examples import load_examples
 from models.cross_encoder import CrossEncoder, Pair, load_cross_encoder
 from models.quantized import FOLDER
 from pipeline import Reader
-from reading.answers import predictions_of
 from reading.logits import read_features
 from reading.metrics import references_of, score_examples
 from reading.passages import gold_passages
+from reading.predictions import predictions_of
 from retrieval.bm25 import BM25Arguments, SparseRetrieval_BM25P
 from retrieval.dense import DenseArguments, DenseRetrieval
 from retrieval.metrics import GoldPassages, first_ranks, recall_at

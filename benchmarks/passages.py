@@ -21,9 +21,9 @@ import pandas as pd
 
 from arguments import InferenceArguments
 from pipeline import Reader, processor_of
-from reading.answers import predictions_of
 from reading.comparison import Estimate, Resampling, difference, estimate
 from reading.metrics import references_of, score_examples
+from reading.predictions import predictions_of
 from reading.reader_settings import as_trained
 from retrieval.finding import find_passages
 from retrieval.table import Retrieved

@@ -23,9 +23,9 @@ from datasets import Dataset
 from arguments import InferenceArguments
 from benchmarks.timing import machine, timed
 from pipeline import Reader, processor_of
-from reading.answers import predictions_of
 from reading.decoding import FORBIDDEN
 from reading.passages import separate_passages
+from reading.predictions import predictions_of
 from reading.reader_settings import as_trained
 from retrieval.finding import find_passages
 from retrieval.table import Retrieved, table_blocks

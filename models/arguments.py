@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from models.heads import ALIASES, HEADS
 from runtime.flags import flag, flag_group, with_parameters
@@ -65,43 +65,31 @@ class EncoderSpec:
     padding_side: Literal["left", "right"] = "right"
 
 
+def _own(what: str, usual: str, **facts: Any) -> Any:
+    """Return a flag that is None where what encoders were saved with counts, else what is ``usual``."""
+    return flag(None, f"{what} (default: the encoder's own, else {usual}).", **facts)
+
+
 @flag_group("encoder")
 class EncoderArguments:
     """What overrides the settings that encoders were saved with."""
 
-    pooling: Literal["cls", "mean", "last"] | None = flag(
-        None,
-        "One vector of a text: its first token's, the mean of all, or its last token's (default: the encoder's own, "
-        "else cls).",
+    pooling: Literal["cls", "mean", "last"] | None = _own(
+        "One vector of a text: its first token's, the mean of all, or its last token's", "cls"
     )
-    question_prefix: str | None = flag(
-        None, "Text before every question, such as an instruction (default: the encoder's own, else none)."
-    )
-    passage_prefix: str | None = flag(None, "Text before every passage (default: the encoder's own, else none).")
-    title_prefix: bool | None = flag(
-        None, "Encode 'title: text', or the text alone (default: the encoder's own, else with title)."
-    )
-    normalize: bool | None = flag(
-        None, "Scale vectors to length 1, so that scores are cosines (default: the encoder's own, else false)."
-    )
-    question_max_len: int | None = flag(
-        None, "Longest question in tokens (default: the encoder's own, else 64).", at_least=4, at_most=2**16
-    )
-    passage_max_len: int | None = flag(
-        None, "Longest passage in tokens (default: the encoder's own, else 256).", at_least=8, at_most=2**16
-    )
-    dimensions: int | None = flag(
-        None,
-        "Keep only this many numbers of a vector, the first ones, for encoders trained for that (Matryoshka) (default: "
-        "the encoder's own, else all).",
+    question_prefix: str | None = _own("Text before every question, such as an instruction", "none")
+    passage_prefix: str | None = _own("Text before every passage", "none")
+    title_prefix: bool | None = _own("Encode 'title: text', or the text alone", "with title")
+    normalize: bool | None = _own("Scale vectors to length 1, so that scores are cosines", "false")
+    question_max_len: int | None = _own("Longest question in tokens", "64", at_least=4, at_most=2**16)
+    passage_max_len: int | None = _own("Longest passage in tokens", "256", at_least=8, at_most=2**16)
+    dimensions: int | None = _own(
+        "Keep only this many numbers of a vector, the first ones, for encoders trained for that (Matryoshka)",
+        "all",
         at_least=1,
         at_most=2**16,
     )
-    append_eos: bool | None = flag(
-        None,
-        "Put the tokenizer's end token behind every text, where its own template does not (default: the encoder's "
-        "own, else false).",
+    append_eos: bool | None = _own(
+        "Put the tokenizer's end token behind every text, where its own template does not", "false"
     )
-    padding_side: Literal["left", "right"] | None = flag(
-        None, "Where short texts are padded (default: the encoder's own, else right)."
-    )
+    padding_side: Literal["left", "right"] | None = _own("Where short texts are padded", "right")

@@ -19,14 +19,13 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from models import sentence_transformers_format
 from models.card import CARD_NAME, reranker_card
 from models.encoder import LENGTH_MULTIPLE
-from models.inputs import ModelInputs, computed, longest_first_batches, titled, tokenize
+from models.inputs import ModelInputs, computed, length_limit, longest_first_batches, titled, tokenize
 from models.loading import (
     attention_dropout,
     first_names,
     load_config,
     load_pretrained,
     load_tokenizer,
-    position_limit,
     quiet,
     set_dropout,
 )
@@ -148,7 +147,7 @@ def load_cross_encoder(name: str, backend: str = "torch") -> CrossEncoder:
         raise UserError(f"the reranker {name} lacks {len(missing)} of its weights: {first_names(missing)}")
     check_weights(model.named_parameters(), f"--reranker {name}")
     tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
-    saved, limit = Path(name) / _SETTINGS_NAME, _length_limit(model, tokenizer)
+    saved, limit = Path(name) / _SETTINGS_NAME, length_limit(model, tokenizer)
     settings = _read_settings(saved, limit) if saved.exists() else RerankerSettings(min(_HUB_MAX_LEN, limit))
     cross_encoder = CrossEncoder(model.to(device), tokenizer, settings)
     if backend == "openvino":
@@ -190,7 +189,7 @@ def load_cross_encoder_to_train(
     if missing:
         logger.info("new scores on %s (%s)", name, first_names(missing))
     tokenizer = load_tokenizer(name, _TOKENIZER_WANTED)
-    limit = _length_limit(model, tokenizer)
+    limit = length_limit(model, tokenizer)
     if settings.max_len > limit:
         raise UserError(f"--reranker_max_len {settings.max_len} is more than {name} can read ({limit} tokens)")
     return CrossEncoder(model, tokenizer, settings)
@@ -219,11 +218,6 @@ def save_cross_encoder(
 
 def _normalize(text: str) -> str:
     return unicodedata.normalize("NFC", strip_blanks(text))
-
-
-def _length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return how many tokens a pair may have."""
-    return min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
 
 
 def _read_settings(path: Path, limit: int) -> RerankerSettings:

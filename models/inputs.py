@@ -41,7 +41,7 @@ class ModelInputs:
         _check_vocabulary(model, tokenizer)
         self.tokenizer = tokenizer
         self.names = _input_names(model, tokenizer)
-        self.limit = min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
+        self.limit = length_limit(model, tokenizer)
         padding_id = tokenizer.pad_token_id
         if padding_id is None:  # families that count positions from the padding id know it themselves
             padding_id = getattr(model.config, "pad_token_id", None) or 0
@@ -97,6 +97,11 @@ class ModelInputs:
             ) from None
         finally:
             model.train(training)
+
+
+def length_limit(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return how many tokens a row may have."""
+    return min(tokenizer.model_max_length, position_limit(model) or tokenizer.model_max_length)
 
 
 def tokenize(

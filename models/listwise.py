@@ -28,9 +28,8 @@ def group_logits(
     passes = []
     for chosen in np.array_split(by_length, min(_FORWARD_PASSES, len(pairs))):
         batch = cross_encoder.pad([tokens[row] for row in chosen])
-        passes.append(
-            model(**send_to_device(batch, cross_encoder.model.device)).logits[:, 0]
-        )  # (chosen, 1) -> (chosen,)
+        output = model(**send_to_device(batch, cross_encoder.model.device))
+        passes.append(output.logits[:, 0])  # (chosen, 1) -> (chosen,)
     logits = torch.cat(passes)[by_length.argsort()]  # (pairs,) by length -> (pairs,) by group
     return logits, [len(group) for group in groups]
 

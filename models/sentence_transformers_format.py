@@ -13,11 +13,8 @@ from typing import Any
 from transformers.utils import cached_file
 
 from models.arguments import EncoderSpec
-from models.loading import load_config
-from runtime.checksums import CHECKSUMS_NAME
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
-from runtime.hashing import hash_files
 
 _MODULES, _PROMPTS, _LENGTH = "modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"
 _POOLING_NAMES = {
@@ -26,7 +23,6 @@ _POOLING_NAMES = {
     "last": "pooling_mode_lasttoken",
 }
 _PACKAGE = "sentence-transformers>=6.2,<7"
-_MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model", ".metadata"}
 _RERANKER = "CrossEncoder"
 RERANKER_CONFIG = {"activation_fn": "torch.nn.modules.linear.Identity"}  # the logit is the score, with no sigmoid
 _QUESTION_PROMPTS, _PASSAGE_PROMPTS = ("query", "question"), ("document", "passage", "corpus")
@@ -41,15 +37,6 @@ def import_library(who: str) -> Any:
             f'{who} sentence-transformers, which cannot be imported ({error}): pip install "{_PACKAGE}"'
         ) from None
     return sentence_transformers
-
-
-def hash_library_model(name: str) -> str:
-    """Return a SHA-256 over the files of all modules of a model; of a hub name its name and revision."""
-    folder = Path(name)
-    if not folder.is_dir():
-        return f"{folder}@{load_config(name)._commit_hash}"
-    files = sorted(folder.rglob("*"))
-    return hash_files(path for path in files if path.suffix in _MODEL_FILES and path.name != CHECKSUMS_NAME)
 
 
 def read_settings(name: str) -> dict[str, Any]:

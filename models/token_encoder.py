@@ -23,6 +23,7 @@ from models.encoder import (
     TOKEN_FOLDER,
     BiEncoder,
     check_encoders,
+    hash_model,
     load_bi_encoder_to_train,
     load_settings,
     save_bi_encoder,
@@ -38,7 +39,7 @@ from models.loading import (
     quiet,
     set_dropout,
 )
-from models.sentence_transformers_format import hash_library_model, import_library, is_multi_vector
+from models.sentence_transformers_format import import_library, is_multi_vector
 from runtime.checksums import sealed_folder
 from runtime.device import autocast, default_device, fastest_attention
 from runtime.errors import NotFiniteError, UserError
@@ -250,7 +251,7 @@ def token_encoder_folder(path: str | Path) -> str:
 
 def hash_token_encoder(path: str | Path) -> str:
     """Return a SHA-256 over the files that vectors depend on; of a hub name its name and revision."""
-    return hash_library_model(token_encoder_folder(path))
+    return hash_model(token_encoder_folder(path), modules=True)
 
 
 def _new_token_encoder(name: str, width: int, dropout: float | None) -> TokenEncoder:

@@ -102,20 +102,12 @@ def find_readings(
     found: dict[str, list[Reading]] = {}
     passage_of: dict[str, Passage] = {}  # a passage is often read for several questions, and analysed once
     for index, name in enumerate(columns["id"]):
-        texts = {}
-        for passage, text in zip(passages[index], passage_texts(contexts[index], passages[index]), strict=True):
-            if text not in passage_of:
-                passage_of[text] = Passage(text)
-            texts[passage["rank"]] = passage_of[text]
         sources = {passage["rank"]: passage for passage in passages[index]}
+        parts = zip(passages[index], passage_texts(contexts[index], passages[index]), strict=True)
+        texts = {passage["rank"]: passage_of.setdefault(text, Passage(text)) for passage, text in parts}
         in_passages = _in_passages(spans[index], contexts[index], passages[index])
         found.setdefault(name, []).append(Reading(texts, sources, in_passages, null_scores[index]))
     return found
-
-
-def predictions_of(answers: Mapping[str, list[Answer]]) -> dict[str, str]:
-    """Return ``{id: text}`` of the best answers; an empty text where there is none."""
-    return {question: candidates[0].text if candidates else "" for question, candidates in answers.items()}
 
 
 def nbest_of(answers: Mapping[str, list[Answer]]) -> dict[str, list[dict[str, Any]]]:
@@ -222,10 +214,9 @@ def _best_per_example(
     order = order[starts[order] < ends[order]]
     spans = np.stack([index, starts, ends])[:, order]  # (3, spans)
     border = np.flatnonzero(np.append(True, (spans[:, 1:] != spans[:, :-1]).any(axis=0))[: len(order)])  # (distinct,)
-    if len(border):
-        scores = np.maximum.reduceat(scores[order], border)  # (spans,) -> (distinct,)
+    scores = np.maximum.reduceat(scores[order], border) if len(border) else scores[:0]  # (spans,) -> (distinct,)
     index, starts, ends = spans[:, border]  # (distinct,) each
-    order = np.lexsort((order[border], -scores, index))[: len(border)]
+    order = np.lexsort((order[border], -scores, index))  # (distinct,)
     index = index[order]
     best = np.arange(len(order)) - np.searchsorted(index, index) < n_best  # (distinct,)
     order, index = order[best], index[best]
@@ -238,9 +229,6 @@ def _in_passages(
     spans: Sequence[tuple[int, int, float]], context: str, passages: Sequence[Mapping[str, Any]]
 ) -> list[FoundSpan]:
     """Return what stands in a reading example at these starts and ends, with these scores."""
-    if len(passages) == 1 and passages[0]["start"] == 0:
-        rank = passages[0]["rank"]
-        return [FoundSpan(context[start:end], rank, start, end, score) for start, end, score in spans]
     borders, found = [passage["start"] for passage in passages], []
     for start, end, score in spans:
         passage = passages[bisect_right(borders, start) - 1]

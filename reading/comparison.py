@@ -37,6 +37,11 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
+    def signed(self, digits: int) -> str:
+        """Return a difference as it is printed, ``+0.50 (-0.10 to +1.10)``; a zero has no minus."""
+        mean, low, high = (f"{round(value, digits) + 0.0:+.{digits}f}" for value in self)
+        return f"{mean} ({low} to {high})"
+
 
 class Difference(NamedTuple):
     """By how much the first of two is better, and what McNemar's exact test says of their exact matches."""

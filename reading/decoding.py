@@ -80,14 +80,13 @@ def _best_of_block(
     ending = allowed if beam_starts is None else allowed[:, None]  # (windows, [1,] tokens)
     end[..., :tokens] = np.where(ending, end_logits, FORBIDDEN)  # (windows, [beam,] tokens + width - 1)
     if segments is not None:
-        padded = np.full((windows, tokens + width - 1), -1, dtype=segments.dtype)
-        padded[:, :tokens] = segments  # (windows, tokens + width - 1)
+        padded = np.pad(segments, ((0, 0), (0, width - 1)), constant_values=-1)  # (windows, tokens + width - 1)
 
+    bound = np.full(windows, FORBIDDEN)  # (windows,)
     places: tuple[np.ndarray, ...]  # of starts among the ends, (starts,) each
     # Every start has a best span: starts whose best is below the n-th best of these have none of the n best spans.
     if beam_starts is None:
         best = start + _best_ends(end, tokens, width, None if segments is None else padded)  # (windows, tokens)
-        bound = np.full(windows, FORBIDDEN)  # (windows,)
         if n_best < tokens:
             bound = np.partition(best, tokens - n_best, axis=1)[:, tokens - n_best]  # (windows, tokens) -> (windows,)
         rows, starts = np.nonzero((best >= bound[:, None]) & (best > FORBIDDEN))  # (starts,) each, in this order
@@ -95,7 +94,6 @@ def _best_of_block(
     else:
         of_beam = np.full((windows, tokens), -1)
         np.put_along_axis(of_beam, beam_starts, np.arange(beam_starts.shape[1])[None], axis=1)  # (windows, tokens)
-        bound = np.full(windows, FORBIDDEN)  # (windows,)
         rows, starts = np.nonzero((of_beam >= 0) & (start > FORBIDDEN))  # (starts,) each, in this order
         places = (rows, of_beam[rows, starts], starts)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from loading.statistics import QUESTION_WORDS, question_word
 from reading.metrics import METRICS
 from reading.voting import Candidate
+from runtime.kiwi import kiwi
 from runtime.statistics import percent
 from runtime.text import is_blank
 
@@ -48,12 +48,13 @@ Span = tuple[int, int]
 
 
 class Passage(NamedTuple):
-    """A passage that was read for a question."""
+    """A passage that was read for a question; its ``text`` is the document's from character ``start`` on."""
 
     document_id: str
     title: str
     text: str
     rank: int
+    start: int = 0
 
 
 class Place(NamedTuple):
@@ -140,10 +141,11 @@ def locate(
         return None
     for candidate in candidates:
         if candidate.text == prediction and candidate.place is not None:
-            document_id, start, end = candidate.place
+            document_id, start, _ = candidate.place
             for passage in passages:
-                if passage.document_id == document_id and passage.text[start:end] == prediction:
-                    return Place(passage, start, end, gold_spans(passage.text, example))
+                begin = start - passage.start
+                if passage.document_id == document_id and begin >= 0 and passage.text.startswith(prediction, begin):
+                    return Place(passage, begin, begin + len(prediction), gold_spans(passage.text, example))
     for passage in passages:
         if (start := passage.text.find(prediction)) >= 0:
             return Place(passage, start, start + len(prediction), gold_spans(passage.text, example))
@@ -232,18 +234,11 @@ def differ_by_particles(first: str, second: str) -> bool:
 
 def _is_particles(text: str, start: int) -> bool:
     """Whether a morpheme of ``text`` begins at ``start``, and it and all that follow it are particles or a copula."""
-    tokens = [token for token in _kiwi().tokenize(text) if token.start >= start]
+    tokens = [token for token in kiwi("tools.report").tokenize(text) if token.start >= start]
     return bool(tokens) and tokens[0].start == start and all(_PARTICLES.match(token.tag) for token in tokens)
 
 
 _PARTICLES = re.compile("J|VCP|E[PFCT]")
-
-
-@cache
-def _kiwi() -> Any:
-    from kiwipiepy import Kiwi
-
-    return Kiwi()
 
 
 def _overlap(first: Span, second: Span) -> bool:

@@ -77,7 +77,7 @@ def make_features(
     max_seq_len: int,
     stride_len: int,
     title_prefix: bool = False,
-) -> dict[str, list[Any]]:
+) -> pa.Table:
     """Cut a batch of examples into features, one or more per example.
 
     With ``title_prefix`` what is read is ``title: context`` (see ``reading/titles.py``). A feature holds the model's
@@ -95,22 +95,8 @@ def make_features(
 
     The label tokens are the ones that overlap the answer's characters, so they are exact also where a Korean
     sub-word fuses a particle or the space before it. They hold the whole answer, whatever letters the offsets of the
-    tokenizer leave out (see ``reading/offsets.py``).
-    """
-    return features_table(examples, indices, tokenizer, max_seq_len, stride_len, title_prefix).to_pydict()
-
-
-def features_table(
-    examples: Mapping[str, Sequence[Any]],
-    indices: Sequence[int],
-    tokenizer: PreTrainedTokenizerBase,
-    max_seq_len: int,
-    stride_len: int,
-    title_prefix: bool = False,
-) -> pa.Table:
-    """Return what :func:`make_features` does, as a table.
-
-    Each question and each context is tokenised once, however many examples have it.
+    tokenizer leave out (see ``reading/offsets.py``). Each question and each context is tokenised once, however many
+    examples have it.
     """
     questions, question_of = _distinct([compose(strip_blanks(question)).text for question in examples["question"]])
     contexts, context_of = _distinct(_read_texts(examples) if title_prefix else examples["context"])
@@ -186,21 +172,20 @@ def build_features(
     where a file is not as it was written; the key is made of their contents, never of names. Those of a tokenizer with
     parts in Python are not kept.
     """
-    cache_file, key = None, generate_random_fingerprint()
-    kept: list[str] = []
-    if cache_dir is not None and _can_be_described(tokenizer):
-        key = features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
+    cache_file, is_kept = None, False
+    key = None if cache_dir is None else features_key(examples, tokenizer, max_seq_len, stride_len, title_prefix)
+    if cache_dir is not None and key is not None:
         check_writable(cache_dir, "--cache_dir")
         Path(cache_dir).mkdir(parents=True, exist_ok=True)
         remove_leftovers(cache_dir)
         remove_old(Path(cache_dir).glob("tmp" + "[a-z0-9_]" * 8), days=1)  # of versions that let datasets write here
         cache_file = str(Path(cache_dir) / f"features-{key}.arrow")
-        kept = _whole_files(sorted(Path(cache_dir).glob(f"features-{key}*.arrow")))  # of several workers, several
+        is_kept = _are_whole(sorted(Path(cache_dir).glob(f"features-{key}*.arrow")))  # of several workers, several
     parallel = num_workers > 1 and len(examples) > 1000
     with nullcontext() if parallel else map_bar(len(examples), what) as bar:
         made = partial(
             examples.map,
-            features_table if bar is None else partial(_make_and_count, bar.update),
+            make_features if bar is None else partial(_make_and_count, bar.update),
             batched=True,
             with_indices=True,
             batch_size=_EXAMPLES_AT_ONCE,
@@ -215,10 +200,10 @@ def build_features(
             num_proc=num_workers if parallel else None,
             keep_in_memory=cache_file is None,
             load_from_cache_file=cache_file is not None,
-            new_fingerprint=key,
+            new_fingerprint=key or generate_random_fingerprint(),
             desc=what,
         )
-        if cache_file is not None and not kept:
+        if cache_file is not None and not is_kept:
             with scratch_folder(cache_file) as scratch:  # datasets would leave its temporary file when the disk is full
                 made(cache_file_name=str(scratch / Path(cache_file).name))
                 for path in scratch.iterdir():
@@ -228,13 +213,13 @@ def build_features(
     return features
 
 
-def _whole_files(paths: list[Path]) -> list[str]:
-    """Return the ``paths`` of kept features; none, which is said, where one is not as it was written."""
+def _are_whole(paths: Sequence[Path]) -> bool:
+    """Whether there are kept features, and all are as they were written; if one is not, that is said."""
     for path in paths:
         if (fault := fault_of_file(path)) is not None:
             logger.warning("features %s are damaged and are made again: %s", path, fault)
-            return []
-    return [str(path) for path in paths]
+            return False
+    return bool(paths)
 
 
 def example_ids(features: Any, rows: Iterable[int]) -> list[str]:
@@ -249,19 +234,26 @@ def example_ids(features: Any, rows: Iterable[int]) -> list[str]:
 def _make_and_count(
     count: Callable[[int], object], examples: Mapping[str, Sequence[Any]], indices: Sequence[int], **options: Any
 ) -> pa.Table:
-    features = features_table(examples, indices, **options)
+    features = make_features(examples, indices, **options)
     count(len(indices))
     return features
 
 
 def features_key(
     examples: Dataset, tokenizer: PreTrainedTokenizerBase, max_seq_len: int, stride_len: int, title_prefix: bool = False
-) -> str:
-    """Return the cache key of features: everything that changes them, by content."""
+) -> str | None:
+    """Return the cache key of features: everything that changes them, by content.
+
+    None for a tokenizer that is not all data, as with the Jieba of a RoFormer.
+    """
+    try:
+        described = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception:  # of no class of its own
+        return None
     parts = {
         "version": _FEATURES_VERSION,
         "examples": hash_examples(examples),
-        "tokenizer": json.loads(tokenizer.backend_tokenizer.to_str()) | _LEFT_BY_EARLIER_CALLS,
+        "tokenizer": described | _LEFT_BY_EARLIER_CALLS,
         "cls_token": tokenizer.cls_token,
         "inputs": list(tokenizer.model_input_names),
         "max_seq_len": max_seq_len,
@@ -269,15 +261,6 @@ def features_key(
         "title_prefix": title_prefix,
     }
     return hash_json(parts)[:32]
-
-
-def _can_be_described(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Return whether all of ``tokenizer`` is data, which the Jieba of a RoFormer is not."""
-    try:
-        tokenizer.backend_tokenizer.to_str()
-    except Exception:  # of no class of its own
-        return False
-    return True
 
 
 def _distinct(values: Iterable[Any]) -> tuple[list[Any], np.ndarray]:
@@ -388,9 +371,7 @@ def _labels(
     apart = np.searchsorted(pool.context_borders, context, side="right").astype(np.int64) << 32  # (known tokens,)
     of_answer = (context_of[example] + 1) << 32  # (answers,)
     first = np.searchsorted(apart + pool.ends[context], of_answer + start, side="right")  # (answers,) ends behind start
-    last = (
-        np.searchsorted(apart + pool.starts[context], of_answer + end, side="left") - 1
-    )  # (answers,) starts before end
+    last = np.searchsorted(apart + pool.starts[context], of_answer + end) - 1  # (answers,) starts before end
 
     # every gold answer of every window: (pairs,)
     counts = np.bincount(example, minlength=len(context_of))[windows.examples]  # (windows,)

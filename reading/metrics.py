@@ -11,6 +11,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -80,27 +81,14 @@ def klue_rouge_w(prediction: str, gold: str) -> float:
     prediction, gold = normalize_korean(prediction), normalize_korean(gold)
     if not gold:
         return float(not prediction)
-    return 2 * _longest_common_run(prediction, gold) / (len(prediction) + len(gold))
+    run = SequenceMatcher(None, prediction, gold, autojunk=False).find_longest_match().size
+    return 2 * run / (len(prediction) + len(gold))
 
 
 def _multiset_f1(prediction: Sequence[str], gold: Sequence[str]) -> float:
     """2 |prediction ∩ gold| / (|prediction| + |gold|), repeated items counted: the harmonic mean of P and R."""
     common = sum((Counter(prediction) & Counter(gold)).values())
     return 2 * common / (len(prediction) + len(gold)) if common else 0.0
-
-
-def _longest_common_run(first: str, second: str) -> int:
-    """Length of the longest substring of both texts.
-
-    Reading one more character of the shorter text can lengthen the best run by one at most, so one substring
-    search a character decides it.
-    """
-    shorter, longer = sorted((first, second), key=len)
-    longest = 0
-    for end in range(1, len(shorter) + 1):
-        if shorter[end - longest - 1 : end] in longer:
-            longest += 1
-    return longest
 
 
 class Metric(NamedTuple):

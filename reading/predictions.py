@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from runtime.errors import DataError, Problem, UserError
-from runtime.files import read_users_json, read_users_text
-from runtime.strict_json import Pairs, parse_json, repeated_keys
+from runtime.files import read_users_json
+from runtime.strict_json import Pairs, repeated_keys
 from runtime.text import is_encodable
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _NAMES = {str: "a text", int: "a whole number", float: "a number"}
 _LARGEST = 1e30  # of a score
+
+
+def predictions_of(answers: Mapping[str, Sequence[Any]]) -> dict[str, str]:
+    """Return ``{id: text}`` of each question's first, that is best answer; an empty text where there is none."""
+    return {question: found[0].text if found else "" for question, found in answers.items()}
 
 
 def read_predictions(path: str) -> dict[str, str]:
@@ -29,14 +34,9 @@ def read_predictions(path: str) -> dict[str, str]:
         return dict(pairs)
 
     try:
-        content = parse_json(read_users_text(path), read_object=to_mapping)
+        content = read_users_json(path, read_object=to_mapping)
     except DataError as error:
         raise UserError(f"--predictions {path} {error.problems[0].reason}") from None
-    except json.JSONDecodeError as error:
-        reason = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise UserError(f"--predictions {path} is not valid JSON: {reason}") from None
-    except ValueError as error:
-        raise UserError(f"--predictions {path} cannot be read: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"--predictions {path} must hold one mapping {{id: text}}")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 from transformers import PretrainedConfig
 
 from models.loading import load_config
-from reading.arguments import DatasetArguments
+from reading.arguments import AsTrainedArguments, DatasetArguments
 from reading.postprocessing import rules_in
 from runtime.errors import UserError
 from runtime.log import get_logger
@@ -17,14 +17,8 @@ from runtime.output import find_model
 
 logger = get_logger(__name__)
 
-_KINDS = {
-    "max_seq_len": int,
-    "stride_len": int,
-    "max_ans_len": int,
-    "version_2_with_negative": bool,
-    "postprocess": str,
-    "shared_normalization": bool,
-}
+_OWN = AsTrainedArguments.__annotations__
+_KINDS = {name: kind for name, kind in get_type_hints(AsTrainedArguments).items() if name in _OWN}
 
 _Arguments = TypeVar("_Arguments", bound=Any)
 

@@ -60,7 +60,7 @@ def measure(examples: Dataset, tokenizer: PreTrainedTokenizerBase, what: str = "
     starts = range(0, len(examples), _AT_ONCE)
     for start in progress_bar(starts, desc=what, unit="batch", leave=False, delay=1):
         rows = range(start, min(start + _AT_ONCE, len(examples)))
-        features = make_features(examples[start : start + _AT_ONCE], rows, tokenizer, _WHOLE, 0)
+        features = make_features(examples[start : start + _AT_ONCE], rows, tokenizer, _WHOLE, 0).to_pydict()
         for row, offsets, none, firsts, lasts in zip(
             rows,
             *(features[name] for name in ("offset_mapping", "cls_index", "gold_starts", "gold_ends")),

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 
 from reading.metrics import normalize_korean, score_examples
+from reading.predictions import predictions_of
 from runtime.errors import DataError, Problem, UserError
 from runtime.files import read_users_json
 from runtime.log import get_logger
@@ -45,10 +46,6 @@ class Member(NamedTuple):
 
     name: str
     candidates: dict[str, list[Candidate]]
-
-    def predictions(self) -> dict[str, str]:
-        """Return ``{id: text}`` of its best answers; an empty text where there is none."""
-        return {question: found[0].text if found else "" for question, found in self.candidates.items()}
 
 
 class Choice(NamedTuple):
@@ -285,11 +282,6 @@ def _span_scores(ballots: Sequence[tuple[list[Candidate], float]], keys: Iterabl
     return {key: _sum(weight * own.get(key, lowest) for own, lowest, weight in best) for key in keys}
 
 
-def predictions_of(choices: Mapping[str, Sequence[Choice]]) -> dict[str, str]:
-    """Return ``{id: text}`` of the best choices; an empty text where all members abstain."""
-    return {question: found[0].text if found else "" for question, found in choices.items()}
-
-
 # --------------------------------------------------------------------------------------------------------------- tuning
 
 
@@ -312,7 +304,7 @@ def select(members: Sequence[Member], method: str, references: Mapping[str, Sequ
             trials.append(Step(added, exact_match(predictions_of(vote(members, counts, method)))))
         return max(trials, key=lambda step: step.exact_match)
 
-    alone = [Step((index,), exact_match(member.predictions())) for index, member in enumerate(members)]
+    alone = [Step((index,), exact_match(predictions_of(member.candidates))) for index, member in enumerate(members)]
     steps = [max(alone, key=lambda step: step.exact_match)]
     while True:
         for size in (1, 2):
@@ -336,7 +328,7 @@ def error_correlations(members: Sequence[Member], references: Mapping[str, Seque
     None where a member is always right or always wrong: then there is none.
     """
     wrong = np.array(
-        [1 - score_examples(member.predictions(), references, "korquad").exact_match for member in members]
+        [1 - score_examples(predictions_of(one.candidates), references, "korquad").exact_match for one in members]
     )  # (members, questions)
     with np.errstate(invalid="ignore", divide="ignore"):
         correlations = np.atleast_2d(np.corrcoef(wrong))  # (members, members)

@@ -135,9 +135,9 @@ class SparseEncoderRetrieval(EncodesPassages):
 
     @cached_property
     def _encoder_hash(self) -> str:
-        from models.sentence_transformers_format import hash_library_model
+        from models.encoder import hash_model
 
-        return hash_library_model(self.model_name)
+        return hash_model(self.model_name, modules=True)
 
     @property
     def who(self) -> str:

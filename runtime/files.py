@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError, Problem, UserError, WriteError, refusal_of
-from runtime.strict_json import RepeatedKeys, parse_json
+from runtime.strict_json import Pairs, RepeatedKeys, parse_json
 
 try:
     import fcntl
@@ -354,13 +354,14 @@ def read_json(path: str | Path) -> Any:
     return parse_json(Path(path).read_text(encoding="utf-8"), parse_constant=lambda name: None)
 
 
-def read_users_json(path: str | Path) -> Any:
+def read_users_json(path: str | Path, read_object: Callable[[Pairs], Any] | None = None) -> Any:
     """Return the content of a JSON file from elsewhere, gzipped where its name ends in ``.gz``.
 
-    :class:`DataError` says what is wrong with it and where, and names every key that stands twice in an object.
+    :class:`DataError` says what is wrong with it and where, and names every key that stands twice in an object, which
+    ``read_object``, as for :func:`parse_json`, has to see to itself.
     """
     try:
-        return parse_json(read_users_text(path))
+        return parse_json(read_users_text(path), read_object)
     except json.JSONDecodeError as error:
         reason = f"is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}"
     except RepeatedKeys as error:

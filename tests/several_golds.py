@@ -21,7 +21,7 @@ def features_of(
         "context": [CONTEXT],
         "answers": [{"text": [text for text, _ in found], "answer_start": [start for _, start in found]}],
     }
-    return make_features(examples, [0], tokenizer, max_seq_len, 8)
+    return make_features(examples, [0], tokenizer, max_seq_len, 8).to_pydict()
 
 
 SECOND = ("1443년", CONTEXT.rindex("1443년"))

@@ -276,7 +276,7 @@ def control_tokens(ids: list[int], tokenizer: PreTrainedTokenizerFast) -> list[s
 def test_a_text_never_becomes_control_tokens(runs: Runs, family: Family, work: Path) -> None:
     copy = str(runs.copy_of(family))
     tokenizer, examples = load_tokenizer(copy), load_examples(str(work / "data"), ["train"])["train"]
-    features = make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN)
+    features = make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN).to_pydict()
     assert len(features["input_ids"]) > len(examples)
     for ids in features["input_ids"]:
         assert control_tokens(ids, tokenizer) == template(family)
@@ -293,7 +293,7 @@ def test_labels_are_the_answers_in_the_texts(runs: Runs, family: Family, work: P
         load_tokenizer(str(runs.copy_of(family))),
         load_examples(str(work / "data"), ["train"])["train"],
     )
-    features = make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN)
+    features = make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN).to_pydict()
     found = set()
     for number, index in enumerate(features["example_index"]):
         start, end = features["start_positions"][number], features["end_positions"][number]
@@ -316,7 +316,7 @@ def test_a_row_is_read_alike_alone_and_padded(runs: Runs, family: Family, head: 
         return
     copy = str(runs.copy_of(family))
     tokenizer, examples = load_tokenizer(copy), load_examples(str(work / "data"), ["train"])["train"]
-    features = make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN)
+    features = make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN).to_pydict()
     rows = [dict(zip(features, values, strict=True)) for values in zip(*features.values(), strict=True)]
     rows.sort(key=lambda row: row["length"])
     short, long = rows[0], rows[-1]
@@ -406,7 +406,7 @@ def test_the_longest_row_is_read_and_one_token_more_is_refused(runs: Runs, famil
     }  # fmt: skip
     call(train_mrc.main, flags | {"max_seq_len": limit})
     tokenizer, examples = load_tokenizer(str(copy)), load_examples(str(work / "long"), ["train"])["train"]
-    assert max(make_features(examples[:], [0], tokenizer, limit, STRIDE_LEN)["length"]) == limit
+    assert max(make_features(examples[:], [0], tokenizer, limit, STRIDE_LEN).to_pydict()["length"]) == limit
     refused = f"{limit + 1} is more than {copy} can read ({limit} tokens)"
     with pytest.raises(UserError, match=f"^--max_seq_len {re.escape(refused)}$"):
         call(train_mrc.main, flags | {"max_seq_len": limit + 1})
@@ -467,7 +467,7 @@ def test_lengths_and_padding_in_tokenizer_json_are_not_ours(
     backend.enable_padding(length=99, pad_token="[PAD]")
     backend.save(str(tmp_path / "tokenizer.json"))
     features = [
-        make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN)
+        make_features(examples[:], range(len(examples)), tokenizer, MAX_SEQ_LEN, STRIDE_LEN).to_pydict()
         for tokenizer in (bert_tokenizer, load_tokenizer(str(tmp_path)))
     ]
     assert features[0] == features[1]

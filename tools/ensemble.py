@@ -20,16 +20,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from arguments import EnsembleArguments, parse_arguments
 from loading.arguments import column_names
 from loading.examples import load_gold
 from reading.metrics import mean_scores, references_of
+from reading.predictions import predictions_of
 from reading.voting import (
     Choice,
     Member,
     check_spans,
     error_correlations,
-    predictions_of,
     read_members,
     select,
     vote,
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if references is not None:
         scores = mean_scores(predictions_of(choices), references)
         record["scores"] = scores
-        record["member_scores"] = [mean_scores(member.predictions(), references) for member in members]
+        record["member_scores"] = [mean_scores(predictions_of(member.candidates), references) for member in members]
         record["error_correlations"] = error_correlations(members, references)
         print_scores(record)
     with claimed(args.output_dir):
@@ -147,9 +149,8 @@ def plot(correlations: Sequence[Sequence[float | None]], path: Path) -> None:
     figure = Figure(figsize=(2.5 + 0.7 * size, 2 + 0.7 * size), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    values = [[float("nan") if value is None else value for value in row] for row in correlations]
-    image = axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
-    for row, column in ((row, column) for row in range(size) for column in range(size)):
+    image = axes.imshow(np.array(correlations, dtype=float), vmin=-1, vmax=1, cmap="RdBu_r")  # of None it makes NaN
+    for row, column in np.ndindex(size, size):
         value = correlations[row][column]
         colour = "white" if value is not None and abs(value) > 0.6 else "black"
         axes.text(column, row, _cell(value), ha="center", va="center", color=colour)

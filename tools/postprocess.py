@@ -25,11 +25,11 @@ from datasets import Dataset
 from arguments import PostprocessArguments, parse_arguments
 from loading.arguments import column_names
 from loading.examples import load_gold
-from reading.answers import Answer, predictions_of
-from reading.comparison import Difference, Estimate, Resampling, difference
+from reading.answers import Answer
+from reading.comparison import Difference, Resampling, difference
 from reading.metrics import METRICS, ExampleScores, references_of, score_examples
 from reading.postprocessing import DEFAULT_RULES, RULES, Passage, postprocess, rules_in
-from reading.predictions import first_of, read_nbest
+from reading.predictions import first_of, predictions_of, read_nbest
 from retrieval.report import table
 from retrieval.table import get_retrieved_df
 from runtime.errors import DataError, Problem, UserError, run_command
@@ -132,12 +132,7 @@ def print_figures(figures: Mapping[str, Any], overlap: str) -> None:
 
 
 def _cells(found: Difference) -> list[str]:
-    return [_cell(found.exact_match), _cell(found.overlap)]
-
-
-def _cell(found: Estimate) -> str:
-    mean, low, high = (round(value, 2) + 0.0 for value in found)  # + 0.0: no minus before a zero
-    return f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+    return [found.exact_match.signed(2), found.overlap.signed(2)]
 
 
 if __name__ == "__main__":

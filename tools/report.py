@@ -46,7 +46,7 @@ from reading.diagnosis import (
     waterfall,
 )
 from reading.metrics import METRICS, ExampleScores, references_of, score_examples
-from reading.predictions import check_same_questions
+from reading.predictions import check_same_questions, predictions_of
 from reading.voting import read_member
 from runtime.charts import Chart, Line, line_chart
 from runtime.errors import DataError, Problem, UserError, run_command
@@ -166,8 +166,8 @@ def answers_page(args: ReportArguments, folders: Sequence[str]) -> dict[str, Any
     examples = load_gold(args.gold, column_names(args.column), question_types=True)
     references = references_of(examples)
     named = dict(zip(string.ascii_uppercase, folders, strict=False))
-    predictions = {name: read_member(f"{folder}/predictions.json").predictions() for name, folder in named.items()}
     files = {name: f"{folder}/predictions.json" for name, folder in named.items()}
+    predictions = {name: predictions_of(read_member(path).candidates) for name, path in files.items()}
     check_same_questions(files, predictions, references)
     for name, path in files.items():
         if missing := sum(question not in predictions[name] for question in references):
@@ -214,7 +214,8 @@ def read_run(name: str, folder: str, predictions: Mapping[str, str], examples: d
         df = get_retrieved_df(table, examples, partly=True)
         ranks, depth, passages = ranks_in_table(df, examples), int(df["rank"].max()), {}
         for row in df.itertuples():
-            passages.setdefault(row.id, []).append(Passage(row.document_id, row.title, row.context, row.rank))
+            start = getattr(row, "passage_start", 0)
+            passages.setdefault(row.id, []).append(Passage(row.document_id, row.title, row.context, row.rank, start))
     findings = [
         diagnose(
             example,

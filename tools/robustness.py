@@ -30,10 +30,10 @@ from datasets import Dataset
 from arguments import RetrieverArguments, RobustnessArguments, parse_arguments
 from loading.perturbations import perturbed
 from pipeline import Reader
-from reading.answers import predictions_of
 from reading.arguments import PassageArguments
-from reading.comparison import Resampling, estimate, gain
+from reading.comparison import Estimate, Resampling, estimate, gain
 from reading.metrics import METRICS, references_of, score_examples
+from reading.predictions import predictions_of
 from retrieval import create_retriever, load_or_build
 from retrieval.base import Retriever, SearchResults
 from retrieval.comparison import Questions, load_questions
@@ -106,7 +106,6 @@ def losses(
 ) -> dict[str, Any]:
     """Return the figures of the questions as they are, and what each way to ask them changes."""
     examples, k = questions.examples, args.top_k_retrieval
-    everywhere = np.arange(len(examples))
     results = retriever.search(examples["question"], k)
     answers = answers_to(reader, examples, questions, results)
     before = scores_of(results, answers, questions, args.metric)
@@ -117,20 +116,20 @@ def losses(
         "changed": {},
     }
     for name, texts in asked.items():
-        changed = everywhere[[text != plain for text, plain in zip(texts, examples["question"], strict=True)]]
+        changed = np.array([text != plain for text, plain in zip(texts, examples["question"], strict=True)])  # (n,)
+        rows = np.flatnonzero(changed).tolist()
         found = SearchResults(*(part.copy() for part in results))
         differing = Dataset.from_dict(
-            {"id": [examples["id"][row] for row in changed], "question": [texts[row] for row in changed]}
+            {"id": [examples["id"][row] for row in rows], "question": [texts[row] for row in rows]}
         )
         of_changed = retriever.search(differing["question"], k)
         for part, new in zip(found, of_changed, strict=True):
-            part[changed] = new
+            part[rows] = new
         after = scores_of(found, answers | answers_to(reader, differing, questions, of_changed), questions, args.metric)
-        among = np.isin(everywhere, changed)
-        figures["changed"][name] = {"questions": len(changed)} | {
-            metric: gain(values[counted & among], before[metric][0][counted & among], resampling)._asdict()
+        figures["changed"][name] = {"questions": len(rows)} | {
+            metric: gain(values[counted & changed], before[metric][0][counted & changed], resampling)._asdict()
             for metric, (values, counted) in after.items()
-            if (counted & among).any()
+            if (counted & changed).any()
         }
     return figures
 
@@ -169,10 +168,7 @@ def markdown(row: Mapping[str, Any]) -> str:
 
 
 def _cell(found: Mapping[str, float] | None) -> str:
-    if found is None:
-        return "–"
-    mean, low, high = (round(value, 1) + 0.0 for value in found.values())  # + 0.0: no minus before a zero
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    return "–" if found is None else Estimate(**found).signed(1)
 
 
 if __name__ == "__main__":

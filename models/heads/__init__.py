@@ -28,43 +28,20 @@ class Head(NamedTuple):
     flags: type | None = None
 
 
+def _sds(kind: type, what: str, usual: Any, **bounds: int) -> tuple[Any, Any]:
+    return kind | None, flag(None, f"cnn_sds: {what} (default: the checkpoint's own, else {usual}).", **bounds)
+
+
 HEADS = {
     "linear": Head(None),
     "cnn_sds": Head(
         "convolution.SDSCNN",
         declared(
             "reader",
-            head_shared=(
-                bool | None,
-                flag(None, "cnn_sds: one block's weights for all turns (default: the checkpoint's own, else True)."),
-            ),
-            head_channels=(
-                int | None,
-                flag(
-                    None,
-                    "cnn_sds: channels inside a block (default: the checkpoint's own, else 128).",
-                    at_least=1,
-                    at_most=2**16,
-                ),
-            ),
-            head_kernel_size=(
-                int | None,
-                flag(
-                    None,
-                    "cnn_sds: tokens that a block's first convolution sees (default: the checkpoint's own, else 3).",
-                    at_least=1,
-                    at_most=2**10,
-                ),
-            ),
-            head_repeats=(
-                int | None,
-                flag(
-                    None,
-                    "cnn_sds: turns of the block (default: the checkpoint's own, else 5).",
-                    at_least=1,
-                    at_most=1_000,
-                ),
-            ),
+            head_shared=_sds(bool, "one block's weights for all turns", True),
+            head_channels=_sds(int, "channels inside a block", 128, at_least=1, at_most=2**16),
+            head_kernel_size=_sds(int, "tokens that a block's first convolution sees", 3, at_least=1, at_most=2**10),
+            head_repeats=_sds(int, "turns of the block", 5, at_least=1, at_most=1_000),
         ),
     ),
     "cnn": Head("convolution.CNN"),

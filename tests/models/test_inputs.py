@@ -180,7 +180,7 @@ def test_features_of_a_text_that_spells_control_tokens_keep_their_labels(
         "context": [context],
         "answers": [{"text": ["조선의 <s> 왕"], "answer_start": [context.index("조선")]}],
     }
-    features = make_features(examples, [0], roberta_tokenizer, 128, 8)
+    features = make_features(examples, [0], roberta_tokenizer, 128, 8).to_pydict()
     (ids,), (offsets,) = features["input_ids"], features["offset_mapping"]
     assert [ids.count(token) for token in (roberta_tokenizer.cls_token_id, roberta_tokenizer.sep_token_id)] == [1, 3]
     start, end = offsets[features["start_positions"][0]][0], offsets[features["end_positions"][0]][1]
@@ -197,7 +197,7 @@ def test_longformer_looks_from_the_question_to_the_whole_window(bert_tokenizer: 
         "context": ["세종은 왕이다.", "세종은 조선의 왕이다."],
         "answers": [{"text": [], "answer_start": []}] * 2,
     }
-    features = make_features(examples, [0, 1], bert_tokenizer, 64, 8)
+    features = make_features(examples, [0, 1], bert_tokenizer, 64, 8).to_pydict()
     rows = [dict(zip(features, values, strict=True)) for values in zip(*features.values(), strict=True)]
     batch = FeatureCollator(model, bert_tokenizer)(rows)
     for row, seen in zip(rows, batch["global_attention_mask"], strict=True):

@@ -15,7 +15,7 @@ from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, 
 from tiny_models import tiny_bert_config
 from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
-from models.sentence_transformers_format import hash_library_model
+from models.encoder import hash_model
 from models.sparse_encoder import load_sparse_encoder
 from runtime.errors import NotFiniteError, UserError
 
@@ -86,10 +86,10 @@ def test_what_is_no_sparse_encoder_is_refused(masked_lm: str, tmp_path: Path, mo
     with pytest.raises(UserError, match=r"--sparse_encoder .*masked_lm0? is no SparseEncoder of sentence-transformers"):
         load_sparse_encoder(masked_lm, 64, 64, CPU)
     folder = Path(splade(masked_lm, tmp_path / "splade"))
-    before = hash_library_model(str(folder))
+    before = hash_model(str(folder), modules=True)
     pooling = folder / "1_SpladePooling" / "config.json"
     pooling.write_text(json.dumps(json.loads(pooling.read_text()) | {"pooling_strategy": "sum"}))
-    assert hash_library_model(str(folder)) != before
+    assert hash_model(str(folder), modules=True) != before
     path = folder / "config_sentence_transformers.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"similarity_fn_name": "cosine"}))
     with pytest.raises(UserError, match="splade compares vectors by cosine; here it is by dot"):

@@ -13,10 +13,11 @@ from datasets import Dataset
 from tokenizers import Regex, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from reading.answers import Answer, find_answers, nbest_of, predictions_of
+from reading.answers import Answer, find_answers, nbest_of
 from reading.arguments import AnswerArguments
 from reading.features import build_features
 from reading.passages import gold_passages, joined_passages, separate_passages
+from reading.predictions import predictions_of
 
 LOW = -30.0
 CLS, QUESTION = 0, 1
@@ -185,6 +186,8 @@ def test_blanks_at_the_ends_of_a_span_are_left_out() -> None:
     assert (best.text, best.start, best.end) == ("나다", 2, 4)
     only_blank = Pages().add("가 나").window({CONTEXT + 1: 5.0}, {CONTEXT + 1: 5.0}).answers()["q"]
     assert "" not in {candidate.text for candidate in only_blank}
+    alone = Pages().add("가 나").window({CONTEXT + 1: 5.0}, {CONTEXT + 1: 5.0}).answers(n_best_size=1)
+    assert predictions_of(alone) == {"q": ""}
 
 
 @pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u200e", "\u00ad", "\x07", "\u3164"])

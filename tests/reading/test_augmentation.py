@@ -110,7 +110,7 @@ def test_mask_entity(material: Material) -> None:
 
 
 def windows(row: dict[str, Any], tokenizer: PreTrainedTokenizerFast, max_seq_len: int = 128) -> list[dict[str, Any]]:
-    columns = make_features({name: [value] for name, value in row.items()}, [0], tokenizer, max_seq_len, 4)
+    columns = make_features({name: [value] for name, value in row.items()}, [0], tokenizer, max_seq_len, 4).to_pydict()
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

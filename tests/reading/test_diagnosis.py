@@ -68,6 +68,10 @@ def test_an_answer_is_located_by_the_best_candidate_with_its_text() -> None:
     # a candidate that is not what stands there, or nowhere, and predictions without candidates
     for candidates in ([candidate("나다", 0, "a")], [candidate("나다", 1, "x")], []):
         assert locate("나다", candidates, passages, asked) == Place(passages[0], 1, 3, [(1, 2)])
+    # of chunks, a candidate's place is in the document, whose first chunk does not hold it
+    chunks = [Passage("a", "", "나다가", 1), Passage("a", "", "라나다", 2, start=3), Passage("a", "", "다", 3, start=5)]
+    assert locate("나다", [candidate("나다", 4, "a")], chunks, asked) == Place(chunks[1], 1, 3, [(1, 2)])
+    assert locate("나다", [candidate("나다", 2, "a")], chunks, asked) == Place(chunks[0], 0, 2, [(0, 1)])
     assert locate("라", [], passages, asked) is None
     assert locate(" ", [], passages, asked) is None
 

@@ -22,7 +22,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 import reading.features
-from reading.features import build_features, check_tokenizer, features_key, features_table, make_features
+from reading.features import build_features, check_tokenizer, features_key, make_features
 from runtime.errors import UserError, WriteError
 
 MAX_SEQ_LEN, STRIDE_LEN = 64, 12
@@ -71,7 +71,7 @@ def _features(
 ) -> list[dict[str, Any]]:
     """Return the features of examples, one dictionary each."""
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    features = make_features(columns, range(len(rows)), tokenizer, max_seq_len, stride_len)
+    features = make_features(columns, range(len(rows)), tokenizer, max_seq_len, stride_len).to_pydict()
     return [dict(zip(features, values, strict=True)) for values in zip(*features.values(), strict=True)]
 
 
@@ -296,15 +296,15 @@ def test_a_slow_tokenizer_is_refused() -> None:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many examples each call of features_table got."""
+    """How many examples each call of make_features got."""
     sizes: list[int] = []
-    original = features_table
+    original = make_features
 
     def counting(examples, *args, **options):
         sizes.append(len(examples["id"]))
         return original(examples, *args, **options)
 
-    monkeypatch.setattr(reading.features, "features_table", counting)
+    monkeypatch.setattr(reading.features, "make_features", counting)
     return sizes
 
 

@@ -13,12 +13,13 @@ from tokenizers import NormalizedString, Regex, Tokenizer, models, normalizers, 
 from transformers import PreTrainedTokenizerFast
 
 from loading.examples import example_features
-from reading.answers import find_answers, predictions_of
+from reading.answers import find_answers
 from reading.arguments import AnswerArguments
 from reading.features import make_features
 from reading.metrics import mean_scores
 from reading.offsets import complete, context_offsets
 from reading.passages import gold_passages
+from reading.predictions import predictions_of
 from runtime.errors import UserError
 
 SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -103,7 +104,7 @@ def _answers(context: str = TEXT) -> list[tuple[str, int]]:
 
 
 def _make(tokenizer: PreTrainedTokenizerFast, examples: Dataset, max_seq_len: int = 2048, stride_len: int = 16) -> dict:
-    return make_features(examples.to_dict(), range(len(examples)), tokenizer, max_seq_len, stride_len)
+    return make_features(examples.to_dict(), range(len(examples)), tokenizer, max_seq_len, stride_len).to_pydict()
 
 
 @pytest.mark.parametrize("unknown", [True, False], ids=["unknown token", "no unknown token"])

@@ -36,7 +36,7 @@ def test_windows_and_lost_answers_are_those_of_the_features(
 ) -> None:
     tokenizer: PreTrainedTokenizerFast = request.getfixturevalue(family)
     count = len(long_examples)
-    features = make_features(long_examples[:], range(count), tokenizer, max_seq_len, stride_len)
+    features = make_features(long_examples[:], range(count), tokenizer, max_seq_len, stride_len).to_pydict()
     expected = np.bincount(features["example_index"], minlength=count)
     held = np.zeros(count, dtype=bool)
     for row, firsts, none in zip(

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from reading.metrics import normalize_korean, score_examples
+from reading.predictions import predictions_of
 from reading.voting import (
     METHODS,
     Candidate,
     Member,
     check_spans,
     error_correlations,
-    predictions_of,
     read_member,
     read_members,
     select,
@@ -164,7 +164,7 @@ def brute_greedy(members: list[Member], method: str, gold: dict[str, list[str]])
 
     def score(chosen: list[int]) -> float:
         if len(chosen) == 1:
-            predictions = members[chosen[0]].predictions()
+            predictions = predictions_of(members[chosen[0]].candidates)
         else:
             counts = [float(chosen.count(index)) for index in range(len(members))]
             ranked = {q: brute_force(members, counts, method, q) for q in QUESTIONS}
@@ -195,7 +195,7 @@ def test_tuning_is_greedy_and_never_worse_than_the_best_member(seed: int, method
     voted = predictions_of(vote(members, weights_of(steps, 4), method))
     scores = [
         100 * score_examples(found, gold, "korquad").exact_match.mean()
-        for found in (voted, *(member.predictions() for member in members))
+        for found in (voted, *(predictions_of(member.candidates) for member in members))
     ]
     assert scores[0] == steps[-1].exact_match >= max(scores[1:])
 

@@ -13,6 +13,7 @@ import pytest
 from browser import opened, started_browser, wait_for_count
 
 import score
+from loading.examples import load_gold
 from runtime.errors import DataError, UserError
 from tools import report
 
@@ -42,10 +43,12 @@ A = {
 B = A | {"q1": ("1443년", HANGUL, 0.7, [HANGUL, KOREA]), "q2": ("왕이", HANGUL, 0.1, [KOREA, HANGUL])}
 
 
-def write_run(folder: Path, run: dict[str, tuple[str, str, float, list[str]]]) -> str:
+NAMES = {HANGUL: "d1", SILLA: "d2", KOREA: "d3"}
+
+
+def write_run(folder: Path, run: dict[str, tuple[str, str, float, list[str]]], names: dict[str, str] = NAMES) -> str:
     """Write what inference.py writes."""
     folder.mkdir()
-    names = {HANGUL: "d1", SILLA: "d2", KOREA: "d3"}
     nbest, rows = {}, ["id,question,rank,document_id,title,context,score"]
     for name, (text, source, probability, passages) in run.items():
         start = source.index(text)
@@ -219,6 +222,22 @@ def test_plain_predictions_are_found_in_their_passages(gold: str, tmp_path: Path
     kinds = [question["answers"][0]["kind"] for question in data["questions"]]
     assert kinds == ["particle only", "exact", "elsewhere", "too short", "elsewhere", "elsewhere"]
     assert [question["answers"][0]["stage"] for question in data["questions"]][-2:] == ["passage", "passage"]
+
+
+def test_an_answer_from_a_chunk_is_shown_there_and_not_where_it_also_stands(gold: str, tmp_path: Path) -> None:
+    half = HANGUL.index("스물")
+    text = HANGUL[half:]
+    run = {"q3": ("학자들", text, 0.9, ["학자들은 고려에도 있었다.", text])}
+    folder = tmp_path / "run"
+    names = {text: "d1", "학자들은 고려에도 있었다.": "d3"}
+    write_run(folder, run, names)
+    nbest, table = folder / "nbest_predictions.json", folder / "retrieved_passages.csv"
+    nbest.write_text(text_of(nbest).replace('"start"', f'"passage_start": {half}, "start"'), encoding="utf-8")
+    header, first, second = text_of(table).split("\n")
+    table.write_text(f"{header},passage_start\n{first},0\n{second},{half}", encoding="utf-8")
+    question = load_gold(gold).filter(lambda row: row["id"] == "q3")
+    found = report.read_run("A", str(folder), {"q3": "학자들"}, question, "korquad").findings[0]
+    assert found.place is not None and found.place.passage.rank == 2 and found.stage == "sentence"
 
 
 def test_long_passages_are_cut_around_what_is_marked() -> None:
