@@ -137,7 +137,7 @@ class ReaderTrainingArguments(
         if self.shared_normalization and "negative_passage" not in names_in(self.augment):
             yield (
                 "--shared_normalization needs passages to compare: add --augment negative_passage and "
-                "--negative_passages_path"
+                "--negative_passages_path, or --shared_normalization False"
             )
         if self.head == "passage_selection" and not self.shared_normalization:
             yield "--head passage_selection learns to select only with --shared_normalization: add it"

@@ -1,8 +1,10 @@
-"""Set the last articles of a SQuAD-format file aside, to choose checkpoints and weights on.
+"""Split a SQuAD-format file by articles: no passage is in two parts, nor an article's other passages.
 
+    python -m benchmarks.split --articles ../KorQuAD_v1.0_dev.json --titles benchmarks/korquad.json --out ../korquad
     python -m benchmarks.split --articles ../korquad/train.json --held_out 10 --out outputs/korquad
 
-Writes train.json and validation.json into --out. No passage is in both, nor an article's other passages.
+Writes into --out one file for each list of titles, articles in its order, or without --titles train.json and
+validation.json, the last articles of --articles, to choose checkpoints and weights on.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from runtime.files import read_json, write_json
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Set articles of a SQuAD-format file aside.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(description="Split a SQuAD-format file by articles.", allow_abbrev=False)
     parser.add_argument("--articles", required=True, help="SQuAD-format JSON")
-    parser.add_argument("--held_out", type=int, default=10, help="articles that become validation.json")
+    parts = parser.add_mutually_exclusive_group()
+    parts.add_argument("--titles", help='JSON: {"train": [the titles of its articles], …}')
+    parts.add_argument("--held_out", type=int, default=10, help="articles that become validation.json")
     parser.add_argument("--out", required=True, help="folder to write")
     return parser.parse_args(argv)
 
@@ -25,8 +29,13 @@ def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     content = read_json(arguments.articles)
-    border = len(content["data"]) - arguments.held_out
-    for name, articles in (("train", content["data"][:border]), ("validation", content["data"][border:])):
+    if arguments.titles is None:
+        border = len(content["data"]) - arguments.held_out
+        parts = {"train": content["data"][:border], "validation": content["data"][border:]}
+    else:
+        titled = {article["title"]: article for article in content["data"]}
+        parts = {name: [titled[title] for title in titles] for name, titles in read_json(arguments.titles).items()}
+    for name, articles in parts.items():
         write_json(Path(arguments.out) / f"{name}.json", content | {"data": articles})
         questions = sum(len(paragraph["qas"]) for article in articles for paragraph in article["paragraphs"])
         print(f"{arguments.out}/{name}.json: {len(articles)} articles, {questions} questions")

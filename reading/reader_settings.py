@@ -12,6 +12,7 @@ from models.loading import load_config
 from reading.arguments import AsTrainedArguments, DatasetArguments
 from reading.postprocessing import rules_in
 from runtime.errors import UserError
+from runtime.flags import contradictions_of
 from runtime.log import get_logger
 from runtime.output import find_model
 
@@ -42,8 +43,8 @@ def as_trained(args: _Arguments) -> _Arguments:
         logger.info("as %s was trained: %s", name, ", ".join(f"--{key} {value}" for key, value in taken.items()))
     given = {key: value for key, value in settings_of(args).items() if value is not None}
     settled = replace(args, model=name, **settings_of(DatasetArguments()) | taken | given)
-    if settled.stride_len >= settled.max_seq_len:
-        raise UserError(f"--stride_len {settled.stride_len} must be below --max_seq_len {settled.max_seq_len}")
+    for fault in contradictions_of(settled):  # when these were parsed, the reader's settings were not known
+        raise UserError(fault)
     if settled.null_score_diff_threshold != 0 and not settled.version_2_with_negative:
         raise UserError("--null_score_diff_threshold would be ignored: add --version_2_with_negative")
     rules_in(settled.postprocess)  # a reader may bring a rule of another version

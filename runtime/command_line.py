@@ -22,7 +22,16 @@ from typing import Any, NoReturn, TypeVar
 
 from runtime.config_file import mapping_of, words_of_config
 from runtime.errors import UserError, printing
-from runtime.flags import COMMANDS, Flag, default_of, fields_by_group, fields_by_name, flag_of, spelling_of
+from runtime.flags import (
+    COMMANDS,
+    Flag,
+    contradictions_of,
+    default_of,
+    fields_by_group,
+    fields_by_name,
+    flag_of,
+    spelling_of,
+)
 from runtime.help_page import help_page, invocation, overview, shown_name
 from runtime.locks import fault_of_file, fault_of_folder
 from runtime.masking import holds_credentials, masked, without_credentials
@@ -277,9 +286,7 @@ def _complain_values(arguments: Any, given: Collection[str]) -> Iterator[str]:
             yield f"{shown_name(origin)} {fault}"
         elif key in given and described.fault is not None and (fault := described.fault(value)):
             yield f"--{spelling_of(origin)} {value!r} {fault}"
-    for cls in type(arguments).__mro__:
-        if "contradictions" in vars(cls):  # each group's own
-            yield from vars(cls)["contradictions"](arguments)
+    yield from contradictions_of(arguments)
 
 
 def _faults_of_places(arguments: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -294,6 +294,13 @@ def part_of(arguments: Any, group: type[_Arguments], **changes: Any) -> _Argumen
     """Return the ``group`` filled with the flags of the same names that ``arguments`` have, and with ``changes``."""
     shared = {name: getattr(arguments, name) for name in fields_by_name(group) if hasattr(arguments, name)}
     return group(**shared | changes)
+
+
+def contradictions_of(arguments: Any) -> Iterator[str]:
+    """Yield what is wrong with the values together, as the ``contradictions`` of each group say."""
+    for cls in type(arguments).__mro__:
+        if "contradictions" in vars(cls):  # each group's own
+            yield from vars(cls)["contradictions"](arguments)
 
 
 def record_of(arguments: Any) -> dict[str, Any]:

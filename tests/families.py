@@ -717,6 +717,8 @@ def document() -> str:
     columns = ["checkpoint", "weights", "tokenizer", "question A and text B", "segments", "longest row", "is fed"]
     return f"""# Encoders
 
+**English** | [한국어](ko/encoders.md)
+
 Published checkpoints, and what becomes of them here. Each was tried as a tiny copy: configuration, tokenizer files and
 architecture as published; layers, widths, vocabulary and positions cut; random weights. `tests/test_families.py` runs
 every command on every copy and holds the outcome against this page, which is written by

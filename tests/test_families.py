@@ -503,3 +503,14 @@ def load_tokenizer_of_letters(tokenizer: PreTrainedTokenizerFast, folder: Path) 
 
 def test_the_documented_table_is_this_one() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == document(), "write it again: python -m tests.families"
+
+
+def test_the_korean_page_holds_the_same_facts() -> None:
+    """What is code, a file, a name or a number, in each row and each item of both pages, in any order."""
+
+    def facts(page: Path) -> list[list[str]]:
+        rows = re.findall(r"^(?:\| |- ).*", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        fact = re.compile(r"`[^`]+`|[\w-]+(?:[./][\w-]+)+|[\w-]*\d(?:[\w-]|,(?=\d))*", re.ASCII)
+        return [sorted(fact.findall(row)) for row in rows]
+
+    assert facts(DOCUMENT.parent / "ko" / DOCUMENT.name) == facts(DOCUMENT)

@@ -142,6 +142,14 @@ def test_a_loss_over_all_passages_of_a_question(
     inference.main([*answering, "--do_eval", "--output_dir", str(tmp_path / "out"), "--top_k_retrieval", "3"])
     assert any("--shared_normalization True" in line for line in log_lines)
 
+    second = [*command, "--model", best, "--output_dir", str(tmp_path / "second"), "--num_train_epochs", "1"]
+    with pytest.raises(UserError, match=r"^--shared_normalization needs passages to compare"):
+        train_mrc.main(second)
+    assert not (tmp_path / "second" / "best").exists()
+    monkeypatch.setattr(train_mrc, "train_step", original)
+    train_mrc.main([*second, "--shared_normalization", "False"])
+    assert load_reader(str(tmp_path / "second" / "best")).config.reader_settings["shared_normalization"] is False
+
 
 @pytest.mark.parametrize(
     ("flags", "complaint"),

@@ -1,8 +1,9 @@
-"""Articles set aside: the last ones, whole, and everything else left as it was."""
+"""Articles in parts, whole: the last ones set aside, or those of given titles."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from benchmarks import split
 
@@ -23,3 +24,20 @@ def test_the_last_articles_are_set_aside(tmp_path, capsys):
     assert capsys.readouterr().out == (
         f"{out}/train.json: 3 articles, 6 questions\n{out}/validation.json: 2 articles, 9 questions\n"
     )
+
+
+def test_articles_go_where_their_titles_are(tmp_path):
+    articles = [{"title": title, "paragraphs": []} for title in "abcd"]
+    (tmp_path / "all.json").write_text(json.dumps({"version": "1.0", "data": articles}), encoding="utf-8")
+    (tmp_path / "titles.json").write_text('{"train": ["d", "a"], "dev": ["c"]}', encoding="utf-8")
+
+    split.main([f"--articles={tmp_path}/all.json", f"--titles={tmp_path}/titles.json", f"--out={tmp_path}"])
+
+    for name, expected in {"train": [articles[3], articles[0]], "dev": [articles[2]]}.items():
+        assert json.loads((tmp_path / f"{name}.json").read_text("utf-8")) == {"version": "1.0", "data": expected}
+
+
+def test_the_measured_articles_are_told_apart():
+    titles = json.loads((Path(split.__file__).parent / "korquad.json").read_text("utf-8"))
+    assert {name: len(of_part) for name, of_part in titles.items()} == {"train": 95, "dev": 20}
+    assert len({*titles["train"], *titles["dev"]}) == 115

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from arguments import DatasetArguments, TrainMRCArguments, part_of
+from arguments import DatasetArguments, InferenceArguments, TrainMRCArguments, TrainMRCV2Arguments, part_of
 from reading.reader_settings import as_trained, settings_of
 from runtime.errors import UserError
 
@@ -76,6 +76,21 @@ def test_flags_that_contradict_what_the_reader_brings_are_refused(trained: Any) 
     with pytest.raises(UserError, match=r"^--null_score_diff_threshold would be ignored: add --version_2_with_negat"):
         settle(folder, null_score_diff_threshold=1.0)
     assert settle(trained(FULL), null_score_diff_threshold=1.0).null_score_diff_threshold == 1.0
+
+
+def test_a_second_stage_needs_passages_to_compare_as_the_first_did(trained: Any) -> None:
+    folder = trained(FULL | {"shared_normalization": True})
+    passages = {"augment": "negative_passage", "negative_passages_path": ["found.csv"]}
+    with pytest.raises(UserError, match=r"^--shared_normalization needs passages .*, or --shared_normalization False$"):
+        settle(folder)
+    assert settle(folder, **passages).shared_normalization is True
+    assert settle(folder, shared_normalization=False).shared_normalization is False
+    trainer = TrainMRCV2Arguments(
+        model=str(folder), do_train=True, train_sampling_strategy="batch_rebalance", **passages
+    )
+    with pytest.raises(UserError, match=r"^--shared_normalization keeps .* leave out --train_sampling_strategy$"):
+        as_trained(trainer)
+    assert as_trained(InferenceArguments(model=str(folder), do_eval=True)).shared_normalization is True
 
 
 def test_a_rule_that_is_not_known_here_is_named_with_those_that_are(trained: Any) -> None:
