@@ -76,6 +76,7 @@ def _run(words: tuple[str, ...], streams: tuple[str, str, str], environment: Map
     try:
         if words[0] == "-m":
             sys.argv = list(words[1:])
+            sys.modules.pop(words[1], None)  # which preloaded.py may have imported
             runpy.run_module(words[1], run_name="__main__", alter_sys=True)
         else:
             sys.argv = list(words)
