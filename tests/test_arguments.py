@@ -760,6 +760,8 @@ def test_shares_are_at_most_one() -> None:
                          "beginning"]),
         ("--head cmm", [f"--head 'cmm' is none; choose from: {', '.join(HEADS)}"]),
         ("--run_name best", ["--run_name 'best' is what a run names its own files"]),
+        ("--lr_scheduler_type polynomial --learning_rate 1e-7", ["--lr_scheduler_type polynomial ends at a rate of "
+                                                                "1e-07: give a higher --learning_rate"]),
         ("--max_seq_len 64 --stride_len 64", ["--stride_len 64 must be below --max_seq_len 64"]),
         ("--augment negative_passage", ["--augment negative_passage needs --negative_passages_path: the table of "
                                         "passages that python retrieve.py --split train --write csv writes"]),

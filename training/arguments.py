@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
-from runtime.flags import changes, flag, flag_group, only_if
+from runtime.flags import changes, fields_by_name, flag, flag_group, only_if, spelling_of
+
+_END_OF_POLYNOMIAL = 1e-7  # as transformers.get_scheduler has it
 
 _WITH_WARMUP = only_if(
     lambda options: options.lr_scheduler_type != "constant", "constant has no warm-up: constant_with_warmup has"
@@ -51,6 +54,12 @@ class ScheduleArguments:
             "only --lr_scheduler_type cosine_with_restarts restarts",
         ),
     )
+
+    def contradictions(self) -> Iterator[str]:
+        """Yield a rate that would have to rise to where its schedule ends."""
+        if self.lr_scheduler_type == "polynomial" and self.learning_rate <= _END_OF_POLYNOMIAL:
+            rate = spelling_of(fields_by_name(self)["learning_rate"])
+            yield f"--lr_scheduler_type polynomial ends at a rate of {_END_OF_POLYNOMIAL}: give a higher --{rate}"
 
 
 @flag_group("optimisation")
