@@ -24,7 +24,7 @@ from benchmarks.timing import machine, timed
 from loading.corpus import Corpus, load_corpus
 from loading.examples import load_examples
 from models.cross_encoder import CrossEncoder, Pair, load_cross_encoder
-from models.quantized import FOLDER
+from models.encoder import INT8_FOLDER
 from pipeline import Reader
 from reading.logits import read_features
 from reading.metrics import references_of, score_examples
@@ -76,7 +76,7 @@ def rows(what: str, folder: str, unit: str, size: int, seconds: Mapping[str, flo
     first, *_ = values.values()
     slowest, lines = seconds["torch, fp32"], []
     for name, took in seconds.items():
-        files = Path(folder).glob(f"{FOLDER}/encoder.*" if "openvino" in name else "*.safetensors")
+        files = Path(folder).glob(f"{INT8_FOLDER}/encoder.*" if "openvino" in name else "*.safetensors")
         quality, difference = f"{percent(values[name]):.1f}", "–"
         if values[name] is not first:
             low, high = paired_bootstrap_interval(100 * values[name], 100 * first, 1000, 0)

@@ -57,6 +57,7 @@ TOKEN_FOLDER = "token_encoder"  # in that of a run, where one encoder gives vect
 LENGTH_MULTIPLE = 16  # batches are padded to multiples of it
 # Of a folder's files, those that vectors depend on; encoder.json counts by the settings that it leads to.
 _NO_MODEL_FILES = {SETTINGS_NAME, CHECKSUMS_NAME}
+INT8_FOLDER = "openvino"  # beside the weights, see models/quantized.py
 _MODEL_FILES = {".safetensors", ".bin", ".json", ".txt", ".model", ".metadata"}
 
 
@@ -400,10 +401,12 @@ def _load_encoder(name: str, dropout: float | None, training: bool) -> PreTraine
 def hash_model(name: str, modules: bool = False) -> str:
     """Return a SHA-256 over the files of the model in the folder ``name``; of a hub name its name and revision.
 
-    With ``modules`` files in folders inside count too, as those of sentence-transformers' modules are.
+    With ``modules`` files in folders inside count too, as those of sentence-transformers' modules are; what is kept of
+    them in int8 does not.
     """
     folder = Path(name)
     if not folder.is_dir():
         return f"{folder}@{load_config(name)._commit_hash}"
     files = sorted(folder.rglob("*") if modules else folder.iterdir())
+    files = [path for path in files if path.parent.name != INT8_FOLDER]
     return hash_files(path for path in files if path.suffix in _MODEL_FILES and path.name not in _NO_MODEL_FILES)

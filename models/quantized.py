@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
-from models.encoder import BiEncoder, hash_model
+from models.encoder import INT8_FOLDER, BiEncoder, hash_model
 from models.inputs import GLOBAL_ATTENTION, ModelInputs
 from models.loading import quiet
 from runtime.checksums import fault_of_folder, write_checksums
@@ -34,7 +34,6 @@ from runtime.log import get_logger
 
 logger = get_logger(__name__)
 
-FOLDER = "openvino"
 FORMAT_VERSION = 1  # of kept encoders: raise it when older ones must not be read any more
 _MANIFEST, _MODEL = "manifest.json", "encoder.xml"
 _SAMPLE = Path(__file__).parent.parent / "data/mini_wiki/train.json"
@@ -51,6 +50,7 @@ class QuantizedEncoder(torch.nn.Module):
         super().__init__()
         self.config, self.names, self.output = encoder.config, names, type(shown)
         self.compiled, self.keys = compiled, _tensors(shown)
+        self.device = torch.device("cpu")
 
     def forward(self, input_ids: torch.Tensor, **inputs: torch.Tensor) -> Any:
         """Return the output of the encoder's own class: states (batch, tokens, H), where it pools also (batch, H)."""
@@ -79,7 +79,7 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
         )
     if GLOBAL_ATTENTION in inputs.names or hasattr(encoder, "set_attention_type"):
         raise _refusal(model, "its attention depends on the length of the text")
-    openvino, kept = _package("openvino"), Path(name) / FOLDER
+    openvino, kept = _package("openvino"), Path(name) / INT8_FOLDER
     batch = inputs.pad(_tokenized(inputs, ["가"], ["나"]), multiple=1)
     names = list(batch)
     with torch.no_grad():
@@ -114,7 +114,7 @@ def quantized(model: PreTrainedModel, inputs: ModelInputs, precision: str) -> An
         logger.info("%s: int8; its states have a mean cosine of %.4f with those of torch", kept, cosine)
 
     if _fault(kept, identity) is not None:
-        lock = kept.with_name(f".{FOLDER}.lock")
+        lock = kept.with_name(f".{INT8_FOLDER}.lock")
         with writing(lock), turn_at(lock):
             if (fault := _fault(kept, identity)) is not None:  # no other process was faster
                 make(fault)
@@ -132,6 +132,14 @@ def quantized_pair(bi_encoder: BiEncoder, precision: str) -> BiEncoder:
     shared = q_encoder is p_encoder
     bi_encoder.q_encoder = bi_encoder.p_encoder if shared else quantized(q_encoder, bi_encoder.inputs, precision)
     return bi_encoder
+
+
+def quantize_modules(model: Any, precision: str) -> None:
+    """Replace encoders in a multi-vector or sparse ``model`` of sentence-transformers as :func:`quantized` does."""
+    from sentence_transformers.base.modules import Transformer
+
+    for module in [module for module in model.modules() if isinstance(module, Transformer)]:
+        module.model = quantized(module.model, ModelInputs(module.model, module.tokenizer), precision)
 
 
 class _Traced(torch.nn.Module):

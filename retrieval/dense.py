@@ -91,8 +91,7 @@ class DenseRetrieval(EncodesPassages):
         return encoders.to(self.device, dtype)
 
     def parameters(self) -> dict[str, Any]:
-        backend = {} if self.arguments.backend == "torch" else {"backend": self.arguments.backend}
-        return {**self._encoders, "vectors_dtype": self.arguments.vectors_dtype, **backend}
+        return {**self._encoders, "vectors_dtype": self.arguments.vectors_dtype, **self.backend_if_changed}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus

@@ -69,6 +69,11 @@ class EncodesPassages:
         return self.arguments.encode_batch_size or (16 if self.device.type == "cpu" else 128)
 
     @property
+    def backend_if_changed(self) -> dict[str, str]:
+        """What parameters say of ``--backend``: nothing of torch, so that indexes of before are found."""
+        return {} if self.arguments.backend == "torch" else {"backend": self.arguments.backend}
+
+    @property
     def who(self) -> str:
         """The flag that names the encoder, with its value, for errors."""
         return f"--retriever_dir {self.arguments.retriever_dir}"

@@ -37,6 +37,7 @@ from retrieval.encoding import (
 )
 from retrieval.rerank import reordered
 from retrieval.token_vectors import FORMS, score_tokens, search_tokens
+from runtime.arguments import BackendArguments
 from runtime.errors import UserError
 from runtime.flags import changed, flag, flag_group, only_if
 from runtime.one_word import name_of
@@ -51,7 +52,7 @@ _LEAST_RESCORED = 200  # passages that 1-bit vectors find, to be scored exactly
 
 
 @flag_group("token vectors")
-class MultiVectorArguments(IndexArguments):
+class MultiVectorArguments(IndexArguments, BackendArguments):
     """The flags of retrieval by token vectors."""
 
     retriever_dir: str = changed(EncodingArguments, "retriever_dir")
@@ -124,11 +125,16 @@ class MultiVectorRetrieval(EncodesPassages):
         from models.token_encoder import load_token_encoder
 
         encoder = load_token_encoder(self.arguments.retriever_dir)
+        if self.arguments.backend == "openvino":
+            from models.quantized import quantize_modules
+
+            quantize_modules(encoder.model, self.precision)
+            return encoder
         return encoder.to(self.device, torch.bfloat16 if self.precision == "bf16" else torch.float32)
 
     def parameters(self) -> dict[str, Any]:
         kept = {name: getattr(self.arguments, name) for name in ("token_vectors", "token_pooling")}
-        return {"encoder": self._encoder_hash, **kept}
+        return {"encoder": self._encoder_hash, **kept, **self.backend_if_changed}
 
     def build(self, corpus: Corpus) -> None:
         self.corpus = corpus

@@ -23,6 +23,7 @@ from retrieval.base import (
 )
 from retrieval.dense import EncodingArguments
 from retrieval.encoding import EncodesPassages, encoded_in_shards, encoding, forget_shards
+from runtime.arguments import BackendArguments
 from runtime.errors import UserError
 from runtime.flags import changed, flag, flag_group
 from runtime.output import find_model
@@ -36,7 +37,7 @@ _KEPT = ("data", "indices", "indptr", "shape")  # of a matrix by rows
 
 
 @flag_group("encoder")
-class SparseEncoderArguments(IndexArguments):
+class SparseEncoderArguments(IndexArguments, BackendArguments):
     """The flags of retrieval by learned sparse vectors."""
 
     sparse_encoder: str | None = flag(
@@ -75,12 +76,17 @@ class SparseEncoderRetrieval(EncodesPassages):
         """The encoder, loaded when something is first encoded."""
         from models.sparse_encoder import load_sparse_encoder
 
-        return load_sparse_encoder(self.model_name, *self.lengths, self.device)
+        encoder = load_sparse_encoder(self.model_name, *self.lengths, self.device)
+        if self.arguments.backend == "openvino":
+            from models.quantized import quantize_modules
+
+            quantize_modules(encoder.model, self.precision)
+        return encoder
 
     def parameters(self) -> dict[str, Any]:
         question_max_len, passage_max_len = self.lengths
         lengths = {"question_max_len": question_max_len, "passage_max_len": passage_max_len}
-        return {"encoder": self._encoder_hash, **lengths}
+        return {"encoder": self._encoder_hash, **lengths, **self.backend_if_changed}
 
     def build(self, corpus: Corpus) -> None:
         from scipy.sparse import csr_matrix, vstack

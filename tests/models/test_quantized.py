@@ -12,16 +12,27 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sentence_transformers import SparseEncoder as TheirSparseEncoder
+from sentence_transformers.base.modules import Router, Transformer
+from sentence_transformers.sparse_encoder.modules import SparseStaticEmbedding, SpladePooling
 from tiny_data import PASSAGES, QUESTIONS
-from tiny_models import tiny_bert
+from tiny_models import tiny_bert, tiny_bert_config
+from transformers import BertForMaskedLM, PreTrainedTokenizerFast
 
 from models import load_reader, load_tokenizer, save_reader
 from models import quantized as module
 from models.arguments import EncoderArguments
 from models.cross_encoder import Pair, load_cross_encoder
-from models.encoder import load_bi_encoder
+from models.encoder import hash_model, load_bi_encoder
 from models.inputs import ModelInputs
-from models.quantized import quantized, quantized_pair
+from models.quantized import quantize_modules, quantized, quantized_pair
+from models.sparse_encoder import load_sparse_encoder
+from models.token_encoder import (
+    hash_token_encoder,
+    load_token_encoder,
+    load_token_encoder_to_train,
+    save_token_encoder,
+)
 from runtime.errors import UserError
 
 QUESTION_TEXTS = [question for _, question, _ in QUESTIONS]
@@ -153,3 +164,38 @@ def test_what_cannot_be_quantised_is_refused_in_a_sentence(
     assert not (folder / "openvino").exists()  # nothing half-made
     reader.name_or_path = "owner/reader"
     assert "hf download owner/reader --local-dir saved/reader" in refusal()
+
+
+def test_token_vectors_and_sparse_weights_are_near_those_of_torch(
+    encoder_path: str, bert_tokenizer: PreTrainedTokenizerFast, tmp_path: Path, log_lines: list[str]
+) -> None:
+    tokens, sparse = tmp_path / "tokens", tmp_path / "sparse"
+    torch.manual_seed(0)
+    save_token_encoder(load_token_encoder_to_train(encoder_path, EncoderArguments(passage_max_len=64), 8, None), tokens)
+    lm = BertForMaskedLM(tiny_bert_config(bert_tokenizer))
+    lm.save_pretrained(tmp_path / "lm")
+    bert_tokenizer.save_pretrained(tmp_path / "lm")
+    table = SparseStaticEmbedding(bert_tokenizer, torch.linspace(0, 2, len(bert_tokenizer)))
+    route = [Transformer(str(tmp_path / "lm"), transformer_task="fill-mask"), SpladePooling("max")]
+    routed = TheirSparseEncoder(modules=[Router.for_query_document([table], route)], device="cpu")
+    routed.save_pretrained(str(sparse), create_model_card=False)
+
+    pairs = [("", text) for text in PASSAGE_TEXTS]
+    identity = hash_token_encoder(tokens), hash_model(str(sparse), modules=True)
+    for load, texts in (
+        (lambda: load_token_encoder(tokens), lambda model: np.concatenate(model.encode_passages(pairs, 2, "fp32"))),
+        (
+            lambda: load_token_encoder(tokens),
+            lambda model: np.concatenate(model.encode_questions(QUESTION_TEXTS, 2, "fp32")),
+        ),
+        (
+            lambda: load_sparse_encoder(str(sparse), 64, 64, torch.device("cpu")),
+            lambda model: model.encode_passages(pairs, 2, "fp32").toarray(),
+        ),
+    ):
+        model, int8 = load(), load()
+        quantize_modules(int8.model, "fp32")
+        expected, vectors = texts(model), texts(int8)
+        assert np.corrcoef(vectors.ravel(), expected.ravel())[0, 1] > 0.99 and np.abs(vectors - expected).max() > 0
+    assert sum("the encoder is quantised" in line for line in log_lines) == 2
+    assert (hash_token_encoder(tokens), hash_model(str(sparse), modules=True)) == identity  # int8 is made of it
