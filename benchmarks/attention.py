@@ -16,6 +16,7 @@ import torch
 
 from models import load_reader
 from runtime.device import autocast, default_device, keep_freed_memory
+from runtime.errors import run_command
 
 
 def parse_arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -70,4 +71,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

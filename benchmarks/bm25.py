@@ -27,6 +27,7 @@ from loading.corpus import Corpus, load_corpus
 from loading.examples import load_examples
 from retrieval.analyzers import ANALYZERS, BigramAnalyzer, create_analyzer
 from retrieval.bm25 import SparseRetrieval_BM25P
+from runtime.errors import run_command
 
 _WEIGHTS: dict[str, Any] = {"k1": 1.5, "b": 0.75, "delta": 1.0}
 
@@ -190,4 +191,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -15,6 +15,7 @@ import numpy as np
 
 from loading.corpus import load_corpus
 from loading.examples import load_examples
+from runtime.errors import run_command
 from runtime.files import write_text
 
 
@@ -58,4 +59,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

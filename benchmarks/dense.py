@@ -26,6 +26,7 @@ from models.inputs import titled
 from retrieval.base import SearchResults, import_optional, top_k
 from retrieval.dense import DenseArguments, DenseRetrieval
 from retrieval.vector_search import search_vectors
+from runtime.errors import run_command
 
 _CPU = torch.device("cpu")
 _NUMPY_QUESTIONS = 16  # questions whose scores numpy holds at once
@@ -176,4 +177,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

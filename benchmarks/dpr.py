@@ -31,6 +31,7 @@ from benchmarks.train import Clock
 from loading.examples import load_examples
 from models.inputs import titled
 from runtime.device import default_device, resolve_precision
+from runtime.errors import run_command
 from runtime.tracking import read_metrics
 
 OURS = "train_dpr.py"
@@ -133,4 +134,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

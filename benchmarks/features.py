@@ -25,7 +25,7 @@ from models import load_tokenizer
 from processor import QAProcessor
 from reading.answers import find_answers, find_readings
 from reading.passages import gold_passages
-from runtime.errors import UserError
+from runtime.errors import UserError, run_command
 from runtime.record import processor
 from runtime.text import inner_span
 
@@ -160,4 +160,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -23,6 +23,7 @@ from benchmarks.timing import timed
 from loading.examples import load_examples
 from models.heads import HEADS
 from reading.metrics import references_of, score_examples
+from runtime.errors import run_command
 from runtime.files import read_json, write_json
 from runtime.statistics import bootstrap_interval, percent
 
@@ -94,4 +95,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -35,6 +35,7 @@ from retrieval.dense import DenseArguments, DenseRetrieval
 from retrieval.metrics import GoldPassages, first_ranks, recall_at
 from retrieval.vector_search import search_vectors
 from runtime.device import keep_freed_memory
+from runtime.errors import run_command
 from runtime.statistics import paired_bootstrap_interval, percent
 
 _WAYS = {"torch, fp32": ("torch", "fp32"), "torch, bf16": ("torch", "bf16"), "openvino, int8": ("openvino", "auto")}
@@ -172,4 +173,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

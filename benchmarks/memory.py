@@ -20,6 +20,8 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+from runtime.errors import run_command
+
 _LOAD = "import sys; from loading.corpus import load_corpus; load_corpus(sys.argv[1])"
 
 
@@ -111,4 +113,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

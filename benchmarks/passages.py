@@ -27,6 +27,7 @@ from reading.predictions import predictions_of
 from reading.reader_settings import as_trained
 from retrieval.finding import find_passages
 from retrieval.table import Retrieved
+from runtime.errors import run_command
 from runtime.files import read_json, write_json
 from runtime.hashing import hash_json
 from runtime.log import configure_logging
@@ -144,4 +145,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -30,6 +30,7 @@ from reading.reader_settings import as_trained
 from retrieval.finding import find_passages
 from retrieval.table import Retrieved, table_blocks
 from runtime.device import autocast
+from runtime.errors import run_command
 
 Logits = list[tuple[np.ndarray, np.ndarray]]  # of every question, (windows, tokens) each
 
@@ -133,4 +134,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -13,6 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from runtime.errors import UserError, run_command
 from runtime.files import read_json, write_json
 
 
@@ -34,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         parts = {"train": content["data"][:border], "validation": content["data"][border:]}
     else:
         titled = {article["title"]: article for article in content["data"]}
-        parts = {name: [titled[title] for title in titles] for name, titles in read_json(arguments.titles).items()}
+        listed = read_json(arguments.titles)
+        if missing := set().union(*listed.values()) - set(titled):
+            raise UserError(f"{arguments.titles} lists {min(missing)!r}, which {arguments.articles} has no article of")
+        parts = {name: [titled[title] for title in titles] for name, titles in listed.items()}
     for name, articles in parts.items():
         write_json(Path(arguments.out) / f"{name}.json", content | {"data": articles})
         questions = sum(len(paragraph["qas"]) for article in articles for paragraph in article["paragraphs"])
@@ -42,4 +46,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

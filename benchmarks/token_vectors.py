@@ -23,6 +23,7 @@ from loading.questions import load_retrieval_examples
 from retrieval.multi_vector import MultiVectorArguments, MultiVectorRetrieval
 from retrieval.token_vectors import FORMS
 from retrieval.training import with_gold_passages
+from runtime.errors import run_command
 
 _KS = (1, 5, 20, 100)
 
@@ -78,4 +79,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -28,6 +28,7 @@ from benchmarks.runs import measured_apart, peak_memory, words_of
 from models import load_reader, load_tokenizer
 from processor import QAProcessor
 from runtime.device import default_device
+from runtime.errors import run_command
 from runtime.record import processor
 from runtime.tracking import read_metrics
 
@@ -151,4 +152,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

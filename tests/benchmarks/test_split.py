@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks import split
+from runtime.errors import UserError
 
 
 def test_the_last_articles_are_set_aside(tmp_path, capsys):
@@ -35,6 +38,14 @@ def test_articles_go_where_their_titles_are(tmp_path):
 
     for name, expected in {"train": [articles[3], articles[0]], "dev": [articles[2]]}.items():
         assert json.loads((tmp_path / f"{name}.json").read_text("utf-8")) == {"version": "1.0", "data": expected}
+
+
+def test_a_title_without_an_article_is_named(tmp_path):
+    (tmp_path / "all.json").write_text('{"data": [{"title": "a", "paragraphs": []}]}', encoding="utf-8")
+    (tmp_path / "titles.json").write_text('{"train": ["a"], "dev": ["z"]}', encoding="utf-8")
+    with pytest.raises(UserError, match=r"titles.json lists 'z', which .*all.json has no article of"):
+        split.main([f"--articles={tmp_path}/all.json", f"--titles={tmp_path}/titles.json", f"--out={tmp_path}"])
+    assert not (tmp_path / "train.json").exists()
 
 
 def test_the_measured_articles_are_told_apart():
