@@ -31,6 +31,7 @@ from reading.augmentation import names_in
 from reading.metrics import mean_scores
 from reading.voting import METHODS, VOTED_FILES
 from retrieval.arguments import (
+    ENCODES_OR_RERANKS,
     ComparisonArguments,
     CorpusArguments,
     DepthArguments,
@@ -62,7 +63,6 @@ from runtime.flags import (
     fields_by_name,
     flag,
     flag_group,
-    flag_of,
     only_if,
     part_of,
     read_only_if,
@@ -508,17 +508,8 @@ class DemoArguments(PipelineArguments):
     port: int = flag(8000, "Port to listen at; 0 takes a free one.", group="page", at_least=0, at_most=65535)
 
 
-(_ENCODES,) = flag_of(fields_by_name(IndexedRetrieverArguments)["backend"]).read_if
-
-
 @command("retrieve.py", "Measure retrievers.")
-@changes(
-    "backend",
-    read_if=only_if(
-        lambda args: args.reranker is not None or _ENCODES(args) is None,
-        "nothing is encoded: name a retriever with encoders, or add --reranker",
-    ),
-)
+@changes("backend", read_if=ENCODES_OR_RERANKS)
 @changes("output_dir", default="./outputs/retrieval")
 @changes("top_k_retrieval", default=100, help="Passages retrieved per question, and the deepest recall.")
 class RetrieveArguments(
@@ -555,7 +546,7 @@ _READS = only_if(lambda args: args.model is not None, "nothing is read without -
 @changes(
     "backend",
     read_if=only_if(
-        lambda args: args.model is not None or args.reranker is not None or _ENCODES(args) is None,
+        lambda args: args.model is not None or ENCODES_OR_RERANKS(args) is None,
         "nothing is encoded: name a retriever with encoders, or add --reranker or --model",
     ),
 )

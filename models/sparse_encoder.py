@@ -32,8 +32,7 @@ class SparseEncoder:
     def __init__(self, model: Any, question_max_len: int, passage_max_len: int) -> None:
         self.model = model
         self.tokenizer = model.tokenizer
-        longest = model.max_seq_length or passage_max_len
-        self._lengths = {"query": min(question_max_len, longest), "document": min(passage_max_len, longest)}
+        self._lengths = {"query": question_max_len, "document": passage_max_len}
 
     def encode_questions(self, texts: Sequence[str], batch_size: int, precision: str) -> csr_matrix:
         """Return float32 (n, V); :class:`NotFiniteError` for weights that are no numbers."""
@@ -71,7 +70,8 @@ class SparseEncoder:
 def load_sparse_encoder(name: str, question_max_len: int, passage_max_len: int, device: torch.device) -> SparseEncoder:
     """Return the sparse encoder in the folder, or of the hub name, ``name``, in float32 and evaluation mode.
 
-    Raises :class:`UserError` for anything else, and where scores are more than inner products.
+    Raises :class:`UserError` for anything else, where scores are more than inner products, and for a length that it
+    cannot read.
     """
     if not is_sparse(name):
         raise UserError(f"--sparse_encoder {name} is no SparseEncoder of sentence-transformers, such as a SPLADE")
@@ -83,5 +83,8 @@ def load_sparse_encoder(name: str, question_max_len: int, passage_max_len: int, 
         model = library.SparseEncoder(name, device=str(device), **options)
     if model.similarity_fn_name != "dot":
         raise UserError(f"--sparse_encoder {name} compares vectors by {model.similarity_fn_name}; here it is by dot")
+    for flag, length in (("question_max_len", question_max_len), ("passage_max_len", passage_max_len)):
+        if length > (model.max_seq_length or length):
+            raise UserError(f"--{flag} {length} is more than {name} can read ({model.max_seq_length} tokens)")
     check_weights(model.named_parameters(), f"--sparse_encoder {name}")
     return SparseEncoder(model.eval(), question_max_len, passage_max_len)

@@ -13,7 +13,17 @@ from retrieval.base import CREDENTIALS_ARE_VARIABLES, Explaining, IndexArguments
 from retrieval.rerank import RerankArguments
 from retrieval.spec import own_flags
 from runtime.arguments import SeedArguments
-from runtime.flags import changed, changes, fields_by_name, flag, flag_group, only_if, spelling_of, with_parameters
+from runtime.flags import (
+    changed,
+    changes,
+    fields_by_name,
+    flag,
+    flag_group,
+    flag_of,
+    only_if,
+    spelling_of,
+    with_parameters,
+)
 from runtime.one_word import name_of
 
 NO_TABLE = "--retriever_type get_retrieved_df needs --retrieved_df_path, the table to read"
@@ -148,7 +158,15 @@ class DepthArguments:
     )
 
 
+(_ENCODES,) = flag_of(fields_by_name(IndexedRetrieverArguments)["backend"]).read_if
+ENCODES_OR_RERANKS = only_if(
+    lambda args: args.reranker is not None or _ENCODES(args) is None,
+    "nothing is encoded: name a retriever with encoders, or add --reranker",
+)
+
+
 @flag_group("retriever")
+@changes("backend", read_if=ENCODES_OR_RERANKS)
 class RetrieverArguments(IndexedRetrieverArguments, RerankArguments, DepthArguments):
     """What finds the passages that are read: a retriever, a table written earlier, or nothing."""
 

@@ -71,8 +71,10 @@ def test_questions_and_passages_are_cut_at_lengths_of_their_own(masked_lm: str, 
     expected = theirs.encode_document(TEXTS).to_dense()
     found = ours.encode_passages([("", text) for text in TEXTS], 2, "fp32")
     np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
-    long = load_sparse_encoder(folder, 64, 100_000, CPU)  # no more than its positions
-    assert long.encode_passages([("", TEXTS[1] * 50)], 2, "fp32").nnz
+    limit = theirs[0].model.config.max_position_embeddings
+    load_sparse_encoder(folder, 64, limit, CPU)
+    with pytest.raises(UserError, match=rf"--passage_max_len {limit + 1} is more than .*splade can read \({limit} tok"):
+        load_sparse_encoder(folder, 64, limit + 1, CPU)
 
 
 def test_a_text_that_spells_control_tokens_is_text(masked_lm: str, tmp_path: Path) -> None:

@@ -56,6 +56,7 @@ def changes(spec, arguments):
                 "fusion": "rrf",
             },
         ),
+        (f"{BM25},reranker=M,backend=openvino", {"reranker": "M", "backend": "openvino"}),
     ],
 )
 def test_flags_are_read_as_on_the_command_line(spec, expected):
@@ -83,6 +84,10 @@ def test_flags_given_outside_hold_unless_the_spec_says_otherwise():
             "--retriever_dir would be ignored: only --retriever_type DenseRetrieval, MultiVectorRetrieval, "
             "MilvusRetrieval read it; "
             "--fusion would be ignored: only --retriever_type HybridRetrieval reads it",
+        ),
+        (
+            f"{BM25},backend=openvino",
+            "--backend would be ignored: nothing is encoded: name a retriever with encoders, or add --reranker",
         ),
         (f"{BM25},analyzer", "'analyzer' is not flag=value; a retriever is NAME,flag=value,flag=value"),
         (f"{BM25},", "'' is not flag=value; a retriever is NAME,flag=value,flag=value"),
