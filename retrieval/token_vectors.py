@@ -6,6 +6,7 @@ says how many they are.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +18,8 @@ from runtime.errors import NotFiniteError
 if TYPE_CHECKING:  # imported where it is used: the flags of what keeps vectors are read before that
     import torch
 
-_SCORED = 2**26  # numbers held at once while scoring, 256 MiB
+_SCORED = 2**26  # numbers held at once while scoring on a GPU, 256 MiB
+_ASKED, _GIVEN = 512, 2048  # tokens of questions and of passages whose products, 4 MiB, stay in a processor's cache
 
 
 class Form(NamedTuple):
@@ -73,13 +75,47 @@ def search_tokens(
 def score_tokens(questions: Sequence[np.ndarray], passages: Sequence[np.ndarray], device: torch.device) -> np.ndarray:
     """Return the MaxSim (n, p), float32: of each of a question's vectors its highest product with one of the passage's,
     summed (Khattab and Zaharia 2020, ColBERT, section 3.3)."""
-    import torch
-    from sentence_transformers.util import maxsim
-
     if not questions:
         return np.empty((0, len(passages)), np.float32)
-    asked, given = ([torch.from_numpy(np.ascontiguousarray(one)) for one in side] for side in (questions, passages))
-    scores = maxsim(asked, given, chunk_elements=_SCORED, device=device).numpy()  # (n, p)
+    cached = device.type == "cpu"
+    scores = _score_in_cache(questions, passages) if cached else _score_padded(questions, passages, device)  # (n, p)
     if not np.isfinite(scores).all():
         raise NotFiniteError("the encoder", "gives scores that are not finite numbers")
     return scores
+
+
+def _score_in_cache(questions: Sequence[np.ndarray], passages: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the MaxSim (n, p) on a processor: without padding, so few products at a time that its cache holds them."""
+    import torch
+
+    scores = np.empty((len(questions), len(passages)), np.float32)
+    parts = [(part, *_joined(passages[part])) for part in _slices(passages, _GIVEN)]
+    for of_questions in _slices(questions, _ASKED):
+        asked, first_asked = _joined(questions[of_questions])  # (Q, D)
+        for of_passages, given, first_given in parts:
+            products = torch.from_numpy(given) @ torch.from_numpy(asked).T  # (T, D) @ (D, Q) -> (T, Q)
+            highest = np.maximum.reduceat(products.numpy(), first_given, axis=0)  # (T, Q) -> (p, Q)
+            scores[of_questions, of_passages] = np.add.reduceat(highest, first_asked, axis=1).T  # (p, Q) -> (n, p)
+    return scores
+
+
+def _score_padded(questions: Sequence[np.ndarray], passages: Sequence[np.ndarray], device: torch.device) -> np.ndarray:
+    """Return the MaxSim (n, p) on any device: padded, which a GPU minds less than many small products."""
+    import torch
+    from sentence_transformers.util import maxsim
+
+    asked, given = ([torch.from_numpy(np.ascontiguousarray(one)) for one in side] for side in (questions, passages))
+    return maxsim(asked, given, chunk_elements=_SCORED, device=device).numpy()  # (n, p)
+
+
+def _joined(texts: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors (T, D) of all ``texts``, one after the other, and the row (texts,) that each begins in."""
+    lengths = np.array([len(text) for text in texts])
+    return np.concatenate(texts), lengths.cumsum() - lengths
+
+
+def _slices(texts: Sequence[np.ndarray], tokens: int) -> list[slice]:
+    """Return slices of ``texts`` of about so many ``tokens`` each."""
+    ends = np.cumsum([len(text) for text in texts])
+    cuts = np.flatnonzero(np.diff(ends // tokens)) + 1
+    return [slice(*bounds) for bounds in itertools.pairwise([0, *cuts, len(texts)])]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from retrieval import token_vectors
 from retrieval.token_vectors import FORMS, score_tokens, search_tokens
 from runtime.errors import NotFiniteError
 
@@ -21,13 +22,17 @@ def maxsim(question: np.ndarray, passage: np.ndarray) -> float:
     return sum(max(float(q @ p) for p in passage) for q in question)
 
 
+@pytest.mark.parametrize("tokens", [1, 10, 1000])
 @pytest.mark.parametrize("block", [1, 4, 30])
-def test_the_best_are_those_of_a_direct_computation(block):
+def test_the_best_are_those_of_a_direct_computation(block, tokens, monkeypatch):
+    monkeypatch.setattr(token_vectors, "_ASKED", tokens)
+    monkeypatch.setattr(token_vectors, "_GIVEN", 2 * tokens)
     rng = np.random.default_rng(0)
     questions, passages = texts(rng, 7), texts(rng, 30)
     passages[20] = passages[3]  # a tie
     expected = np.array([[maxsim(q, p) for p in passages] for q in questions])
-    np.testing.assert_allclose(score_tokens(questions, passages, CPU), expected, rtol=1e-5, atol=1e-5)
+    for score in (score_tokens, token_vectors._score_padded):  # the latter is for a GPU
+        np.testing.assert_allclose(score(questions, passages, CPU), expected, rtol=1e-5, atol=1e-5)
     blocks = [passages[start : start + block] for start in range(0, 30, block)]
     found = search_tokens(questions, blocks, 12, CPU)
     assert (found.ids.dtype, found.scores.dtype, found.ids.shape) == (np.int64, np.float32, (7, 12))
