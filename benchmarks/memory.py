@@ -20,8 +20,6 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from runtime.errors import run_command
-
 _LOAD = "import sys; from loading.corpus import load_corpus; load_corpus(sys.argv[1])"
 
 
@@ -113,4 +111,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    from runtime.errors import run_command  # not above: what is started begins with the peak of its parent
+
     run_command(main)
