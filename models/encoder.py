@@ -408,5 +408,5 @@ def hash_model(name: str, modules: bool = False) -> str:
     if not folder.is_dir():
         return f"{folder}@{load_config(name)._commit_hash}"
     files = sorted(folder.rglob("*") if modules else folder.iterdir())
-    files = [path for path in files if path.parent.name != INT8_FOLDER]
+    files = [path for path in files if INT8_FOLDER not in path.relative_to(folder).parts]
     return hash_files(path for path in files if path.suffix in _MODEL_FILES and path.name not in _NO_MODEL_FILES)

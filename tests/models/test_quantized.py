@@ -199,3 +199,5 @@ def test_token_vectors_and_sparse_weights_are_near_those_of_torch(
         assert np.corrcoef(vectors.ravel(), expected.ravel())[0, 1] > 0.99 and np.abs(vectors - expected).max() > 0
     assert sum("the encoder is quantised" in line for line in log_lines) == 2
     assert (hash_token_encoder(tokens), hash_model(str(sparse), modules=True)) == identity  # int8 is made of it
+    named = sparse.rename(tmp_path / "openvino")  # a folder that happens to have that name
+    assert hash_model(str(named), modules=True) == identity[1] != hash_model(str(named / "openvino"), modules=True)
